@@ -1,0 +1,89 @@
+# shellcheck shell=bash
+# What the scripts in this folder share: where things lie, how they speak, how they end. Sourced, never run.
+#
+# Exit codes: 0 done, 1 failed, 3 not available on this machine (the caller says "skipped" and why).
+# Works with the bash 3.2 that macOS ships: no associative arrays, no mapfile.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+CI_DIR=$ROOT/.ci
+CACHE=$ROOT/.cache
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+NOT_AVAILABLE=3
+
+# Toolchains: inside the checkout, unless the caller shares one folder between checkouts.
+HEADWATER_TOOLS=${HEADWATER_TOOLS:-$ROOT/.tools}
+
+say() { printf '%s\n' "$*"; }
+step() { printf '\n== %s\n' "$*"; }
+warn() { printf '%s\n' "$*" >&2; }
+die() { warn "error: $*"; exit 1; }
+not_available() { warn "not available: $*"; exit "$NOT_AVAILABLE"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# version_at_least FOUND WANTED: compares up to three numbers; a suffix such as "-nightly" is ignored.
+version_at_least() {
+  local found=${1%%[-+ ]*} wanted=$2 i f w
+  for i in 1 2 3; do
+    f=${found%%.*} w=${wanted%%.*}
+    [[ $f =~ ^[0-9]+$ ]] || f=0
+    [[ $w =~ ^[0-9]+$ ]] || w=0
+    (( 10#$f > 10#$w )) && return 0
+    (( 10#$f < 10#$w )) && return 1
+    case $found in *.*) found=${found#*.} ;; *) found=0 ;; esac
+    case $wanted in *.*) wanted=${wanted#*.} ;; *) wanted=0 ;; esac
+  done
+  return 0
+}
+
+# Package managers keep their downloads with the tools, so that nothing is written outside of them.
+keep_downloads_with_tools() {
+  mkdir -p "$HEADWATER_TOOLS/downloads"
+  export PIP_CACHE_DIR=$HEADWATER_TOOLS/downloads/pip
+  export npm_config_cache=$HEADWATER_TOOLS/downloads/npm
+}
+
+# install_once DIR FUNCTION: FUNCTION fills the folder it is given; DIR appears whole or not at all, so that a
+# Ctrl-C or a second run at the same time never leaves half a tool behind.
+install_once() {
+  local dir=$1 fill=$2 partial
+  [ -d "$dir" ] && return 0
+  mkdir -p "$(dirname "$dir")"
+  partial=$(mktemp -d "$dir.partial.XXXXXX")
+  # shellcheck disable=SC2064  # the name is wanted as it is now
+  trap "rm -rf --one-file-system '$partial' 2>/dev/null || rm -rf '$partial'" EXIT
+  "$fill" "$partial"
+  chmod 755 "$partial"
+  [ -d "$dir" ] || mv "$partial" "$dir"
+  rm -rf "$partial" "$dir/$(basename "$partial")"
+  trap - EXIT
+}
+
+# --- Kotlin: the jars of kotlin-pom.xml in one folder, named after its contents ---
+
+KOTLIN_DIR=$HEADWATER_TOOLS/kotlin-$(cksum <"$CI_DIR/kotlin-pom.xml" | cut -d' ' -f1)
+
+need_kotlin() {
+  have java || not_available "Kotlin: no java (JDK 17 or later)"
+  [ -d "$KOTLIN_DIR" ] || not_available "Kotlin: no compiler in $HEADWATER_TOOLS (.ci/kotlin-toolchain puts one there)"
+}
+
+# All jars but the compiler's own, as a class path.
+kotlin_class_path() {
+  local jar path=
+  for jar in "$KOTLIN_DIR"/*.jar; do
+    case $jar in */kotlin-compiler-* | */kotlin-daemon-* | */kotlin-build-tools-* | */kotlin-reflect-*) continue ;; esac
+    path=$path${path:+:}$jar
+  done
+  say "$path"
+}
+
+# --- Swift: the swiftc on PATH, or one in a chroot of a Debian release that packages it ---
+
+SWIFT_SUITE=trixie
+SWIFT_CHROOT=$HEADWATER_TOOLS/swift-$SWIFT_SUITE
+
+need_swift() {
+  have swiftc && return 0
+  [ -d "$SWIFT_CHROOT" ] || not_available "Swift: no swiftc on PATH (on Debian, as root, .ci/swift-toolchain makes one)"
+  [ "$(id -u)" = 0 ] || not_available "Swift: the compiler in $SWIFT_CHROOT is a chroot, and entering one needs root"
+}
