@@ -1,1 +1,17 @@
-//! Headwater.
+//! Headwater: a Kafka-style log that starts where the data does.
+//!
+//! The layers, each using only what stands above it: `record` (what a message is), `log` (how it is
+//! kept), `engine` (what it means), `protocol` (how it is said), `service` (the one door), `server` and
+//! `client` (how it is used).
+#![forbid(unsafe_code)]
+
+pub mod completion;
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod log;
+pub mod protocol;
+
+pub use completion::{Completion, NotifyQueue, Pending};
+pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};
+pub use ids::{Durability, TopicPartition};

@@ -1,0 +1,576 @@
+//! The one way to wait: a [`Completion`] is filled once, a [`Pending`] is what its owner holds.
+//!
+//! Whoever answers a request fills the completion; whoever asked waits in the way that suits it: as a
+//! plain [`Future`] on any executor, parked in [`Pending::wait`], or by [`Pending::notify`], where many
+//! completions cost one wake-up of a foreign event loop. A [`Shared`] is a pending answer that many hold.
+//!
+//! Invariants: a completion is filled exactly once (dropped unfilled, it answers `Closed`); no foreign
+//! code (waker, hook) runs while a lock is held or on a log's sync thread: filling collects wake-ups into
+//! [`Wakes`], and whoever may run foreign code runs them. Parked threads of ours are unparked at once.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{Error, ErrorCode, Outcome, Result};
+
+thread_local! {
+    static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks the current thread as one of ours: it must never wait for a completion.
+pub fn mark_own_thread() {
+    OWN_THREAD.with(|own| own.set(true));
+}
+
+/// Whether the current thread is one of ours (io, sync or runtime).
+#[must_use]
+pub fn is_own_thread() -> bool {
+    OWN_THREAD.with(Cell::get)
+}
+
+/// Something to do on behalf of a waiting thread before it parks, such as writing what is queued.
+pub trait Assist: Send + Sync {
+    /// Does what can be done without waiting. Called with no lock held.
+    fn assist(&self);
+}
+
+/// Wake-ups that are due, collected while locks are held and run when none is.
+///
+/// Dropped, it runs what is left: so declare it *before* taking a lock.
+#[derive(Default)]
+pub struct Wakes(Vec<Wake>);
+
+/// One wake-up of somebody outside.
+#[derive(Clone)]
+pub enum Wake {
+    /// A task of some executor.
+    Task(Waker),
+    /// A ticket of a notify queue.
+    Ticket(Arc<NotifyQueue>, u64),
+    /// A hook of ours, such as scheduling a job; it must not block.
+    Hook(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl Wake {
+    /// Wakes. Never under a lock.
+    pub fn run(self) {
+        match self {
+            Self::Task(waker) => waker.wake(),
+            Self::Ticket(queue, ticket) => queue.push(ticket),
+            Self::Hook(hook) => hook(),
+        }
+    }
+}
+
+impl fmt::Debug for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Task(_) => "Task",
+            Self::Ticket(..) => "Ticket",
+            Self::Hook(_) => "Hook",
+        })
+    }
+}
+
+impl Wakes {
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, wake: Wake) {
+        self.0.push(wake);
+    }
+
+    /// Whether there is nobody to wake.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes them out, to be run elsewhere.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self(std::mem::take(&mut self.0))
+    }
+
+    /// Runs them here and now. Never under a lock, never on a sync thread.
+    pub fn run(&mut self) {
+        for wake in std::mem::take(&mut self.0) {
+            wake.run();
+        }
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.run();
+    }
+}
+
+impl fmt::Debug for Wakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wakes").field(&self.0.len()).finish()
+    }
+}
+
+/// Where finished tickets gather for a foreign event loop: one wake-up for as many as there are.
+///
+/// The hook is called when the first ticket arrives after a [`drain`](Self::drain), and not again before
+/// the next one. It is called on a thread of ours with no lock held; it must not block.
+pub struct NotifyQueue {
+    ready: Mutex<Vec<u64>>,
+    armed: AtomicBool,
+    hook: Box<dyn Fn() + Send + Sync>,
+}
+
+impl NotifyQueue {
+    /// A queue that calls `hook` when there is something to drain.
+    pub fn new(hook: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            ready: Mutex::new(Vec::new()),
+            armed: AtomicBool::new(false),
+            hook: Box::new(hook),
+        })
+    }
+
+    /// The tickets finished since the last call, in order of finishing.
+    #[must_use]
+    pub fn drain(&self) -> Vec<u64> {
+        // Disarmed first: a ticket pushed in between calls the hook once more, which is harmless.
+        self.armed.store(false, Ordering::SeqCst);
+        std::mem::take(&mut self.ready.lock())
+    }
+
+    /// Adds a ticket by hand and wakes the host if it is not awake yet.
+    pub fn push(&self, ticket: u64) {
+        self.ready.lock().push(ticket);
+        if !self.armed.swap(true, Ordering::SeqCst) {
+            (self.hook)();
+        }
+    }
+}
+
+impl fmt::Debug for NotifyQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotifyQueue")
+            .field("ready", &self.ready.lock().len())
+            .finish()
+    }
+}
+
+/// The half that is filled: exactly once, with a value or an error.
+pub struct Completion<T>(Option<Filler<T>>);
+
+type FillCall<T> = Box<dyn FnOnce(Result<T>, &mut Wakes) + Send>;
+
+enum Filler<T> {
+    Slot(Arc<Slot<T>>),
+    Call(FillCall<T>),
+}
+
+impl<T: Send + 'static> Completion<T> {
+    /// A completion and the pending answer it fills.
+    pub fn pair() -> (Self, Pending<T>) {
+        let slot = Arc::new(Slot::new());
+        (
+            Self(Some(Filler::Slot(Arc::clone(&slot)))),
+            Pending { slot, assist: None },
+        )
+    }
+
+    /// A completion and an answer that many may hold.
+    #[must_use]
+    pub fn shared() -> (Self, Shared<T>) {
+        let slot = Arc::new(Slot::new());
+        (
+            Self(Some(Filler::Slot(Arc::clone(&slot)))),
+            Shared { slot, assist: None },
+        )
+    }
+
+    /// A completion that calls `fill`: code of this crate only, which does not block and adds foreign
+    /// wake-ups to the [`Wakes`] instead of running them. It may run on a sync thread.
+    #[must_use]
+    pub fn call(fill: impl FnOnce(Result<T>, &mut Wakes) + Send + 'static) -> Self {
+        Self(Some(Filler::Call(Box::new(fill))))
+    }
+
+    /// Fills it; foreign wake-ups go to `wakes`.
+    pub fn complete(mut self, result: Result<T>, wakes: &mut Wakes) {
+        self.fill(result, wakes);
+    }
+
+    /// Fills it and runs the wake-ups here. Never under a lock.
+    pub fn finish(mut self, result: Result<T>) {
+        let mut wakes = Wakes::new();
+        self.fill(result, &mut wakes);
+    }
+}
+
+impl<T> Completion<T> {
+    fn fill(&mut self, result: Result<T>, wakes: &mut Wakes) {
+        match self.0.take() {
+            Some(Filler::Slot(slot)) => slot.fill(result, wakes),
+            Some(Filler::Call(call)) => call(result, wakes),
+            None => {}
+        }
+    }
+}
+
+impl<T> Drop for Completion<T> {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            let closed = Error::new(ErrorCode::Closed, "closed before the answer came")
+                .with_outcome(Outcome::Unknown);
+            self.fill(Err(closed), &mut Wakes::new());
+        }
+    }
+}
+
+impl<T> fmt::Debug for Completion<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Completion")
+    }
+}
+
+struct Slot<T> {
+    state: Mutex<SlotState<T>>,
+    filled: Condvar,
+}
+
+struct SlotState<T> {
+    result: Option<Result<T>>,
+    is_filled: bool,
+    watchers: Vec<Wake>,
+}
+
+impl<T> Slot<T> {
+    fn new() -> Self {
+        let state = SlotState {
+            result: None,
+            is_filled: false,
+            watchers: Vec::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+        }
+    }
+
+    fn fill(&self, result: Result<T>, wakes: &mut Wakes) {
+        let mut state = self.state.lock();
+        state.result = Some(result);
+        state.is_filled = true;
+        for watcher in std::mem::take(&mut state.watchers) {
+            wakes.push(watcher);
+        }
+        drop(state);
+        self.filled.notify_all();
+    }
+
+    /// Runs `read` on the state once it is filled, or returns `None` at the deadline.
+    fn park<R>(
+        &self,
+        deadline: Option<Instant>,
+        read: impl FnOnce(&mut SlotState<T>) -> R,
+    ) -> Option<R> {
+        let mut state = self.state.lock();
+        while !state.is_filled {
+            match deadline {
+                None => self.filled.wait(&mut state),
+                Some(deadline) => {
+                    if self.filled.wait_until(&mut state, deadline).timed_out() && !state.is_filled
+                    {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(read(&mut state))
+    }
+
+    fn watch(&self, wake: Wake) {
+        let mut state = self.state.lock();
+        if state.is_filled {
+            drop(state);
+            wake.run();
+        } else {
+            state.watchers.push(wake);
+        }
+    }
+
+    fn poll<R>(&self, context: &Context<'_>, read: impl FnOnce(&mut SlotState<T>) -> R) -> Poll<R> {
+        let mut state = self.state.lock();
+        if state.is_filled {
+            return Poll::Ready(read(&mut state));
+        }
+        let is_known = state
+            .watchers
+            .iter()
+            .any(|wake| matches!(wake, Wake::Task(waker) if waker.will_wake(context.waker())));
+        if !is_known {
+            // A task that moved leaves its old waker behind; a spurious wake is harmless, growth is not.
+            state.watchers.retain(|wake| !matches!(wake, Wake::Task(_)));
+            state.watchers.push(Wake::Task(context.waker().clone()));
+        }
+        Poll::Pending
+    }
+}
+
+fn deadline_of(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
+
+fn check_may_wait() -> Result<()> {
+    if is_own_thread() {
+        return Err(Error::new(
+            ErrorCode::InvalidState,
+            "a thread of Headwater itself must not wait; use the future or notify",
+        ));
+    }
+    Ok(())
+}
+
+fn timed_out(timeout: Option<Duration>) -> Error {
+    let after = timeout.unwrap_or_default().as_millis();
+    Error::new(
+        ErrorCode::RequestTimedOut,
+        format!("no answer within {after} ms"),
+    )
+    .with_outcome(Outcome::Unknown)
+}
+
+fn taken() -> Error {
+    Error::new(ErrorCode::InvalidState, "the answer has been taken already")
+}
+
+/// An answer that is on its way, held by one owner.
+#[must_use = "an answer that nobody waits for may be an error that nobody sees"]
+pub struct Pending<T> {
+    slot: Arc<Slot<T>>,
+    assist: Option<Arc<dyn Assist>>,
+}
+
+impl<T: Send + 'static> Pending<T> {
+    /// One that is answered already.
+    pub fn ready(result: Result<T>) -> Self {
+        let (completion, pending) = Completion::pair();
+        completion.finish(result);
+        pending
+    }
+
+    /// The same, with something a waiting thread does first.
+    pub fn with_assist(mut self, assist: Arc<dyn Assist>) -> Self {
+        self.assist = Some(assist);
+        self
+    }
+
+    /// Parks the calling thread until the answer is there, at most `timeout` (`None`: without end).
+    ///
+    /// # Errors
+    /// The answer's own; `Timeout` with outcome `unknown` (the answer can be waited for again);
+    /// `InvalidArgument` on a thread of Headwater itself.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<T> {
+        check_may_wait()?;
+        if let Some(assist) = self.assist.as_deref() {
+            assist.assist();
+        }
+        self.slot
+            .park(deadline_of(timeout), |state| {
+                state.result.take().unwrap_or_else(|| Err(taken()))
+            })
+            .unwrap_or_else(|| Err(timed_out(timeout)))
+    }
+
+    /// The answer, if it is there and was not taken.
+    pub fn try_take(&mut self) -> Option<Result<T>> {
+        self.slot.state.lock().result.take()
+    }
+
+    /// Pushes `ticket` to `queue` when the answer is there (at once if it is).
+    pub fn notify(&self, queue: &Arc<NotifyQueue>, ticket: u64) {
+        self.slot.watch(Wake::Ticket(Arc::clone(queue), ticket));
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.slot.poll(context, |state| {
+            state.result.take().unwrap_or_else(|| Err(taken()))
+        })
+    }
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("is_filled", &self.slot.state.lock().is_filled)
+            .finish()
+    }
+}
+
+/// An answer that is on its way, held by many; each gets a copy.
+#[derive(Clone)]
+pub struct Shared<T> {
+    slot: Arc<Slot<T>>,
+    assist: Option<Arc<dyn Assist>>,
+}
+
+impl<T: Clone + Send + 'static> Shared<T> {
+    /// The same, with something a waiting thread does first.
+    #[must_use]
+    pub fn with_assist(mut self, assist: Arc<dyn Assist>) -> Self {
+        self.assist = Some(assist);
+        self
+    }
+
+    /// Parks the calling thread until the answer is there, at most `timeout` (`None`: without end).
+    ///
+    /// # Errors
+    /// As [`Pending::wait`].
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<T> {
+        check_may_wait()?;
+        if let Some(found) = self.peek() {
+            return found;
+        }
+        if let Some(assist) = self.assist.as_deref() {
+            assist.assist();
+        }
+        self.slot
+            .park(deadline_of(timeout), |state| {
+                state.result.clone().unwrap_or_else(|| Err(taken()))
+            })
+            .unwrap_or_else(|| Err(timed_out(timeout)))
+    }
+
+    /// The answer, if it is there.
+    #[must_use]
+    pub fn peek(&self) -> Option<Result<T>> {
+        self.slot.state.lock().result.clone()
+    }
+
+    /// Wakes `wake` when the answer is there (at once if it is).
+    pub fn watch(&self, wake: Wake) {
+        self.slot.watch(wake);
+    }
+
+    /// Polls it, as a future does; any number of tasks may.
+    pub fn poll(&self, context: &Context<'_>) -> Poll<Result<T>> {
+        let mut state = self.slot.state.lock();
+        match &state.result {
+            Some(result) => Poll::Ready(result.clone()),
+            None => {
+                state.watchers.push(Wake::Task(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("is_filled", &self.slot.state.lock().is_filled)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn a_parked_thread_gets_the_answer() {
+        let (completion, mut pending) = Completion::<u32>::pair();
+        let filler = std::thread::spawn(move || completion.finish(Ok(7)));
+        assert_eq!(pending.wait(None), Ok(7));
+        filler.join().unwrap();
+        assert_eq!(
+            pending.wait(None).unwrap_err().code(),
+            ErrorCode::InvalidState
+        );
+    }
+
+    #[test]
+    fn a_wait_that_times_out_says_unknown_and_can_be_repeated() {
+        let (completion, mut pending) = Completion::<u32>::pair();
+        let error = pending.wait(Some(Duration::from_millis(1))).unwrap_err();
+        assert_eq!(
+            (error.code(), error.outcome()),
+            (ErrorCode::RequestTimedOut, Outcome::Unknown)
+        );
+        completion.finish(Ok(1));
+        assert_eq!(pending.wait(None), Ok(1));
+    }
+
+    #[test]
+    fn a_dropped_completion_answers_closed() {
+        let (completion, mut pending) = Completion::<u32>::pair();
+        drop(completion);
+        assert_eq!(pending.wait(None).unwrap_err().code(), ErrorCode::Closed);
+    }
+
+    #[test]
+    fn many_tickets_cost_one_hook_until_drained() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let queue = NotifyQueue::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let pendings: Vec<_> = (0..3)
+            .map(|ticket| {
+                let (completion, pending) = Completion::<u64>::pair();
+                pending.notify(&queue, ticket);
+                completion.finish(Ok(ticket));
+                pending
+            })
+            .collect();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        assert_eq!(queue.drain(), vec![0, 1, 2]);
+        pendings[0].notify(&queue, 9);
+        assert_eq!((calls.load(Ordering::SeqCst), queue.drain()), (2, vec![9]));
+    }
+
+    #[test]
+    fn waiting_on_a_thread_of_ours_is_refused() {
+        let found = std::thread::spawn(|| {
+            mark_own_thread();
+            Completion::<u32>::pair().1.wait(None)
+        });
+        assert_eq!(
+            found.join().unwrap().unwrap_err().code(),
+            ErrorCode::InvalidState
+        );
+    }
+
+    #[test]
+    fn foreign_wake_ups_are_collected_and_not_run_by_complete() {
+        let called = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&called);
+        let (completion, shared) = Completion::<u32>::shared();
+        shared.watch(Wake::Hook(Arc::new(move || {
+            seen.store(true, Ordering::SeqCst)
+        })));
+        let mut wakes = Wakes::new();
+        completion.complete(Ok(1), &mut wakes);
+        assert!(!called.load(Ordering::SeqCst));
+        wakes.run();
+        assert!(called.load(Ordering::SeqCst));
+        assert_eq!(shared.wait(None), Ok(1));
+    }
+}

@@ -1,0 +1,75 @@
+//! Every maximum, by name.
+//!
+//! A queue, buffer, frame, batch or loop without a line here does not exist. Bytes are bytes, counts are
+//! counts, and what depends on another limit is asserted at compile time below.
+
+/// Partitions of one topic.
+pub const PARTITIONS_PER_TOPIC_MAX: u32 = 4_096;
+/// Topics of one folder.
+pub const TOPICS_MAX: usize = 100_000;
+/// Characters of a topic's or a group's name (Kafka's limit for topics).
+pub const NAME_BYTES_MAX: usize = 249;
+/// Groups of one folder.
+pub const GROUPS_MAX: usize = 100_000;
+
+/// Bytes of one record batch a topic can be set to take; the default is in the options' table.
+pub const BATCH_BYTES_MAX: usize = 16 * MIB;
+/// Records of one batch.
+pub const BATCH_RECORDS_MAX: usize = 1_000_000;
+/// Headers of one record.
+pub const RECORD_HEADERS_MAX: usize = 10_000;
+
+/// Payload bytes of one SET frame.
+pub const SET_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of one control payload (topic command, offset commit, group change).
+pub const CONTROL_BYTES_MAX: usize = MIB;
+/// Bytes waiting to be appended to one log; beyond it an append is refused with `Full`.
+pub const APPEND_QUEUE_BYTES_MAX: usize = 64 * MIB;
+/// Bytes written by one write group.
+pub const WRITE_GROUP_BYTES_MAX: usize = 8 * MIB;
+/// Jobs waiting for one log's io thread.
+pub const IO_JOBS_MAX: usize = 1_000_000;
+/// Bytes of a segment: the range of the option.
+pub const SEGMENT_BYTES_MIN: u64 = MIB as u64;
+/// Bytes of a segment: the range of the option.
+pub const SEGMENT_BYTES_MAX: u64 = 1_024 * MIB as u64;
+/// Batches remembered per producer and partition for idempotence (Kafka's five).
+pub const PRODUCER_WINDOW_BATCHES: usize = 5;
+/// Producer ids handed out by one PRODUCER_IDS frame.
+pub const PRODUCER_ID_BLOCK: i64 = 1_000;
+
+/// Bytes of one frame of the native protocol, length field included.
+pub const FRAME_BYTES_MAX: usize = 64 * MIB;
+/// Bytes of a frame's postcard header.
+pub const FRAME_HEADER_BYTES_MAX: usize = MIB;
+/// Bytes of a frame before the handshake is done.
+pub const FRAME_BYTES_BEFORE_HELLO_MAX: usize = 64 * KIB;
+/// Requests in flight on one connection.
+pub const CONNECTION_REQUESTS_MAX: usize = 1_024;
+/// Bytes in flight on one connection.
+pub const CONNECTION_BYTES_MAX: usize = 64 * MIB;
+/// Connections of one broker, by default.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Subscriptions of one connection.
+pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 1_024;
+/// Partitions of one subscription.
+pub const SUBSCRIPTION_PARTITIONS_MAX: usize = 100_000;
+
+/// `send`s of an event-loop language that may wait for room.
+pub const SEND_WAITERS_MAX: usize = 1_024;
+/// Failures of which a producer keeps the whole error, for `take_error`.
+pub const ERRORS_KEPT_MAX: usize = 1_024;
+/// Bytes of a block that crosses to another language (a single larger record may exceed it).
+pub const BLOCK_BYTES_MAX: usize = 64 * MIB;
+/// Records of a block that crosses to another language.
+pub const BLOCK_RECORDS_MAX: usize = 100_000;
+
+const KIB: usize = 1_024;
+const MIB: usize = 1_024 * KIB;
+
+const _: () = assert!(BATCH_BYTES_MAX + KIB <= FRAME_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX <= APPEND_QUEUE_BYTES_MAX);
+const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
+const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(FRAME_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(CONTROL_BYTES_MAX <= FRAME_HEADER_BYTES_MAX);

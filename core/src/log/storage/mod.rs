@@ -1,0 +1,98 @@
+//! Where files live: the one small trait through which everything on disk is written and read.
+//!
+//! Three implementations: `disk` (real files), `memory` (`mem:` logs), `faulty` (what was synced kept
+//! apart from what was only written; for tests). Paths are relative to the storage's root and use `/`.
+//! What is written is not durable before `sync` of the file returned; a name (create, rename, remove) is
+//! not durable before `sync_dir` of its folder returned. A failed sync says nothing about the bytes: the
+//! caller stops the log and never retries it.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+/// A folder of files. All calls may block; none is made from an async runtime's thread.
+pub trait Storage: Debug + Send + Sync {
+    /// Creates a folder and its parents; one that exists already is fine.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn create_dir(&self, path: &str) -> io::Result<()>;
+
+    /// Creates a file for reading and writing.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if it is there; else the operating system's.
+    fn create(&self, path: &str) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// Opens a file for reading and writing (`is_read_only`: for reading).
+    ///
+    /// # Errors
+    /// `NotFound` if it is not there; else the operating system's.
+    fn open(&self, path: &str, is_read_only: bool) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// The names in a folder, sorted. Names only, no paths.
+    ///
+    /// # Errors
+    /// `NotFound` if the folder is not there; else the operating system's.
+    fn list(&self, path: &str) -> io::Result<Vec<String>>;
+
+    /// Renames a file over another in one step.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file's name; who has it open may go on reading it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn unlink(&self, path: &str) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn sync_dir(&self, path: &str) -> io::Result<()>;
+
+    /// Whether a sync here survives the power: false for memory.
+    fn is_durable(&self) -> bool;
+}
+
+/// A file of a [`Storage`]. Closed when the last handle is dropped.
+pub trait StorageFile: Debug + Send + Sync {
+    /// The length in bytes.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Reads `buffer.len()` bytes from `position`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the file ends before; else the operating system's.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()>;
+
+    /// Writes all `buffers`, one after the other, from `position` on.
+    ///
+    /// # Errors
+    /// The operating system's; some bytes may have been written.
+    fn write_at(&self, buffers: &[io::IoSlice<'_>], position: u64) -> io::Result<()>;
+
+    /// Makes what was written durable, with the length (fdatasync).
+    ///
+    /// # Errors
+    /// The operating system's; then nothing is known of the bytes.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Reserves space up to `end_position`, which becomes the length; new bytes read as zero.
+    ///
+    /// # Errors
+    /// `StorageFull`; else the operating system's.
+    fn preallocate(&self, end_position: u64) -> io::Result<()>;
+
+    /// Cuts or extends the file to `length`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+}

@@ -1,0 +1,7 @@
+//! How it is said: requests, responses, error codes and the frames of the native protocol.
+//!
+//! The protocol knows no engine; the service is what turns a request into an effect.
+
+pub mod error_code;
+pub mod request;
+pub mod response;

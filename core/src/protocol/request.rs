@@ -1,0 +1,146 @@
+//! What can be asked of a log: the vocabulary of the service, in process and on the wire.
+//!
+//! Encoded with postcard. Enums are append-only: a variant's place and a struct's fields never change;
+//! what is new goes to the end. Record batches are not in here: they travel raw, behind the header.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Durability;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Nothing; answered with `Done`. Keeps a connection alive.
+    Ping,
+    /// Creates a topic. Answered with `Done`.
+    CreateTopic {
+        /// Its name.
+        name: String,
+        /// What it is to be like; names as in the options' table.
+        config: Vec<(String, String)>,
+        /// Whether a topic of that name is no error.
+        exist_ok: bool,
+    },
+    /// Deletes a topic. Answered with `Done`.
+    DeleteTopic {
+        /// Its name.
+        name: String,
+    },
+    /// Changes options of a topic. Answered with `Done`.
+    AlterTopic {
+        /// Its name.
+        name: String,
+        /// The options to set.
+        config: Vec<(String, String)>,
+    },
+    /// All topics. Answered with `Topics`.
+    ListTopics,
+    /// Some topics by name. Answered with `Topics`; a name that is unknown fails the request.
+    DescribeTopics {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// A producer id of one's own. Answered with `Producer`.
+    InitProducer,
+    /// Appends one record batch, which travels behind the header. Answered with `Produced`.
+    Produce {
+        /// The topic's name.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The level the acknowledgement waits for; none: the topic's.
+        durability: Option<Durability>,
+    },
+    /// An offset by its meaning. Answered with `Offsets`, in the order asked.
+    ListOffsets {
+        /// What is asked.
+        queries: Vec<OffsetQuery>,
+    },
+    /// Joins a group as its only member. Answered with `Joined`.
+    JoinGroup {
+        /// The group's id.
+        group: String,
+        /// The topics to consume.
+        topics: Vec<String>,
+    },
+    /// Leaves a group. Answered with `Done`.
+    LeaveGroup {
+        /// The group's id.
+        group: String,
+        /// The member that leaves.
+        member: Member,
+    },
+    /// Commits offsets: each is the offset of the next record to read. Answered with `Done`.
+    CommitOffsets {
+        /// The group's id.
+        group: String,
+        /// The member that commits; none: by hand, allowed while the group has no member.
+        member: Option<Member>,
+        /// The offsets.
+        offsets: Vec<PartitionOffset>,
+    },
+    /// The offsets a group has committed. Answered with `Group`.
+    DescribeGroup {
+        /// The group's id.
+        group: String,
+    },
+    /// All groups. Answered with `Groups`.
+    ListGroups,
+    /// Forgets a group without members. Answered with `Done`.
+    DeleteGroup {
+        /// The group's id.
+        group: String,
+    },
+}
+
+/// A member of a group, as the coordinator knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The id given at joining.
+    pub id: String,
+    /// The generation it joined.
+    pub generation: i32,
+}
+
+/// Asks for one offset of one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetQuery {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// Which offset.
+    pub at: OffsetAt,
+}
+
+/// An offset by its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OffsetAt {
+    /// The first that is held.
+    Earliest,
+    /// The high watermark: the next that a reader would see.
+    Latest,
+    /// The first whose timestamp is this or later (ms since 1970, UTC); the high watermark if none is.
+    Time(i64),
+}
+
+/// An offset in a partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionOffset {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// Opens a stream of record batches, pushed as they become readable, while there is credit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// Where to start reading; a topic's partition appears once.
+    pub partitions: Vec<PartitionOffset>,
+    /// How many bytes may be pushed before more credit is given. A batch larger than what is left is
+    /// still pushed when nothing else is outstanding.
+    pub credit_bytes: u64,
+}
