@@ -5,6 +5,7 @@
 //! `client` (how it is used).
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod completion;
 pub mod error;
 pub mod ids;

@@ -3,5 +3,6 @@
 //! The protocol knows no engine; the service is what turns a request into an effect.
 
 pub mod error_code;
+pub mod fetched;
 pub mod request;
 pub mod response;
