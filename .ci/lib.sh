@@ -2,9 +2,10 @@
 # What the scripts in this folder share: where things lie, how they speak, how they end. Sourced, never run.
 #
 # Exit codes: 0 done, 1 failed, 3 not available on this machine (the caller says "skipped" and why).
-# Works with the bash 3.2 that macOS ships: no associative arrays, no mapfile.
+# Works with the bash 3.2 that macOS ships: no associative arrays, no mapfile. What the doctor uses runs no other
+# program than the one it asks about, since any of them may be what is missing.
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd -P)
 CI_DIR=$ROOT/.ci
 CACHE=$ROOT/.cache
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
@@ -35,6 +36,19 @@ version_at_least() {
   return 0
 }
 
+# find_python: the first Python that is new enough and can make a virtual environment; PYTHON overrules the search.
+PYTHON_NEEDED=3.11
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+      say "$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
 # Package managers keep their downloads with the tools, so that nothing is written outside of them.
 keep_downloads_with_tools() {
   mkdir -p "$HEADWATER_TOOLS/downloads"
@@ -60,9 +74,12 @@ install_once() {
 
 # --- Kotlin: the jars of kotlin-pom.xml in one folder, named after its contents ---
 
-KOTLIN_DIR=$HEADWATER_TOOLS/kotlin-$(cksum <"$CI_DIR/kotlin-pom.xml" | cut -d' ' -f1)
+find_kotlin() {
+  KOTLIN_DIR=$HEADWATER_TOOLS/kotlin-$(cksum <"$CI_DIR/kotlin-pom.xml" | cut -d' ' -f1)
+}
 
 need_kotlin() {
+  find_kotlin
   have java || not_available "Kotlin: no java (JDK 17 or later)"
   [ -d "$KOTLIN_DIR" ] || not_available "Kotlin: no compiler in $HEADWATER_TOOLS (.ci/kotlin-toolchain puts one there)"
 }
