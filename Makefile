@@ -8,3 +8,26 @@ help: ## list these commands
 
 doctor: ## is everything here that building needs? for what is missing, the command that mends it
 	@.ci/doctor
+
+demo: ## real data through the log, in this process and through the broker
+	@.ci/demo
+
+test: ## build, and run the tests of every language whose compiler is here
+	@.ci/doctor
+	@.ci/test
+
+bench: ## records per second and latency on this machine, at each durability
+	@.ci/doctor
+	@.ci/bench
+
+check: ## all that must pass before a change lands: format, lints, licences, tests, examples
+	@.ci/run
+
+fmt: ## format the sources
+	@.ci/run --fix
+
+clippy: ## the lints, as errors
+	@.ci/steps/clippy
+
+clean: ## remove what building made (.tools, the toolchains, is kept)
+	@.ci/clean

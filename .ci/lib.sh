@@ -12,13 +12,20 @@ TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 NOT_AVAILABLE=3
 
 # Toolchains: inside the checkout, unless the caller shares one folder between checkouts.
-HEADWATER_TOOLS=${HEADWATER_TOOLS:-$ROOT/.tools}
+export HEADWATER_TOOLS=${HEADWATER_TOOLS:-$ROOT/.tools}
+
+# What every cargo call builds: the same packages with the same features, so that nothing is built twice.
+WORKSPACE=(--workspace --features headwater/testing)
 
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }
 die() { warn "error: $*"; exit 1; }
-not_available() { warn "not available: $*"; exit "$NOT_AVAILABLE"; }
+not_available() {
+  warn "not available: $*"
+  [ -z "${HEADWATER_TIMES:-}" ] || printf '%s' "$*" >"$HEADWATER_TIMES.reason"
+  exit "$NOT_AVAILABLE"
+}
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # version_at_least FOUND WANTED: compares up to three numbers; a suffix such as "-nightly" is ignored.
@@ -70,6 +77,49 @@ install_once() {
   [ -d "$dir" ] || mv "$partial" "$dir"
   rm -rf "$partial" "$dir/$(basename "$partial")"
   trap - EXIT
+}
+
+# --- Steps: run in order and timed; the first failure ends the run ---
+
+# begin_steps: the times are kept in a file, so that a script called by a step adds to the same table; the outermost
+# script prints it when it ends, however it ends.
+begin_steps() {
+  [ -z "${HEADWATER_TIMES:-}" ] || return 0
+  mkdir -p "$CACHE"
+  HEADWATER_TIMES=$(mktemp "$CACHE/times.XXXXXX")
+  export HEADWATER_TIMES
+  started_all=$SECONDS
+  trap 'end_steps' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+}
+
+# run_step NAME CMD ARGS: exit code 3 of CMD counts as skipped.
+run_step() {
+  local name=$1 started=$SECONDS code=0
+  shift
+  step "$name"
+  "$@" || code=$?
+  case $code in
+    0) note_time $((SECONDS - started)) ok "$name" ;;
+    "$NOT_AVAILABLE") note_time $((SECONDS - started)) skipped "$(cat "$HEADWATER_TIMES.reason" 2>/dev/null || say "$name")" ;;
+    *)
+      note_time $((SECONDS - started)) FAILED "$name: exit code $code"
+      exit "$code"
+      ;;
+  esac
+}
+
+note_time() { printf '%6d  %-8s %s\n' "$@" >>"$HEADWATER_TIMES"; }
+
+end_steps() {
+  local code=$?
+  trap - EXIT
+  step "seconds per step"
+  cat "$HEADWATER_TIMES"
+  printf '%6d  %s\n' $((SECONDS - started_all)) "$([ "$code" = 0 ] && say "all" || say "all, ended with exit code $code")"
+  rm -f "$HEADWATER_TIMES" "$HEADWATER_TIMES.reason"
+  exit "$code"
 }
 
 # --- Kotlin: the jars of kotlin-pom.xml in one folder, named after its contents ---
