@@ -12,6 +12,7 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod protocol;
+pub mod record;
 
 pub use completion::{Completion, NotifyQueue, Pending};
 pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};

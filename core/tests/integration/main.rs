@@ -1,0 +1,3 @@
+//! The integration tests of core: one binary, one module a subject.
+
+mod record_kafka;
