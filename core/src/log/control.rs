@@ -1,0 +1,150 @@
+//! What the control frames say: one postcard struct per kind, version 1.
+//!
+//! The frame's kind tells which struct its payload is. The structs are append-only: a field's place never
+//! changes, what is new goes to the end and raises the frame's `version`. Only topic commands carry
+//! names; everything else speaks of a partition by its id, which stands in the frame header.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::limits::CONTROL_BYTES_MAX;
+
+/// The version of every payload in this module.
+pub const CONTROL_VERSION: u16 = 1;
+
+/// TOPIC_CREATE: a topic exists from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicCreate {
+    /// Its identity: a topic created again under the same name has another.
+    pub uuid: [u8; 16],
+    /// Its name.
+    pub name: String,
+    /// Its options, names as in the options' table.
+    pub config: Vec<(String, String)>,
+}
+
+/// TOPIC_ALTER: options of a topic change; those not named stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicAlter {
+    /// The topic.
+    pub uuid: [u8; 16],
+    /// The options to set.
+    pub config: Vec<(String, String)>,
+}
+
+/// TOPIC_DELETE: a topic and its partitions are gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicDelete {
+    /// The topic.
+    pub uuid: [u8; 16],
+}
+
+/// PARTITION_OPEN: the frame's partition id stands for this partition from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionOpen {
+    /// The topic.
+    pub topic: [u8; 16],
+    /// The partition's number within the topic.
+    pub partition: i32,
+    /// The offset of its first record.
+    pub start_offset: i64,
+}
+
+/// LOG_START: records of the frame's partition below this offset are deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStart {
+    /// The new first offset.
+    pub offset: i64,
+}
+
+/// OFFSET_COMMIT: a group has processed everything below these offsets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetCommit {
+    /// The group's id.
+    pub group: String,
+    /// The generation that commits; -1: by hand, outside of any.
+    pub generation: i32,
+    /// The offsets.
+    pub offsets: Vec<CommittedOffset>,
+}
+
+/// One offset of an [`OffsetCommit`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommittedOffset {
+    /// The topic.
+    pub topic: [u8; 16],
+    /// The partition's number within the topic.
+    pub partition: i32,
+    /// The offset of the next record to read.
+    pub offset: i64,
+}
+
+/// GROUP: a group's generation and members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The group's id.
+    pub group: String,
+    /// Its generation.
+    pub generation: i32,
+    /// The ids of its members.
+    pub members: Vec<String>,
+    /// Whether the group and its offsets are gone.
+    pub is_deleted: bool,
+}
+
+/// PRODUCER_IDS: a block of producer ids is handed out and never again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerIds {
+    /// The first of the block.
+    pub first: i64,
+    /// How many.
+    pub count: i64,
+}
+
+/// PRODUCER_EXPIRE: the frame's partition forgets a producer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerExpire {
+    /// The producer.
+    pub producer_id: i64,
+}
+
+/// The bytes of a control payload.
+///
+/// # Errors
+/// `MessageTooLarge` above `CONTROL_BYTES_MAX`.
+pub fn encode<T: Serialize>(payload: &T) -> Result<Vec<u8>> {
+    let bytes = postcard::to_stdvec(payload).map_err(|error| {
+        Error::new(
+            ErrorCode::UnknownServerError,
+            format!("a control payload cannot be encoded: {error}"),
+        )
+    })?;
+    if bytes.len() > CONTROL_BYTES_MAX {
+        return Err(Error::new(
+            ErrorCode::MessageTooLarge,
+            format!(
+                "a control payload has {} bytes; the limit is {CONTROL_BYTES_MAX}",
+                bytes.len()
+            ),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The control payload that `bytes` are, whole.
+///
+/// # Errors
+/// `CorruptSegment` if they are not one, or if bytes follow it.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let corrupt = |what: String| Error::new(ErrorCode::CorruptSegment, what);
+    let (payload, rest) = postcard::take_from_bytes(bytes)
+        .map_err(|error| corrupt(format!("a control payload cannot be decoded: {error}")))?;
+    if !rest.is_empty() {
+        return Err(corrupt(format!(
+            "{} bytes follow a control payload",
+            rest.len()
+        )));
+    }
+    Ok(payload)
+}
