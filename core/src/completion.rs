@@ -393,6 +393,25 @@ impl<T: Send + 'static> Pending<T> {
             .unwrap_or_else(|| Err(timed_out(timeout)))
     }
 
+    /// Parks the calling thread until the answer is there, at most `timeout`, and leaves it there:
+    /// for a host that waits in slices and looks at its signals in between. False: not there yet.
+    ///
+    /// # Errors
+    /// `InvalidArgument` on a thread of Headwater itself.
+    pub fn wait_ready(&self, timeout: Option<Duration>) -> Result<bool> {
+        check_may_wait()?;
+        if let Some(assist) = self.assist.as_deref() {
+            assist.assist();
+        }
+        Ok(self.slot.park(deadline_of(timeout), |_| ()).is_some())
+    }
+
+    /// Whether the answer is there, taken or not.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.slot.state.lock().is_filled
+    }
+
     /// The answer, if it is there and was not taken.
     pub fn try_take(&mut self) -> Option<Result<T>> {
         self.slot.state.lock().result.take()
@@ -556,6 +575,17 @@ mod tests {
             found.join().unwrap().unwrap_err().code(),
             ErrorCode::InvalidState
         );
+    }
+
+    #[test]
+    fn waiting_until_ready_leaves_the_answer() {
+        let (completion, mut pending) = Completion::<u32>::pair();
+        assert_eq!(pending.wait_ready(Some(Duration::ZERO)), Ok(false));
+        assert!(!pending.is_ready());
+        completion.finish(Ok(7));
+        assert_eq!(pending.wait_ready(None), Ok(true));
+        assert!(pending.is_ready());
+        assert_eq!(pending.wait(None), Ok(7));
     }
 
     #[test]
