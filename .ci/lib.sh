@@ -96,10 +96,13 @@ begin_steps() {
 
 # run_step NAME CMD ARGS: exit code 3 of CMD counts as skipped.
 run_step() {
-  local name=$1 started=$SECONDS code=0
+  local name=$1 code=0
+  started=$SECONDS
   shift
   step "$name"
+  running=$name
   "$@" || code=$?
+  running=
   case $code in
     0) note_time $((SECONDS - started)) ok "$name" ;;
     "$NOT_AVAILABLE") note_time $((SECONDS - started)) skipped "$(cat "$HEADWATER_TIMES.reason" 2>/dev/null || say "$name")" ;;
@@ -115,6 +118,7 @@ note_time() { printf '%6d  %-8s %s\n' "$@" >>"$HEADWATER_TIMES"; }
 end_steps() {
   local code=$?
   trap - EXIT
+  [ -z "${running:-}" ] || note_time $((SECONDS - started)) FAILED "$running: interrupted"
   step "seconds per step"
   cat "$HEADWATER_TIMES"
   printf '%6d  %s\n' $((SECONDS - started_all)) "$([ "$code" = 0 ] && say "all" || say "all, ended with exit code $code")"
