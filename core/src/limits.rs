@@ -33,6 +33,8 @@ pub const IO_JOBS_MAX: usize = 1_000_000;
 pub const SEGMENT_BYTES_MIN: u64 = MIB as u64;
 /// Bytes of a segment: the range of the option.
 pub const SEGMENT_BYTES_MAX: u64 = 1_024 * MIB as u64;
+/// Bytes of one file of a `mem:` log: room for a segment and a frame that does not fit one.
+pub const MEMORY_FILE_BYTES_MAX: u64 = 2 * SEGMENT_BYTES_MAX;
 /// Batches remembered per producer and partition for idempotence (Kafka's five).
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;
 /// Producer ids handed out by one PRODUCER_IDS frame.
@@ -70,6 +72,7 @@ const MIB: usize = 1_024 * KIB;
 const _: () = assert!(BATCH_BYTES_MAX + KIB <= FRAME_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= APPEND_QUEUE_BYTES_MAX);
 const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
+const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);
 const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(FRAME_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(CONTROL_BYTES_MAX <= FRAME_HEADER_BYTES_MAX);

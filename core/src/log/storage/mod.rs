@@ -5,6 +5,22 @@
 //! What is written is not durable before `sync` of the file returned; a name (create, rename, remove) is
 //! not durable before `sync_dir` of its folder returned. A failed sync says nothing about the bytes: the
 //! caller stops the log and never retries it.
+//!
+//! A path names no `..`, no empty part and nothing outside the root; the empty path is the root itself.
+//! Every error carries a [`PathError`], which names the file and what was tried, and keeps its kind.
+
+mod error;
+#[cfg(any(test, feature = "testing"))]
+pub mod faulty;
+mod image;
+pub mod memory;
+mod path;
+mod tree;
+
+#[cfg(test)]
+mod conformance;
+
+pub use error::PathError;
 
 use std::fmt::Debug;
 use std::io;
@@ -27,7 +43,8 @@ pub trait Storage: Debug + Send + Sync {
     /// Opens a file for reading and writing (`is_read_only`: for reading).
     ///
     /// # Errors
-    /// `NotFound` if it is not there; else the operating system's.
+    /// `NotFound` if it is not there; else the operating system's. A call that changes a file opened
+    /// for reading fails with `PermissionDenied`.
     fn open(&self, path: &str, is_read_only: bool) -> io::Result<Arc<dyn StorageFile>>;
 
     /// The names in a folder, sorted. Names only, no paths.
@@ -39,19 +56,19 @@ pub trait Storage: Debug + Send + Sync {
     /// Renames a file over another in one step.
     ///
     /// # Errors
-    /// The operating system's.
+    /// `NotFound` if the first is not there; else the operating system's.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file's name; who has it open may go on reading it.
     ///
     /// # Errors
-    /// The operating system's.
+    /// `NotFound` if it is not there; else the operating system's. A folder is refused.
     fn unlink(&self, path: &str) -> io::Result<()>;
 
-    /// Makes the names in a folder durable.
+    /// Makes the names in a folder durable: files and folders created in it, renamed, removed.
     ///
     /// # Errors
-    /// The operating system's.
+    /// `NotFound` if the folder is not there; else the operating system's.
     fn sync_dir(&self, path: &str) -> io::Result<()>;
 
     /// Whether a sync here survives the power: false for memory.
@@ -72,7 +89,7 @@ pub trait StorageFile: Debug + Send + Sync {
     /// `UnexpectedEof` if the file ends before; else the operating system's.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()>;
 
-    /// Writes all `buffers`, one after the other, from `position` on.
+    /// Writes all `buffers`, one after the other, from `position` on. A gap reads as zero.
     ///
     /// # Errors
     /// The operating system's; some bytes may have been written.
@@ -84,13 +101,14 @@ pub trait StorageFile: Debug + Send + Sync {
     /// The operating system's; then nothing is known of the bytes.
     fn sync(&self) -> io::Result<()>;
 
-    /// Reserves space up to `end_position`, which becomes the length; new bytes read as zero.
+    /// Reserves space up to `end_position`, which becomes the length; new bytes read as zero. Does
+    /// nothing if the file is that long already.
     ///
     /// # Errors
     /// `StorageFull`; else the operating system's.
     fn preallocate(&self, end_position: u64) -> io::Result<()>;
 
-    /// Cuts or extends the file to `length`.
+    /// Cuts or extends the file to `length`; new bytes read as zero, also where old ones were cut.
     ///
     /// # Errors
     /// The operating system's.
