@@ -7,12 +7,14 @@
 
 pub mod client;
 pub mod completion;
+pub mod engine;
 pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod protocol;
 pub mod record;
+pub mod service;
 
 pub use completion::{Completion, NotifyQueue, Pending};
 pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};

@@ -1,0 +1,74 @@
+//! Consumer groups as the log left them: generations and committed offsets.
+//!
+//! Who is a member right now is not here: that is known to the coordinator alone and ends with the
+//! process. Offsets are kept by the topic's uuid, so a topic created again under a name starts without.
+
+use std::collections::BTreeMap;
+
+use crate::log::control;
+
+/// All groups.
+#[derive(Debug, Default)]
+pub struct Groups {
+    by_id: BTreeMap<String, Group>,
+}
+
+/// A group.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Its generation; rises with every join.
+    pub generation: i32,
+    /// The next offset to read, by topic uuid and partition.
+    pub offsets: BTreeMap<([u8; 16], i32), i64>,
+}
+
+impl Groups {
+    /// The group with this id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Group> {
+        self.by_id.get(id)
+    }
+
+    /// All groups, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Group)> {
+        self.by_id.iter()
+    }
+
+    /// How many groups there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// A GROUP frame.
+    pub fn change(&mut self, change: control::Group) {
+        if change.is_deleted {
+            self.by_id.remove(&change.group);
+            return;
+        }
+        self.by_id.entry(change.group).or_default().generation = change.generation;
+    }
+
+    /// An OFFSET_COMMIT frame.
+    pub fn commit(&mut self, commit: control::OffsetCommit) {
+        let group = self.by_id.entry(commit.group).or_default();
+        for committed in commit.offsets {
+            group
+                .offsets
+                .insert((committed.topic, committed.partition), committed.offset);
+        }
+    }
+
+    /// A topic is gone, and what was committed for it.
+    pub fn forget_topic(&mut self, uuid: &[u8; 16]) {
+        for group in self.by_id.values_mut() {
+            group.offsets.retain(|(topic, _), _| topic != uuid);
+        }
+    }
+}

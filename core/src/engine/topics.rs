@@ -1,0 +1,198 @@
+//! The topics of a folder and their partitions, by name, uuid and shard-wide id.
+//!
+//! Invariants: a name belongs to one topic at a time, a uuid and a partition id to one for ever. A
+//! partition is opened by its own frame, which may stand before or after its topic's: neither needs the
+//! other to be applied.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::completion::Wakes;
+use crate::engine::partition::Partition;
+use crate::engine::topic_config::{TopicConfig, TopicDefaults};
+use crate::ids::{Durability, PartitionId};
+use crate::log::control;
+
+/// A topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its uuid.
+    pub uuid: [u8; 16],
+    /// What it is configured to be.
+    pub config: Arc<TopicConfig>,
+    /// Its partitions by number; shorter than configured only before the first open ended.
+    pub partitions: Arc<[Arc<Partition>]>,
+}
+
+impl Topic {
+    /// The partition with this number.
+    #[must_use]
+    pub fn partition(&self, number: i32) -> Option<&Arc<Partition>> {
+        usize::try_from(number)
+            .ok()
+            .and_then(|number| self.partitions.get(number))
+    }
+}
+
+/// All topics.
+#[derive(Debug)]
+pub struct Topics {
+    defaults: TopicDefaults,
+    by_name: BTreeMap<Arc<str>, Topic>,
+    names: HashMap<[u8; 16], Arc<str>>,
+    by_id: HashMap<PartitionId, Arc<Partition>>,
+    opened: HashMap<[u8; 16], BTreeMap<i32, Arc<Partition>>>,
+    next_partition: u32,
+}
+
+impl Topics {
+    /// None yet.
+    #[must_use]
+    pub fn new(defaults: TopicDefaults) -> Self {
+        Self {
+            defaults,
+            by_name: BTreeMap::new(),
+            names: HashMap::new(),
+            by_id: HashMap::new(),
+            opened: HashMap::new(),
+            next_partition: 1,
+        }
+    }
+
+    /// The topic of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Topic> {
+        self.by_name.get(name)
+    }
+
+    /// The topic with this uuid.
+    #[must_use]
+    pub fn by_uuid(&self, uuid: &[u8; 16]) -> Option<&Topic> {
+        self.names.get(uuid).and_then(|name| self.by_name.get(name))
+    }
+
+    /// The partition with this id.
+    #[must_use]
+    pub fn partition(&self, id: PartitionId) -> Option<&Arc<Partition>> {
+        self.by_id.get(&id)
+    }
+
+    /// All topics, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.by_name.values()
+    }
+
+    /// How many topics there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// The first partition id that was never given.
+    #[must_use]
+    pub const fn next_partition(&self) -> u32 {
+        self.next_partition
+    }
+
+    /// A TOPIC_CREATE frame.
+    pub fn create(&mut self, create: control::TopicCreate) {
+        let name: Arc<str> = create.name.into();
+        let topic = Topic {
+            name: Arc::clone(&name),
+            uuid: create.uuid,
+            config: Arc::new(TopicConfig::stored(self.defaults, &create.config)),
+            partitions: Arc::new([]),
+        };
+        self.names.insert(create.uuid, Arc::clone(&name));
+        self.by_name.insert(name, topic);
+        self.link(create.uuid);
+    }
+
+    /// A TOPIC_ALTER frame: sets the options it names.
+    pub fn alter(&mut self, alter: &control::TopicAlter) {
+        let defaults = self.defaults;
+        let Some(topic) = self.topic_mut(&alter.uuid) else {
+            return;
+        };
+        let mut pairs = topic.config.to_pairs();
+        for (name, value) in &alter.config {
+            pairs.retain(|(known, _)| known != name);
+            pairs.push((name.clone(), value.clone()));
+        }
+        let uuid = topic.uuid;
+        topic.config = Arc::new(TopicConfig::stored(defaults, &pairs));
+        self.link(uuid);
+    }
+
+    /// A TOPIC_DELETE frame. Who reads the topic is woken, to find it gone.
+    pub fn delete(&mut self, uuid: &[u8; 16], wakes: &mut Wakes) {
+        if let Some(name) = self.names.remove(uuid) {
+            // A topic created again under the name has another uuid and stays.
+            if self
+                .by_name
+                .get(&name)
+                .is_some_and(|topic| topic.uuid == *uuid)
+            {
+                self.by_name.remove(&name);
+            }
+        }
+        for partition in self.opened.remove(uuid).unwrap_or_default().into_values() {
+            self.by_id.remove(&partition.id);
+            partition.wake_all(wakes);
+        }
+    }
+
+    /// A PARTITION_OPEN frame.
+    pub fn open_partition(&mut self, id: PartitionId, open: &control::PartitionOpen) {
+        self.next_partition = self.next_partition.max(id.0.saturating_add(1));
+        let durability = self
+            .by_uuid(&open.topic)
+            .map_or(Durability::Disk, |topic| topic.config.durability);
+        let partition = Arc::new(Partition::new(
+            id,
+            open.topic,
+            open.partition,
+            open.start_offset,
+            durability,
+        ));
+        self.by_id.insert(id, Arc::clone(&partition));
+        self.opened
+            .entry(open.topic)
+            .or_default()
+            .insert(open.partition, partition);
+        self.link(open.topic);
+    }
+
+    fn topic_mut(&mut self, uuid: &[u8; 16]) -> Option<&mut Topic> {
+        let name = self.names.get(uuid)?;
+        self.by_name.get_mut(name)
+    }
+
+    /// Brings a topic and those of its partitions that are opened together.
+    fn link(&mut self, uuid: [u8; 16]) {
+        let Some(opened) = self.opened.get(&uuid) else {
+            return;
+        };
+        // Numbers count from 0 without gaps; what stands behind a gap waits for it to close.
+        let partitions: Vec<_> = (0..)
+            .zip(opened)
+            .take_while(|(expected, (number, _))| expected == *number)
+            .map(|(_, (_, partition))| Arc::clone(partition))
+            .collect();
+        let Some(topic) = self.topic_mut(&uuid) else {
+            return;
+        };
+        for partition in &partitions {
+            partition.set_durability(topic.config.durability);
+        }
+        topic.partitions = partitions.into();
+    }
+}

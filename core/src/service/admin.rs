@@ -1,0 +1,263 @@
+//! Topics: created, changed, deleted and described.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::groups::done;
+use super::stand_in::{SetPart, encode_set};
+use super::{Inner, Run, unknown_topic};
+use crate::completion::{Completion, Wakes};
+use crate::engine::topic_config::{TopicConfig, check_topic_name};
+use crate::engine::topics::Topic;
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::{Durability, PartitionId};
+use crate::limits;
+use crate::log::{Appended, Kind, control};
+use crate::protocol::response::{PartitionDescription, Response, TopicDescription};
+
+/// Topics that are on their way into the log: asked for, not yet applied.
+#[derive(Debug, Default)]
+pub(super) struct Creating {
+    /// Who else waits for a topic of this name.
+    waiting: HashMap<String, Vec<(bool, Completion<Response>)>>,
+    /// The first partition id that no topic on its way has.
+    next_partition: u32,
+}
+
+impl Inner {
+    pub(super) fn create_topic(
+        self: &Arc<Self>,
+        name: &str,
+        config: &[(String, String)],
+        exist_ok: bool,
+        run: Run,
+        completion: Completion<Response>,
+    ) {
+        let checked = check_topic_name(name)
+            .and_then(|()| TopicConfig::requested(self.defaults, config))
+            .and_then(|config| self.check_possible(&config).map(|()| config));
+        let config = match checked {
+            Ok(config) => config,
+            Err(error) => return completion.finish(Err(error)),
+        };
+        let mut creating = self.creating.lock();
+        // Asked while `creating` is held: a topic leaves `waiting` only after it was applied.
+        let topics = self.state.topics.read();
+        let (is_there, count) = (topics.get(name).is_some(), topics.len());
+        let next_partition = creating.next_partition.max(topics.next_partition());
+        drop(topics);
+        if is_there {
+            drop(creating);
+            return completion.finish(existing(name, exist_ok));
+        }
+        if let Some(waiting) = creating.waiting.get_mut(name) {
+            waiting.push((exist_ok, completion));
+            return;
+        }
+        if count + creating.waiting.len() >= limits::TOPICS_MAX {
+            drop(creating);
+            return completion.finish(Err(too_many_topics()));
+        }
+        creating.waiting.insert(name.to_owned(), Vec::new());
+        creating.next_partition = next_partition.saturating_add(config.partitions);
+        drop(creating);
+        match encode_topic((self.new_uuid)(), name, &config, next_partition) {
+            Ok(payload) => {
+                let created = self.created(name.to_owned(), completion);
+                self.append_encoded(Kind::Set, PartitionId(0), payload, None, run, created);
+            }
+            Err(error) => self.created(name.to_owned(), completion).finish(Err(error)),
+        }
+    }
+
+    /// Answers whoever waits for the topic, once the log has it.
+    fn created(
+        self: &Arc<Self>,
+        name: String,
+        completion: Completion<Response>,
+    ) -> Completion<Appended> {
+        let inner = Arc::clone(self);
+        Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+            let waiting = inner
+                .creating
+                .lock()
+                .waiting
+                .remove(&name)
+                .unwrap_or_default();
+            for (exist_ok, other) in waiting {
+                let answer = match &result {
+                    Ok(_) => existing(&name, exist_ok),
+                    Err(error) => Err(error.clone()),
+                };
+                other.complete(answer, wakes);
+            }
+            completion.complete(result.map(|_| Response::Done), wakes);
+        })
+    }
+
+    fn check_possible(&self, config: &TopicConfig) -> Result<()> {
+        if config.durability == Durability::Disk && !self.is_durable {
+            return Err(Error::new(
+                ErrorCode::InvalidConfig,
+                format!(
+                    "durability `disk` cannot be had: {} lives in memory; use `os`",
+                    self.name
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_topic(
+        self: &Arc<Self>,
+        name: &str,
+        run: Run,
+        completion: Completion<Response>,
+    ) {
+        let uuid = self.state.topics.read().get(name).map(|topic| topic.uuid);
+        match uuid {
+            Some(uuid) => {
+                let delete = control::TopicDelete { uuid };
+                let done = done(completion);
+                self.append_control(Kind::TopicDelete, PartitionId(0), &delete, None, run, done);
+            }
+            None => completion.finish(Err(unknown_topic(name))),
+        }
+    }
+
+    pub(super) fn alter_topic(
+        self: &Arc<Self>,
+        name: &str,
+        config: Vec<(String, String)>,
+        run: Run,
+        completion: Completion<Response>,
+    ) {
+        match self.check_alter(name, &config) {
+            Ok(uuid) => {
+                let alter = control::TopicAlter { uuid, config };
+                let done = done(completion);
+                self.append_control(Kind::TopicAlter, PartitionId(0), &alter, None, run, done);
+            }
+            Err(error) => completion.finish(Err(error)),
+        }
+    }
+
+    fn check_alter(&self, name: &str, config: &[(String, String)]) -> Result<[u8; 16]> {
+        let topic = self.state.topics.read().get(name).cloned();
+        let topic = topic.ok_or_else(|| unknown_topic(name))?;
+        let mut changed = TopicConfig::clone(&topic.config);
+        for (option, value) in config {
+            changed.set(option, value)?;
+        }
+        if changed.partitions != topic.config.partitions {
+            return Err(Error::new(
+                ErrorCode::UnsupportedFeature,
+                format!(
+                    "topic `{name}` has {} partitions; changing that is not there yet",
+                    topic.config.partitions
+                ),
+            ));
+        }
+        self.check_possible(&changed)?;
+        Ok(topic.uuid)
+    }
+
+    pub(super) fn list_topics(&self) -> Response {
+        Response::Topics(self.state.topics.read().iter().map(describe).collect())
+    }
+
+    pub(super) fn describe_topics(&self, names: &[String]) -> Result<Response> {
+        let topics = self.state.topics.read();
+        names
+            .iter()
+            .map(|name| {
+                topics
+                    .get(name)
+                    .map(describe)
+                    .ok_or_else(|| unknown_topic(name))
+            })
+            .collect::<Result<_>>()
+            .map(Response::Topics)
+    }
+}
+
+/// One SET: a topic and its partitions are there together or not at all.
+fn encode_topic(
+    uuid: [u8; 16],
+    name: &str,
+    config: &TopicConfig,
+    first_partition: u32,
+) -> Result<Vec<u8>> {
+    let create = control::TopicCreate {
+        uuid,
+        name: name.to_owned(),
+        config: config.to_pairs(),
+    };
+    let mut parts = vec![part(Kind::TopicCreate, PartitionId(0), &create)?];
+    for number in 0..config.partitions {
+        let open = control::PartitionOpen {
+            topic: uuid,
+            partition: i32::try_from(number).unwrap_or(i32::MAX),
+            start_offset: 0,
+        };
+        let id = PartitionId(first_partition.saturating_add(number));
+        parts.push(part(Kind::PartitionOpen, id, &open)?);
+    }
+    Ok(encode_set(&parts))
+}
+
+fn part(kind: Kind, partition: PartitionId, payload: &impl serde::Serialize) -> Result<SetPart> {
+    let payload = postcard::to_stdvec(payload).map_err(|error| {
+        Error::new(
+            ErrorCode::UnknownServerError,
+            "a topic command could not be encoded",
+        )
+        .with_source(error)
+    })?;
+    Ok(SetPart {
+        kind,
+        partition,
+        payload,
+    })
+}
+
+fn existing(name: &str, exist_ok: bool) -> Result<Response> {
+    if exist_ok {
+        return Ok(Response::Done);
+    }
+    Err(Error::new(
+        ErrorCode::TopicAlreadyExists,
+        format!("topic `{name}` exists already"),
+    ))
+}
+
+fn too_many_topics() -> Error {
+    Error::new(
+        ErrorCode::QuotaExceeded,
+        format!(
+            "there are {} topics; no more are allowed",
+            limits::TOPICS_MAX
+        ),
+    )
+}
+
+fn describe(topic: &Topic) -> TopicDescription {
+    let partitions = topic.partitions.iter().map(|partition| {
+        let status = partition.status();
+        PartitionDescription {
+            partition: partition.number,
+            log_start_offset: status.log_start_offset,
+            high_watermark: status.high_watermark,
+            log_end_offset: status.end_offset,
+            leader_epoch: status.leader_epoch.0,
+            size_bytes: status.size_bytes,
+        }
+    });
+    TopicDescription {
+        name: topic.name.to_string(),
+        uuid: topic.uuid,
+        config: topic.config.to_pairs(),
+        notes: topic.config.notes(),
+        partitions: partitions.collect(),
+    }
+}

@@ -1,0 +1,177 @@
+//! The one door: requests in, responses out, whoever asks and from wherever.
+//!
+//! A [`Service`] is an open log with its engine. Each client in this process and each connection has a
+//! [`Session`]; what ends with it (memberships, subscriptions) ends when it is dropped. Nothing here
+//! waits: requests that append are answered from the log's threads. One folder has one service in a
+//! process, however often it is opened; the last to close it closes the log.
+
+mod admin;
+mod groups;
+mod offsets;
+mod open;
+mod produce;
+mod session;
+mod stand_in;
+mod subscription;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::engine::State;
+use crate::engine::topic_config::TopicDefaults;
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::Durability;
+use crate::log::Log;
+use stand_in::FolderLock;
+
+pub use crate::protocol::fetched::FetchedBatch;
+pub use open::ServiceOptions;
+pub use session::Session;
+pub use subscription::Subscription;
+
+/// An open log that can be asked. Cheap to clone; [`close`](Self::close) it once per opening.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+    /// Whether this opening has been closed; shared by the clones of one opening.
+    is_closed: Arc<AtomicBool>,
+}
+
+struct Inner {
+    /// What was opened, for messages: a path, or `mem:name`.
+    name: String,
+    log_uuid: [u8; 16],
+    state: Arc<State>,
+    log: Log,
+    defaults: TopicDefaults,
+    is_durable: bool,
+    auto_create_topics: bool,
+    new_uuid: open::NewUuid,
+    creating: Mutex<admin::Creating>,
+    producer_ids: Mutex<produce::ProducerIds>,
+    coordinator: Mutex<groups::Coordinator>,
+    next_session: AtomicU64,
+    /// How many openings are not closed yet. Changed under the registry's lock.
+    openings: AtomicU64,
+    is_closed: AtomicBool,
+    /// Given back last: nobody else may open the folder before the log is closed.
+    lock: Mutex<Option<FolderLock>>,
+}
+
+/// Which thread may write an append.
+pub use crate::log::Run;
+
+impl Service {
+    /// A session of a client in this process, whose batches were encoded here.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        Session::new(self.clone(), true)
+    }
+
+    /// A session of somebody else: what it sends is looked at record by record.
+    #[must_use]
+    pub fn remote_session(&self) -> Session {
+        Session::new(self.clone(), false)
+    }
+
+    /// Runs `job` on the log's io thread, which may touch files.
+    ///
+    /// # Errors
+    /// `Full` when too many wait, `Closed`; the job is dropped then.
+    pub fn schedule(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.inner.log.schedule(job)
+    }
+
+    /// Writes what is queued, on this thread, if nobody is writing.
+    pub fn assist(&self) {
+        self.inner.log.assist();
+    }
+
+    /// What was opened: a path, or `mem:name`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The uuid of the log.
+    #[must_use]
+    pub fn log_uuid(&self) -> [u8; 16] {
+        self.inner.log_uuid
+    }
+
+    /// The best level that can be reached here: `os` in memory, else `disk`.
+    #[must_use]
+    pub fn best_durability(&self) -> Durability {
+        self.inner.identity_level()
+    }
+
+    /// Figures of the log, by name, for `metrics`.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<(&'static str, f64)> {
+        let inner = &self.inner;
+        vec![
+            ("log_threads", inner.log.thread_count() as f64),
+            ("log_segments", inner.log.segment_count() as f64),
+            ("log_size_bytes", inner.log.size_bytes() as f64),
+            ("log_written_index", inner.log.written() as f64),
+            ("log_synced_index", inner.log.synced() as f64),
+            ("log_term", f64::from(inner.log.term().0)),
+            ("log_void_entries", inner.state.void_entries() as f64),
+            ("tail_cache_bytes", inner.state.tail_cache_bytes() as f64),
+            ("topics", inner.state.topics.read().len() as f64),
+            ("groups", inner.state.groups.lock().len() as f64),
+        ]
+    }
+
+    /// Whether the log is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire) || self.inner.is_closed.load(Ordering::Acquire)
+    }
+}
+
+impl Inner {
+    /// The level of identities: the best there is.
+    fn identity_level(&self) -> Durability {
+        if self.is_durable {
+            Durability::Disk
+        } else {
+            Durability::Os
+        }
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorCode::Closed,
+                format!("{} is closed", self.name),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unknown_topic(topic: &str) -> Error {
+    Error::new(
+        ErrorCode::UnknownTopicOrPartition,
+        format!("topic `{}` does not exist", topic.escape_debug()),
+    )
+}
+
+fn unknown_partition(topic: &str, partition: i32, count: usize) -> Error {
+    Error::new(
+        ErrorCode::UnknownTopicOrPartition,
+        format!("partition {partition} of topic `{topic}` does not exist; it has {count}"),
+    )
+}

@@ -1,0 +1,203 @@
+//! Opening and closing: one service per folder and process, shared by all who open it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::stand_in::{self as format, FolderLock, disk_storage, memory_storage};
+use super::{Inner, Service, admin, groups, produce};
+use crate::engine::State;
+use crate::engine::topic_config::TopicDefaults;
+use crate::error::Result;
+use crate::ids::Durability;
+use crate::log::storage::Storage;
+use crate::log::{Clock, Log, LogOptions};
+
+/// Where new uuids come from.
+pub(super) type NewUuid = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
+
+/// The folder of the one shard there is.
+const SHARD: &str = "0000";
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// Whether a missing folder is created. Default true.
+    pub create: bool,
+    /// Bytes of a segment, 1 MiB..=1 GiB. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// Bytes of the newest batches kept in memory for readers at the end. Default 8 MiB.
+    pub tail_cache_bytes: usize,
+    /// `retention_ms` of topics that do not say; -1: without limit. Default -1.
+    pub retention_ms: i64,
+    /// Whether producing to a topic that does not exist creates it. Default false.
+    pub auto_create_topics: bool,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self {
+            create: true,
+            segment_bytes: 64 << 20,
+            tail_cache_bytes: 8 << 20,
+            retention_ms: -1,
+            auto_create_topics: false,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Registry {
+    folders: HashMap<PathBuf, Weak<Inner>>,
+    memories: HashMap<String, Weak<Inner>>,
+}
+
+/// Everything this process has open. Its lock is held while a log is opened or closed, so that opening
+/// a folder that is just being closed waits for it.
+static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
+
+impl Service {
+    /// Opens the log in a folder, or joins the service that has it open in this process (whose options
+    /// then stand).
+    ///
+    /// Reads and replays the log: not for an event loop's thread.
+    ///
+    /// # Errors
+    /// `FOLDER_NOT_FOUND`, `NOT_A_FOLDER`, `FOLDER_LOCKED` with the owner's pid, `FOLDER_TOO_NEW`,
+    /// `CORRUPT_SEGMENT`, `KAFKA_STORAGE_ERROR`.
+    pub fn open_folder(path: &Path, options: &ServiceOptions) -> Result<Self> {
+        let mut registry = REGISTRY.lock();
+        let registry = registry.get_or_insert_default();
+        let key = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let key = key.canonicalize().unwrap_or(key);
+        if let Some(open) = registry.folders.get(&key).and_then(Weak::upgrade)
+            && let Some(service) = Self::join(&open)
+        {
+            return Ok(service);
+        }
+        let name = path.display().to_string();
+        let storage = disk_storage(path, options.create)?;
+        let lock = FolderLock::acquire(path)?;
+        let service = Self::open_storage(name, storage, Some(lock), options)?;
+        // The folder may not have existed when the key was made.
+        let key = path.canonicalize().unwrap_or(key);
+        registry.folders.insert(key, Arc::downgrade(&service.inner));
+        Ok(service)
+    }
+
+    /// Opens a log in memory: a new one for the empty name, else the one of that name in this process.
+    ///
+    /// # Errors
+    /// None that the caller can cause.
+    pub fn open_memory(name: &str, options: &ServiceOptions) -> Result<Self> {
+        let mut registry = REGISTRY.lock();
+        let registry = registry.get_or_insert_default();
+        if let Some(open) = registry.memories.get(name).and_then(Weak::upgrade)
+            && let Some(service) = Self::join(&open)
+        {
+            return Ok(service);
+        }
+        let storage = memory_storage()?;
+        let service = Self::open_storage(format!("mem:{name}"), storage, None, options)?;
+        if !name.is_empty() {
+            registry
+                .memories
+                .insert(name.to_owned(), Arc::downgrade(&service.inner));
+        }
+        Ok(service)
+    }
+
+    /// Opens the log that a storage holds. For tests, with a storage of their own.
+    ///
+    /// # Errors
+    /// As [`Service::open_folder`].
+    pub(super) fn open_storage(
+        name: String,
+        storage: Arc<dyn Storage>,
+        lock: Option<FolderLock>,
+        options: &ServiceOptions,
+    ) -> Result<Self> {
+        let is_durable = storage.is_durable();
+        let folder = format::read_or_create(&*storage)?;
+        let defaults = TopicDefaults {
+            durability: if is_durable {
+                Durability::Disk
+            } else {
+                Durability::Os
+            },
+            retention_ms: options.retention_ms,
+        };
+        let state = Arc::new(State::new(defaults, options.tail_cache_bytes));
+        let log_options = LogOptions {
+            segment_bytes: options.segment_bytes,
+            clock: wall_clock(),
+            ..LogOptions::default()
+        };
+        let machine = Arc::clone(&state);
+        let log = Log::open(storage, SHARD, folder.log_uuid, log_options, machine)?;
+        let inner = Inner {
+            name,
+            log_uuid: folder.log_uuid,
+            defaults,
+            is_durable,
+            auto_create_topics: options.auto_create_topics,
+            new_uuid: Arc::new(format::new_uuid),
+            creating: Mutex::new(admin::Creating::default()),
+            producer_ids: Mutex::new(produce::ProducerIds::new(state.next_producer_id())),
+            coordinator: Mutex::new(groups::Coordinator::default()),
+            next_session: AtomicU64::new(1),
+            openings: AtomicU64::new(1),
+            is_closed: AtomicBool::new(false),
+            lock: Mutex::new(lock),
+            state,
+            log,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            is_closed: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// One more opening of an open service; `None` if its last one is closed.
+    fn join(open: &Arc<Inner>) -> Option<Self> {
+        if open.is_closed.load(Ordering::Acquire) {
+            return None;
+        }
+        open.openings.fetch_add(1, Ordering::AcqRel);
+        Some(Self {
+            inner: Arc::clone(open),
+            is_closed: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// Ends this opening; the last one writes what is queued, syncs, and closes the log. Closing twice
+    /// does nothing. Blocks: not for an event loop's thread.
+    ///
+    /// # Errors
+    /// `KAFKA_STORAGE_ERROR` when the log could not be closed in order; it is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let _registry = REGISTRY.lock();
+        if self.inner.openings.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(());
+        }
+        self.inner.is_closed.store(true, Ordering::Release);
+        let closed = self.inner.log.close();
+        *self.inner.lock.lock() = None;
+        closed
+    }
+}
+
+fn wall_clock() -> Clock {
+    Arc::new(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
+    })
+}

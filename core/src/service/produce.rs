@@ -1,0 +1,326 @@
+//! Producing: a batch is checked once, here, and then only stamped and written.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Inner, Run, unknown_partition, unknown_topic};
+use crate::completion::{Completion, Wakes};
+use crate::engine::topics::Topic;
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::{Durability, PartitionId};
+use crate::limits;
+use crate::log::{Append, Appended, Kind, control};
+use crate::protocol::response::{ProduceAck, Response};
+use crate::record::batch::{self, BatchHeader};
+
+/// A batch on its way in.
+pub(super) struct Produce {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) durability: Option<Durability>,
+    /// Whether this process encoded it.
+    pub(super) is_trusted: bool,
+}
+
+/// The producer ids that are ours to give: reserved in the log in blocks, ahead of need.
+#[derive(Debug)]
+pub(super) struct ProducerIds {
+    next: i64,
+    end: i64,
+    is_reserving: bool,
+    waiting: Vec<Completion<Response>>,
+}
+
+impl ProducerIds {
+    pub(super) fn new(first_free: i64) -> Self {
+        Self {
+            next: first_free,
+            end: first_free,
+            is_reserving: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn take(&mut self) -> Option<i64> {
+        (self.next < self.end).then(|| {
+            self.next += 1;
+            self.next - 1
+        })
+    }
+}
+
+impl Inner {
+    pub(super) fn produce(
+        self: &Arc<Self>,
+        produce: Produce,
+        payload: Bytes,
+        run: Run,
+        completion: Completion<Response>,
+    ) {
+        if self.auto_create_topics && self.state.topics.read().get(&produce.topic).is_none() {
+            return self.create_and_produce(produce, payload, completion);
+        }
+        match self.check_produce(&produce, &payload) {
+            Ok((topic, partition)) => {
+                let append = Append {
+                    kind: Kind::Records,
+                    partition,
+                    payload: Vec::from(payload),
+                    ack: produce.durability.unwrap_or(topic.config.durability),
+                    topic: topic.config.durability,
+                    log_append_time: topic.config.is_log_append_time,
+                    completion: acknowledge(topic.name, produce.partition, completion),
+                };
+                self.log.append(append, run);
+            }
+            Err(error) => completion.finish(Err(error)),
+        }
+    }
+
+    fn create_and_produce(
+        self: &Arc<Self>,
+        produce: Produce,
+        payload: Bytes,
+        completion: Completion<Response>,
+    ) {
+        let inner = Arc::clone(self);
+        let name = produce.topic.clone();
+        let created =
+            Completion::call(
+                move |result: Result<Response>, wakes: &mut Wakes| match result {
+                    Ok(_) if inner.state.topics.read().get(&produce.topic).is_none() => {
+                        completion.complete(Err(unknown_topic(&produce.topic)), wakes);
+                    }
+                    Ok(_) => inner.produce(produce, payload, Run::Io, completion),
+                    Err(error) => completion.complete(Err(error), wakes),
+                },
+            );
+        self.create_topic(&name, &[], true, Run::Io, created);
+    }
+
+    fn check_produce(&self, produce: &Produce, payload: &[u8]) -> Result<(Topic, PartitionId)> {
+        let topic = self.state.topics.read().get(&produce.topic).cloned();
+        let topic = topic.ok_or_else(|| unknown_topic(&produce.topic))?;
+        let partition = topic.partition(produce.partition).ok_or_else(|| {
+            unknown_partition(&topic.name, produce.partition, topic.partitions.len())
+        })?;
+        let id = partition.id;
+        self.check_level(produce.durability)?;
+        let max_bytes = topic.config.max_message_bytes as usize;
+        if payload.len() > max_bytes {
+            return Err(Error::new(
+                ErrorCode::MessageTooLarge,
+                format!(
+                    "a record batch of {} bytes for topic `{}`; its max_message_bytes is {max_bytes}",
+                    payload.len(),
+                    topic.name
+                ),
+            ));
+        }
+        check_batch(payload, produce.is_trusted, &topic.name)?;
+        Ok((topic, id))
+    }
+
+    fn check_level(&self, wished: Option<Durability>) -> Result<()> {
+        match wished {
+            Some(Durability::Quorum) => Err(Error::new(
+                ErrorCode::UnsupportedFeature,
+                "durability `quorum` needs a cluster, which is not there yet; use `disk`",
+            )),
+            Some(Durability::Disk) if !self.is_durable => Err(Error::new(
+                ErrorCode::InvalidOption,
+                format!(
+                    "durability `disk` cannot be had: {} lives in memory; use `os`",
+                    self.name
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn init_producer(self: &Arc<Self>, run: Run, completion: Completion<Response>) {
+        let mut ids = self.producer_ids.lock();
+        if let Some(producer_id) = ids.take() {
+            drop(ids);
+            return completion.finish(Ok(Response::Producer {
+                producer_id,
+                producer_epoch: 0,
+            }));
+        }
+        ids.waiting.push(completion);
+        if std::mem::replace(&mut ids.is_reserving, true) {
+            return;
+        }
+        let first = ids.end;
+        drop(ids);
+        let block = control::ProducerIds {
+            first,
+            count: limits::PRODUCER_ID_BLOCK,
+        };
+        let inner = Arc::clone(self);
+        let reserved = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+            inner.reserved(first, result, wakes);
+        });
+        self.append_control(
+            Kind::ProducerIds,
+            PartitionId(0),
+            &block,
+            None,
+            run,
+            reserved,
+        );
+    }
+
+    /// A block of producer ids is ours, or is not: answers all who waited for it.
+    fn reserved(self: &Arc<Self>, first: i64, result: Result<Appended>, wakes: &mut Wakes) {
+        let mut ids = self.producer_ids.lock();
+        ids.is_reserving = false;
+        let waiting = std::mem::take(&mut ids.waiting);
+        let answer = match result {
+            Ok(_) => {
+                ids.next = first;
+                ids.end = first.saturating_add(limits::PRODUCER_ID_BLOCK);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        drop(ids);
+        for completion in waiting {
+            match &answer {
+                // More may have waited than a block holds: those reserve the next.
+                Ok(()) => match self.producer_ids.lock().take() {
+                    Some(producer_id) => completion.complete(
+                        Ok(Response::Producer {
+                            producer_id,
+                            producer_epoch: 0,
+                        }),
+                        wakes,
+                    ),
+                    None => self.init_producer(Run::Io, completion),
+                },
+                Err(error) => completion.complete(Err(error.clone()), wakes),
+            }
+        }
+    }
+
+    /// Appends a control entry at the level of identities, or at `level`.
+    pub(super) fn append_control(
+        &self,
+        kind: Kind,
+        partition: PartitionId,
+        payload: &impl serde::Serialize,
+        level: Option<Durability>,
+        run: Run,
+        completion: Completion<Appended>,
+    ) {
+        match postcard::to_stdvec(payload) {
+            Ok(payload) if payload.len() <= limits::CONTROL_BYTES_MAX => {
+                self.append_encoded(kind, partition, payload, level, run, completion);
+            }
+            Ok(payload) => completion.finish(Err(Error::new(
+                ErrorCode::MessageTooLarge,
+                format!(
+                    "the request makes an entry of {} bytes; at most {} are allowed",
+                    payload.len(),
+                    limits::CONTROL_BYTES_MAX
+                ),
+            ))),
+            Err(error) => completion.finish(Err(Error::new(
+                ErrorCode::UnknownServerError,
+                "a control entry could not be encoded",
+            )
+            .with_source(error))),
+        }
+    }
+
+    pub(super) fn append_encoded(
+        &self,
+        kind: Kind,
+        partition: PartitionId,
+        payload: Vec<u8>,
+        level: Option<Durability>,
+        run: Run,
+        completion: Completion<Appended>,
+    ) {
+        let level = level.unwrap_or_else(|| self.identity_level());
+        let append = Append {
+            kind,
+            partition,
+            payload,
+            ack: level,
+            topic: level,
+            log_append_time: false,
+            completion,
+        };
+        self.log.append(append, run);
+    }
+}
+
+fn check_batch(payload: &[u8], is_trusted: bool, topic: &str) -> Result<()> {
+    // Readers decode what is stored: a stranger's batch must be one that can be decoded to its end.
+    let checked = if is_trusted {
+        batch::verify(payload)
+    } else {
+        batch::verify_records(payload)
+    };
+    let header = checked.map_err(|error| {
+        Error::new(
+            ErrorCode::CorruptMessage,
+            format!("a record batch for topic `{topic}`: {error}"),
+        )
+        .with_source(error)
+    })?;
+    check_header(&header, topic)
+}
+
+fn check_header(header: &BatchHeader, topic: &str) -> Result<()> {
+    if header.codec() != batch::Codec::None {
+        return Err(Error::new(
+            ErrorCode::UnsupportedCompressionType,
+            format!("a compressed batch for topic `{topic}`: compression is not there yet"),
+        ));
+    }
+    if header.is_control() || header.is_transactional() {
+        return Err(Error::new(
+            ErrorCode::InvalidRecord,
+            format!("a transactional or control batch for topic `{topic}`, outside a transaction"),
+        ));
+    }
+    let is_whole = header.record_count > 0 && header.last_offset_delta == header.record_count - 1;
+    if !is_whole {
+        return Err(Error::new(
+            ErrorCode::InvalidRecord,
+            format!(
+                "a batch for topic `{topic}` counts {} records with a last offset delta of {}",
+                header.record_count, header.last_offset_delta
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Turns what the log says of an append into the producer's acknowledgement.
+fn acknowledge(
+    topic: Arc<str>,
+    partition: i32,
+    completion: Completion<Response>,
+) -> Completion<Appended> {
+    Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+        let answer = result.map(|appended| {
+            Response::Produced(ProduceAck {
+                base_offset: appended.base_offset,
+                append_time_ms: appended.append_time_ms,
+                durability: appended.durability,
+                is_duplicate: appended.is_duplicate,
+            })
+        });
+        let answer = answer.map_err(|error| {
+            let message = format!("topic `{topic}`, partition {partition}: {error}");
+            Error::new(error.code(), message)
+                .with_outcome(error.outcome())
+                .with_source(error)
+        });
+        completion.complete(answer, wakes);
+    })
+}

@@ -1,0 +1,140 @@
+//! A session: what one client may ask, and what ends with it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::{Run, Service, Subscription};
+use crate::completion::Completion;
+use crate::error::Result;
+use crate::protocol::request::{OffsetAt, Request, Subscribe};
+use crate::protocol::response::Response;
+
+/// One client's way in. Dropped with its last clone: then its group members have left.
+#[derive(Clone)]
+pub struct Session(Arc<SessionInner>);
+
+struct SessionInner {
+    service: Service,
+    id: u64,
+    is_trusted: bool,
+}
+
+impl Session {
+    pub(super) fn new(service: Service, is_trusted: bool) -> Self {
+        let id = service.inner.next_session.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::new(SessionInner {
+            service,
+            id,
+            is_trusted,
+        }))
+    }
+
+    /// The service it belongs to.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.0.service
+    }
+
+    /// Asks; never waits, and may answer before it returns.
+    ///
+    /// `payload` is the record batch of a `Produce` and empty otherwise. With [`Run::Here`] this thread
+    /// may write to the log and read files; with [`Run::Io`] it does neither.
+    pub fn submit(
+        &self,
+        request: Request,
+        payload: Bytes,
+        run: Run,
+        completion: Completion<Response>,
+    ) {
+        let inner = &self.0.service.inner;
+        if let Err(closed) = inner.check_open() {
+            return completion.finish(Err(closed));
+        }
+        match request {
+            Request::Ping => completion.finish(Ok(Response::Done)),
+            Request::CreateTopic {
+                name,
+                config,
+                exist_ok,
+            } => {
+                inner.create_topic(&name, &config, exist_ok, run, completion);
+            }
+            Request::DeleteTopic { name } => inner.delete_topic(&name, run, completion),
+            Request::AlterTopic { name, config } => {
+                inner.alter_topic(&name, config, run, completion);
+            }
+            Request::ListTopics => completion.finish(Ok(inner.list_topics())),
+            Request::DescribeTopics { names } => completion.finish(inner.describe_topics(&names)),
+            Request::InitProducer => inner.init_producer(run, completion),
+            Request::Produce {
+                topic,
+                partition,
+                durability,
+            } => {
+                let produce = super::produce::Produce {
+                    topic,
+                    partition,
+                    durability,
+                    is_trusted: self.0.is_trusted,
+                };
+                inner.produce(produce, payload, run, completion);
+            }
+            Request::ListOffsets { queries } => {
+                let reads = queries
+                    .iter()
+                    .any(|query| matches!(query.at, OffsetAt::Time(_)));
+                if reads && run == Run::Io {
+                    let inner = Arc::clone(inner);
+                    let service = self.0.service.clone();
+                    // A job that is refused drops the completion, which answers `Closed`.
+                    let _ =
+                        service.schedule(move || completion.finish(inner.list_offsets(&queries)));
+                } else {
+                    completion.finish(inner.list_offsets(&queries));
+                }
+            }
+            Request::JoinGroup { group, topics } => {
+                inner.join_group(self.0.id, group, &topics, run, completion);
+            }
+            Request::LeaveGroup { group, member } => {
+                completion.finish(inner.leave_group(&group, &member));
+            }
+            Request::CommitOffsets {
+                group,
+                member,
+                offsets,
+            } => {
+                inner.commit_offsets(group, member.as_ref(), &offsets, run, completion);
+            }
+            Request::DescribeGroup { group } => completion.finish(inner.describe_group(&group)),
+            Request::ListGroups => completion.finish(Ok(inner.list_groups())),
+            Request::DeleteGroup { group } => inner.delete_group(group, run, completion),
+        }
+    }
+
+    /// Opens a stream of record batches.
+    ///
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION`; `INVALID_REQUEST` for a partition named twice or too many.
+    pub fn subscribe(&self, subscribe: &Subscribe) -> Result<Subscription> {
+        Subscription::open(Arc::clone(&self.0.service.inner), &subscribe.partitions)
+    }
+}
+
+impl Drop for SessionInner {
+    fn drop(&mut self) {
+        self.service.inner.end_session(self.id);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.0.id)
+            .field("service", &self.0.service)
+            .finish_non_exhaustive()
+    }
+}

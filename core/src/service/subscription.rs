@@ -1,0 +1,220 @@
+//! A reader of some partitions: gives what is readable and never waits.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{FetchedBatch, Inner, unknown_partition, unknown_topic};
+use crate::completion::{Wake, Wakes};
+use crate::engine::partition::{Partition, PartitionStatus, Signal};
+use crate::error::{Error, ErrorCode, Result};
+use crate::limits;
+use crate::protocol::request::PartitionOffset;
+
+/// A stream of record batches, each partition's in order.
+pub struct Subscription {
+    inner: Arc<Inner>,
+    signal: Arc<Signal>,
+    reading: Mutex<Reading>,
+}
+
+struct Reading {
+    positions: Vec<Position>,
+    /// Whose turn it is to be read first.
+    turn: usize,
+}
+
+struct Position {
+    topic: Arc<str>,
+    partition: Arc<Partition>,
+    offset: i64,
+}
+
+impl Subscription {
+    pub(super) fn open(inner: Arc<Inner>, partitions: &[PartitionOffset]) -> Result<Self> {
+        let signal = Arc::new(Signal::default());
+        let positions = positions(&inner, partitions, &signal)?;
+        Ok(Self {
+            inner,
+            signal,
+            reading: Mutex::new(Reading { positions, turn: 0 }),
+        })
+    }
+
+    /// What is readable, in order per partition and about `max_bytes` of it: at least one batch if any
+    /// is readable. Partitions are read in turn. May read files.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` with both ends, `UNKNOWN_TOPIC_OR_PARTITION` for a topic deleted since,
+    /// `CORRUPT_SEGMENT`, `CLOSED`; what was found before the error is given first.
+    pub fn take(&self, max_bytes: usize) -> Result<Vec<FetchedBatch>> {
+        self.inner.check_open()?;
+        let mut reading = self.reading.lock();
+        let mut taken = Vec::new();
+        let mut budget = max_bytes;
+        let count = reading.positions.len();
+        for _ in 0..count {
+            let turn = reading.turn % count;
+            let Some(position) = reading.positions.get_mut(turn) else {
+                break;
+            };
+            match self.take_from(position, budget, &mut taken) {
+                Ok(bytes) => budget = budget.saturating_sub(bytes),
+                Err(error) if taken.is_empty() => return Err(error),
+                // Given at the next call, when the reader is where the error is.
+                Err(_) => break,
+            }
+            reading.turn = turn + 1;
+            if budget == 0 {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Reads one partition; returns the bytes found. Takes nothing that does not fit the budget, unless
+    /// nothing was taken yet.
+    fn take_from(
+        &self,
+        position: &mut Position,
+        budget: usize,
+        taken: &mut Vec<FetchedBatch>,
+    ) -> Result<usize> {
+        if self
+            .inner
+            .state
+            .topics
+            .read()
+            .partition(position.partition.id)
+            .is_none()
+        {
+            return Err(unknown_topic(&position.topic));
+        }
+        let mut found = Vec::new();
+        let high_watermark = position
+            .partition
+            .readable(position.offset, budget, &mut found)
+            .map_err(|status| out_of_range(position, &status))?;
+        if !taken.is_empty()
+            && found
+                .first()
+                .is_some_and(|it| it.location.len as usize > budget)
+        {
+            return Ok(budget);
+        }
+        let mut bytes = 0;
+        for (readable, batch) in found.iter().zip(self.inner.load(&found)?) {
+            bytes += batch.len();
+            taken.push(FetchedBatch {
+                topic: Arc::clone(&position.topic),
+                partition: position.partition.number,
+                high_watermark,
+                batch,
+                from_offset: position.offset,
+            });
+            position.offset = readable.next_offset;
+        }
+        Ok(bytes)
+    }
+
+    /// Wakes `wake` once when [`take`](Self::take) may give something new: at once if it may already.
+    /// Replaces the wake-up of an earlier call.
+    pub fn watch(&self, wake: Wake) {
+        self.signal.arm(wake);
+        let mut wakes = Wakes::new();
+        // Armed first, looked second: what becomes readable in between is seen by one of the two.
+        if self.inner.check_open().is_err() || self.is_readable() {
+            self.signal.fire(&mut wakes);
+        }
+    }
+
+    fn is_readable(&self) -> bool {
+        let topics = self.inner.state.topics.read();
+        let reading = self.reading.lock();
+        reading.positions.iter().any(|position| {
+            position.partition.is_readable_at(position.offset)
+                || topics.partition(position.partition.id).is_none()
+        })
+    }
+
+    /// Reads these partitions from now on, each from its offset, and no others.
+    ///
+    /// # Errors
+    /// As for subscribing; then nothing is changed.
+    pub fn assign(&self, partitions: &[PartitionOffset]) -> Result<()> {
+        let positions = positions(&self.inner, partitions, &self.signal)?;
+        *self.reading.lock() = Reading { positions, turn: 0 };
+        // What can be read has changed: whoever waits looks again.
+        self.signal.fire(&mut Wakes::new());
+        Ok(())
+    }
+}
+
+fn positions(
+    inner: &Inner,
+    partitions: &[PartitionOffset],
+    signal: &Arc<Signal>,
+) -> Result<Vec<Position>> {
+    if partitions.len() > limits::SUBSCRIPTION_PARTITIONS_MAX {
+        return Err(Error::new(
+            ErrorCode::InvalidRequest,
+            format!(
+                "a subscription of {} partitions; at most {} are allowed",
+                partitions.len(),
+                limits::SUBSCRIPTION_PARTITIONS_MAX
+            ),
+        ));
+    }
+    let topics = inner.state.topics.read();
+    let mut seen = HashSet::new();
+    let mut positions = Vec::with_capacity(partitions.len());
+    for wanted in partitions {
+        let topic = topics
+            .get(&wanted.topic)
+            .ok_or_else(|| unknown_topic(&wanted.topic))?;
+        let partition = topic.partition(wanted.partition).ok_or_else(|| {
+            unknown_partition(&topic.name, wanted.partition, topic.partitions.len())
+        })?;
+        if !seen.insert(partition.id) {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!(
+                    "partition {} of topic `{}` twice",
+                    wanted.partition, topic.name
+                ),
+            ));
+        }
+        partition.add_watcher(signal);
+        positions.push(Position {
+            topic: Arc::clone(&topic.name),
+            partition: Arc::clone(partition),
+            offset: wanted.offset,
+        });
+    }
+    Ok(positions)
+}
+
+fn out_of_range(position: &Position, status: &PartitionStatus) -> Error {
+    Error::new(
+        ErrorCode::OffsetOutOfRange,
+        format!(
+            "offset {} of topic `{}`, partition {} is not held; it holds {} to {}",
+            position.offset,
+            position.topic,
+            position.partition.number,
+            status.log_start_offset,
+            status.end_offset
+        ),
+    )
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let partitions = self.reading.lock().positions.len();
+        f.debug_struct("Subscription")
+            .field("partitions", &partitions)
+            .finish_non_exhaustive()
+    }
+}
