@@ -16,6 +16,15 @@ pub mod protocol;
 pub mod record;
 pub mod service;
 
+pub use client::{
+    Ack, Address, Admin, BatchRecords, Block, CleanupPolicy, Client, CloseReport, ConnectOptions,
+    Consumer, ConsumerBatch, ConsumerOptions, Delivery, DeliveryFailure, Metrics, Producer,
+    ProducerOptions, Progress, Record, RecordMetadata, ServeOptions, Start, TopicOptions, Until,
+    after_fork_in_child, connect, connect_with, exit, options, parse_address,
+};
 pub use completion::{Completion, NotifyQueue, Pending};
 pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};
 pub use ids::{Durability, TopicPartition};
+pub use protocol::request::{Member, OffsetAt, OffsetQuery, PartitionOffset};
+pub use protocol::response::{GroupDescription, PartitionDescription, TopicDescription};
+pub use record::{Header, RecordView};

@@ -1,0 +1,110 @@
+//! What a consumer gives out.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::record::{Batch, RecordView, Records, block};
+
+/// Records in the packed layout that crosses to other languages. It belongs to whoever holds it; closing
+/// the consumer does not touch it.
+#[derive(Clone, Debug)]
+pub struct Block {
+    block: Arc<block::Block>,
+    records: u32,
+}
+
+impl Block {
+    /// The bytes; their base address is a multiple of 8.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.block.bytes()
+    }
+
+    /// How many records there are; at least one.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.records as usize
+    }
+
+    /// Whether there is no record.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+/// A record batch as it is stored, and which of its records are to be read.
+#[derive(Clone, Debug)]
+pub struct ConsumerBatch {
+    topic: Arc<str>,
+    partition: i32,
+    high_watermark: i64,
+    batch: Batch,
+    from_offset: i64,
+    until_offset: i64,
+}
+
+impl ConsumerBatch {
+    /// The topic.
+    #[must_use]
+    pub const fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The partition.
+    #[must_use]
+    pub const fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// The partition's high watermark when the batch was read.
+    #[must_use]
+    pub const fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// The records, decoded one by one in place.
+    #[must_use]
+    pub fn records(&self) -> BatchRecords<'_> {
+        BatchRecords {
+            records: self.batch.records(),
+            from_offset: self.from_offset,
+            until_offset: self.until_offset,
+        }
+    }
+}
+
+/// The records of a [`ConsumerBatch`]; iterates `Result<RecordView>`.
+#[derive(Clone, Debug)]
+pub struct BatchRecords<'a> {
+    records: Records<'a>,
+    from_offset: i64,
+    until_offset: i64,
+}
+
+impl<'a> Iterator for BatchRecords<'a> {
+    type Item = Result<RecordView<'a>>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.records.next()? {
+                Ok(record) if record.offset < self.from_offset => {}
+                Ok(record) if record.offset >= self.until_offset => return None,
+                Ok(record) => return Some(Ok(record)),
+                Err(error) => {
+                    return Some(Err(Error::new(
+                        ErrorCode::CorruptMessage,
+                        error.to_string(),
+                    )));
+                }
+            }
+        }
+    }
+}
