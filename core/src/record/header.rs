@@ -113,12 +113,15 @@ impl<'a> EncodedHeaders<'a> {
     fn read(&mut self) -> Result<Header<'a>, HeaderError> {
         let position = self.total_bytes - self.rest.len();
         let key = self.read_bytes("key", position)?;
-        let key = key.ok_or(HeaderError::Length {
-            field: "key",
-            found: -1,
-            position,
-            remaining: self.rest.len(),
-        })?;
+        let Some(key) = key else {
+            let remaining = self.rest.len();
+            return Err(HeaderError::Length {
+                field: "key",
+                found: -1,
+                position,
+                remaining,
+            });
+        };
         let key = str::from_utf8(key).map_err(|_| HeaderError::NotUtf8 { position })?;
         let value = self.read_bytes("value", position)?;
         Ok(Header { key, value })
@@ -141,15 +144,7 @@ impl<'a> EncodedHeaders<'a> {
             self.rest = behind;
             return Ok(None);
         }
-        let split = usize::try_from(len)
-            .ok()
-            .and_then(|len| behind.split_at_checked(len));
-        let (bytes, rest) = split.ok_or(HeaderError::Length {
-            field,
-            found: i64::from(len),
-            position,
-            remaining: behind.len(),
-        })?;
+        let (bytes, rest) = cut(behind, i64::from(len), field, position)?;
         self.rest = rest;
         Ok(Some(bytes))
     }
@@ -205,29 +200,13 @@ impl<'a> PackedHeaders<'a> {
         let [k0, k1, k2, k3, v0, v1, v2, v3] = *lengths;
         let key_len = u32::from_le_bytes([k0, k1, k2, k3]);
         let value_len = i32::from_le_bytes([v0, v1, v2, v3]);
-        let key = usize::try_from(key_len)
-            .ok()
-            .and_then(|len| rest.split_at_checked(len));
-        let (key, rest) = key.ok_or(HeaderError::Length {
-            field: "key",
-            found: i64::from(key_len),
-            position,
-            remaining: rest.len(),
-        })?;
+        let (key, rest) = cut(rest, i64::from(key_len), "key", position)?;
         let key = str::from_utf8(key).map_err(|_| HeaderError::NotUtf8 { position })?;
         if value_len == -1 {
             self.rest = rest;
             return Ok(Header { key, value: None });
         }
-        let value = usize::try_from(value_len)
-            .ok()
-            .and_then(|len| rest.split_at_checked(len));
-        let (value, rest) = value.ok_or(HeaderError::Length {
-            field: "value",
-            found: i64::from(value_len),
-            position,
-            remaining: rest.len(),
-        })?;
+        let (value, rest) = cut(rest, i64::from(value_len), "value", position)?;
         self.rest = rest;
         Ok(Header {
             key,
@@ -273,6 +252,31 @@ pub fn pack_header(out: &mut Vec<u8>, header: &Header<'_>) -> Result<(), HeaderE
     out.extend_from_slice(header.key.as_bytes());
     out.extend_from_slice(header.value.unwrap_or_default());
     Ok(())
+}
+
+/// The first `len` bytes of `bytes` and what is behind them.
+#[inline]
+fn cut<'a>(
+    bytes: &'a [u8],
+    len: i64,
+    field: &'static str,
+    position: usize,
+) -> Result<(&'a [u8], &'a [u8]), HeaderError> {
+    match usize::try_from(len)
+        .ok()
+        .and_then(|len| bytes.split_at_checked(len))
+    {
+        Some(parts) => Ok(parts),
+        None => {
+            let remaining = bytes.len();
+            Err(HeaderError::Length {
+                field,
+                found: len,
+                position,
+                remaining,
+            })
+        }
+    }
 }
 
 /// In 64 bits, because the same slice may be given many times: a 32-bit sum could wrap.

@@ -62,9 +62,11 @@ fn encode_ours(records: &[Made], producer: (i64, i16, i32)) -> Vec<u8> {
                 value: record.value.as_deref(),
                 headers: HeadersRef::Slice(&headers),
             })
-            .unwrap();
+            .expect("small records fit");
     }
-    builder.finish(producer.0, producer.1, producer.2).unwrap()
+    builder
+        .finish(producer.0, producer.1, producer.2)
+        .expect("there are records")
 }
 
 fn as_theirs(records: &[Made], base_offset: i64, producer: (i64, i16, i32)) -> Vec<Record> {

@@ -38,14 +38,16 @@
 
 mod builder;
 mod completion;
+mod error;
 mod layout;
 mod rows;
 mod view;
 
 pub use builder::{Block, BlockBuilder, Taken};
 pub use completion::{COMPLETION_ROW_BYTES, CompletionRow};
+pub use error::BlockError;
 pub use rows::{RowError, SEND_ROW_BYTES, SendRow, SendRows, write_send_row};
-pub use view::{BlockError, BlockRecord, BlockRecords, BlockView};
+pub use view::{BlockRecord, BlockRecords, BlockView};
 
 /// The first bytes of a receive block.
 pub const MAGIC: [u8; 4] = *b"HWB1";
