@@ -496,3 +496,6 @@ fn take<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
 fn put<const N: usize>(header: &mut [u8; HEADER_BYTES], at: usize, field: [u8; N]) {
     header[at..at + N].copy_from_slice(&field);
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,6 +191,10 @@ impl BatchBuilder {
             *space = header.encode();
         }
         batch::write_checksum(&mut bytes);
+        // Whoever keeps the batch pays for its bytes, not for a buffer that turned out too large.
+        if bytes.capacity() / 2 > bytes.len() {
+            bytes.shrink_to_fit();
+        }
         self.record_count = 0;
         // A little more than last time, so that equal batches never grow their buffer.
         let next = bytes
@@ -314,3 +318,6 @@ impl Fields {
             + self.header_bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ mod error;
 mod header;
 pub mod partitioner;
 pub mod records;
+#[cfg(test)]
+mod sample;
 pub mod varint;
 
 pub use batch::{Batch, BatchHeader, Codec, TimestampType};

@@ -1,6 +1,6 @@
 //! Lays the columns of a [`BlockBuilder`] out as one block.
 //!
-//! The order is that of the header's fields, then the topic names; readers go by the positions
+//! The order is runs, topic names, then that of the header's fields; readers go by the positions
 //! alone.
 
 use super::builder::{Block, BlockBuilder, Run};
@@ -19,6 +19,7 @@ pub(super) fn lay_out(columns: &BlockBuilder) -> Block {
 /// Where every column goes, 0 if it is left out.
 struct Plan {
     runs: usize,
+    topics: usize,
     offset_deltas: usize,
     timestamps: usize,
     key_present: usize,
@@ -29,7 +30,6 @@ struct Plan {
     keys: usize,
     values: usize,
     headers: usize,
-    topics: usize,
     block_len: usize,
 }
 
@@ -51,6 +51,7 @@ impl Plan {
             at
         };
         let runs = place(true, RUN_BYTES * columns.runs.len());
+        let topics = place(true, columns.topics.len());
         let offset_deltas = place(columns.has_gaps, 4 * records);
         let timestamps = place(true, 8 * records);
         let key_present = place(has_keys && !columns.keyless_rows.is_empty(), bitmap);
@@ -61,9 +62,9 @@ impl Plan {
         let keys = place(has_keys, columns.keys.len());
         let values = place(true, columns.values.len());
         let headers = place(has_headers, columns.headers.len());
-        let topics = place(true, columns.topics.len());
         Self {
             runs,
+            topics,
             offset_deltas,
             timestamps,
             key_present,
@@ -74,7 +75,6 @@ impl Plan {
             keys,
             values,
             headers,
-            topics,
             block_len: end,
         }
     }

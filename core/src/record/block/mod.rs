@@ -100,3 +100,6 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 const fn align8(bytes: usize) -> usize {
     bytes.next_multiple_of(8)
 }
+
+#[cfg(test)]
+mod tests;
