@@ -3,12 +3,19 @@
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
+use super::disk::DiskStorage;
 use super::faulty::FaultyStorage;
 use super::memory::MemoryStorage;
 use super::{PathError, Storage, StorageFile};
 
 macro_rules! conformance {
     ($($test:ident),* $(,)?) => {
+        mod disk {
+            $(#[test] fn $test() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$test(&super::DiskStorage::open(folder.path(), false).unwrap());
+            })*
+        }
         mod memory {
             $(#[test] fn $test() { super::$test(&super::MemoryStorage::new()); })*
         }

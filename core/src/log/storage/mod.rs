@@ -9,6 +9,7 @@
 //! A path names no `..`, no empty part and nothing outside the root; the empty path is the root itself.
 //! Every error carries a [`PathError`], which names the file and what was tried, and keeps its kind.
 
+pub mod disk;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod faulty;
