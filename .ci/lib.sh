@@ -101,12 +101,13 @@ fill_from_wheel() {
 # --- Steps: run in order and timed; the first failure ends the run ---
 
 # begin_steps: the times are kept in a file, so that a script called by a step adds to the same table; the outermost
-# script prints it when it ends, however it ends.
+# script prints it when it ends, however it ends. Temporary files of the steps lie beside it, in the checkout.
 begin_steps() {
   [ -z "${HEADWATER_TIMES:-}" ] || return 0
   mkdir -p "$CACHE"
   HEADWATER_TIMES=$(mktemp "$CACHE/times.XXXXXX")
-  export HEADWATER_TIMES
+  mkdir "$HEADWATER_TIMES.tmp"
+  export HEADWATER_TIMES TMPDIR=$HEADWATER_TIMES.tmp
   started_all=$SECONDS
   trap 'end_steps' EXIT
   trap 'exit 130' INT
@@ -144,7 +145,7 @@ end_steps() {
   cat "$HEADWATER_TIMES"
   if [ "$code" = 0 ]; then outcome=all; else outcome="all, ended with exit code $code"; fi
   printf '%6d  %s\n' $((SECONDS - started_all)) "$outcome"
-  rm -f "$HEADWATER_TIMES" "$HEADWATER_TIMES.reason"
+  rm -rf "$HEADWATER_TIMES" "$HEADWATER_TIMES".*
   exit "$code"
 }
 
