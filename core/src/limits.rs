@@ -35,6 +35,10 @@ pub const SEGMENT_BYTES_MIN: u64 = MIB as u64;
 pub const SEGMENT_BYTES_MAX: u64 = 1_024 * MIB as u64;
 /// Bytes of one file of a `mem:` log: room for a segment and a frame that does not fit one.
 pub const MEMORY_FILE_BYTES_MAX: u64 = 2 * SEGMENT_BYTES_MAX;
+/// Bytes read of a folder's OWNER file.
+pub const OWNER_BYTES_MAX: u64 = 4 * KIB as u64;
+/// Bytes of a folder's format file.
+pub const FORMAT_BYTES_MAX: u64 = 4 * KIB as u64;
 /// Batches remembered per producer and partition for idempotence (Kafka's five).
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;
 /// Producer ids handed out by one PRODUCER_IDS frame.

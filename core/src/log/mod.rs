@@ -2,6 +2,7 @@
 //!
 //! - [`control`]: what the control frames say
 //! - `entry`, `append`: the entries handed to the state derived from the log, and what is asked of it
+//! - [`format`], [`lock`]: the version of a folder, and who owns it
 //! - [`storage`]: where files live
 //!
 //! The log knows frames, indexes, offsets and producers' sequences. It knows no topic's meaning, no group
@@ -20,6 +21,8 @@ use crate::ids::{LeaderEpoch, PartitionId};
 mod append;
 pub mod control;
 mod entry;
+pub mod format;
+pub mod lock;
 pub mod storage;
 
 pub use append::{Append, Appended, Run};

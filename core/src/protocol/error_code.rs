@@ -134,6 +134,8 @@ error_codes! {
     CorruptSegment = 1050, "CORRUPT_SEGMENT", Corrupt;
     /// Bytes of a frame or block from a peer fail their check.
     CorruptFrame = 1051, "CORRUPT_FRAME", Corrupt;
+    /// A folder's format file is damaged or lost.
+    CorruptFolder = 1052, "CORRUPT_FOLDER", Corrupt;
     /// The position is beyond what survived a crash.
     LogTruncated = 1060, "LOG_TRUNCATED", OffsetOutOfRange;
     /// The handle was closed.

@@ -20,7 +20,8 @@ pub struct DiskStorage {
 }
 
 impl DiskStorage {
-    /// Opens the folder `root`; with `create`, creates it and its parents, durably, if it is not there.
+    /// Opens the folder `root`; with `create`, creates it and its parents if it is not there, and makes
+    /// its name durable.
     ///
     /// # Errors
     /// `NotFound` if it is not there and `create` is false, `NotADirectory` if it is a file; else the
@@ -29,6 +30,8 @@ impl DiskStorage {
         let wrap = |error| PathError::wrap("open folder", &root.display().to_string(), error);
         let root = std::path::absolute(root).map_err(wrap)?;
         match fs::metadata(&root) {
+            // Who made it may have been killed before its name was durable.
+            Ok(found) if found.is_dir() && create => root.parent().map_or(Ok(()), sync_parent),
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => Err(ErrorKind::NotADirectory.into()),
             Err(error) if error.kind() == ErrorKind::NotFound && create => create_durably(&root),
@@ -206,14 +209,18 @@ fn create_durably(root: &Path) -> io::Result<()> {
         .take_while(|folder| !folder.exists())
         .collect();
     fs::create_dir_all(root)?;
-    for parent in missing.into_iter().filter_map(Path::parent) {
-        match system::sync_dir(parent) {
-            // A folder that we may write to but not read: there is no way to sync it.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
-            result => result?,
-        }
+    missing
+        .into_iter()
+        .filter_map(Path::parent)
+        .try_for_each(sync_parent)
+}
+
+fn sync_parent(parent: &Path) -> io::Result<()> {
+    match system::sync_dir(parent) {
+        // A folder that we may pass through but not read: there is no way to sync it.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        result => result,
     }
-    Ok(())
 }
 
 /// Writes all buffers by calls that may write less: at a signal, at a quota, or because the system takes

@@ -3,7 +3,9 @@
 //! An [`io::Error`] of a storage keeps the kind of its cause, so that `NotFound`, `StorageFull` and so on
 //! can be told apart, and holds a [`PathError`] for the message and the operating system's number.
 
-use std::io;
+use std::io::{self, ErrorKind};
+
+use crate::error::{Error, ErrorCode};
 
 /// What was tried, with which file, and what came of it.
 #[derive(Debug, thiserror::Error)]
@@ -52,4 +54,13 @@ impl PathError {
     pub fn raw_os_error(&self) -> Option<i32> {
         self.cause.raw_os_error()
     }
+}
+
+/// A storage's error as the application sees it: the disk is full, or the log cannot go on.
+pub(crate) fn error_of(error: &io::Error) -> Error {
+    let code = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ErrorCode::DiskFull,
+        _ => ErrorCode::KafkaStorageError,
+    };
+    Error::new(code, error.to_string())
 }

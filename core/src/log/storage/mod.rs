@@ -22,6 +22,7 @@ mod tree;
 mod conformance;
 
 pub use error::PathError;
+pub(crate) use error::error_of;
 
 use std::fmt::Debug;
 use std::io;
