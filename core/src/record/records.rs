@@ -251,3 +251,6 @@ fn split_bytes<'a>(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

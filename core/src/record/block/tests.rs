@@ -201,7 +201,7 @@ fn a_block_without_records_is_a_block() {
     assert_eq!(block.bytes().len(), 72);
     assert!(BlockView::parse(block.bytes()).unwrap().is_empty());
     assert!(rows_of(&block).is_empty());
-    assert_eq!(block.clone().into_words().len(), 9);
+    assert_eq!(block.into_words().len(), 9);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_block_cut_at_any_length_is_refused() {
         };
         assert_eq!(BlockView::parse(&intact[..len]).unwrap_err(), refused);
     }
-    let mut longer = intact.clone();
+    let mut longer = intact;
     longer.extend_from_slice(&[1, 2, 3]);
     assert_eq!(BlockView::parse(&longer).unwrap().len(), 9);
 }
