@@ -1,3 +1,4 @@
 //! The integration tests of core: one binary, one module a subject.
 
+mod golden;
 mod record_kafka;

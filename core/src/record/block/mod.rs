@@ -30,11 +30,12 @@
 //! never 0; `key_ends_pos` 0 wins over `key_present_pos`; a column's length is its last end; an
 //! empty column may stand at `block_len`. [`SendRow`] and [`CompletionRow`] have their own tables.
 //!
-//! The Arrow view was tried on the golden blocks before they were frozen, with pyarrow:
+//! The Arrow view was tried on every golden block before they were frozen, with pyarrow 26.0.1:
 //! `pa.Array.from_buffers(pa.binary(), n, [present, ends, values])`, the three buffers being slices
-//! of the block as it lies in memory (`present` is None at position 0), then `validate(full=True)`
-//! and a comparison of `to_pylist()` with the values the golden JSON states; the same with
-//! `pa.timestamp("ms")` over the timestamps and `pa.uint32()` over the offset deltas.
+//! of the block as it lies in memory (None for `present` at position 0), then
+//! `validate(full=True)`, and `to_pylist()` compared with the values that the golden JSON states;
+//! keys and headers likewise, `pa.timestamp("ms")` over the timestamps, `pa.uint32()` over the
+//! offset deltas.
 
 mod builder;
 mod completion;
