@@ -232,6 +232,34 @@ fn batches_that_follow_on_each_other_share_a_run() {
 }
 
 #[test]
+fn a_gap_of_one_offset_is_told() {
+    let mut blocks = BlockBuilder::new();
+    push(&mut blocks, 0, &batch_of(&[Owned::value("a")], 10));
+    push(&mut blocks, 0, &batch_of(&[Owned::value("b")], 12));
+    let offsets: Vec<_> = rows_of(&blocks.finish())
+        .iter()
+        .map(|row| row.offset)
+        .collect();
+    assert_eq!(offsets, [10, 12]);
+}
+
+#[test]
+fn a_malformed_batch_does_not_lengthen_the_run_before_it() {
+    let mut records = raw_record(0, 0, &[]);
+    records.extend(raw_record(1, 1, &[2, 0xff, 0]));
+    let bad = Batch::verified(raw_batch(raw_header(2, 1), &records).into()).unwrap();
+    let good = batch_of(&[Owned::value("a"), Owned::value("b")], 10);
+    let mut blocks = BlockBuilder::new();
+    push(&mut blocks, 0, &good);
+    let expected = blocks.finish();
+    push(&mut blocks, 0, &good);
+    // It would stand in the same run, behind a gap.
+    assert_eq!(bad.header().leader_epoch, good.header().leader_epoch);
+    assert!(blocks.push_batch("orders", 0, &bad, 0, ALL, ALL).is_err());
+    assert_eq!(blocks.finish(), expected);
+}
+
+#[test]
 fn another_run_begins_where_one_cannot_say_it() {
     let two = [Owned::value("a"), Owned::value("b")];
     let stamped = |base_offset, leader_epoch, append_time: Option<i64>| {
