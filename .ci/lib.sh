@@ -14,6 +14,10 @@ NOT_AVAILABLE=3
 # Toolchains: inside the checkout, unless the caller shares one folder between checkouts.
 export HEADWATER_TOOLS=${HEADWATER_TOOLS:-$ROOT/.tools}
 
+# Relative ones mean the checkout, wherever the caller stands.
+case $TARGET in /*) ;; *) TARGET=$ROOT/$TARGET ;; esac
+case $HEADWATER_TOOLS in /*) ;; *) HEADWATER_TOOLS=$ROOT/$HEADWATER_TOOLS ;; esac
+
 # What every cargo call builds: the same packages with the same features, so that nothing is built twice.
 WORKSPACE=(--workspace --features headwater/testing)
 
