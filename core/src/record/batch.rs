@@ -14,7 +14,9 @@
 //! [`stamp`] a batch without reading it. What this module lets through has a header without
 //! contradictions; its records are looked at by [`Records`] and [`verify_records`] alone.
 
-use bytes::Bytes;
+mod shared;
+
+pub use shared::Batch;
 
 use super::{BatchError, RecordProblem, Records};
 use crate::limits::{BATCH_RECORDS_MAX, RECORD_HEADERS_MAX};
@@ -391,76 +393,6 @@ pub fn stamp_append_time(bytes: &mut [u8], time_ms: i64) {
     put(header, ATTRIBUTES, attributes.to_be_bytes());
     put(header, MAX_TIMESTAMP, time_ms.to_be_bytes());
     write_checksum(bytes);
-}
-
-/// A verified batch, shared: a clone costs a reference count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    bytes: Bytes,
-    header: BatchHeader,
-}
-
-impl Batch {
-    /// The batch that `bytes` are, checked as [`verify`] does.
-    ///
-    /// # Errors
-    /// [`BatchError`] when `bytes` are not one whole, intact batch.
-    pub fn verified(bytes: Bytes) -> Result<Self, BatchError> {
-        let header = verify(&bytes)?;
-        Ok(Self { bytes, header })
-    }
-
-    /// The batch that `bytes` are, for a caller that has checked or just made its checksum.
-    ///
-    /// Header and length are checked all the same, the CRC is not.
-    ///
-    /// # Errors
-    /// [`BatchError`] when `bytes` are not one whole batch.
-    pub fn already_verified(bytes: Bytes) -> Result<Self, BatchError> {
-        let header = parse_whole(&bytes)?;
-        Ok(Self { bytes, header })
-    }
-
-    /// The header.
-    #[inline]
-    #[must_use]
-    pub const fn header(&self) -> &BatchHeader {
-        &self.header
-    }
-
-    /// The whole batch.
-    #[inline]
-    #[must_use]
-    pub const fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    /// The whole batch, without another reference.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        self.bytes
-    }
-
-    /// Offset of the first record.
-    #[inline]
-    #[must_use]
-    pub const fn base_offset(&self) -> i64 {
-        self.header.base_offset
-    }
-
-    /// Offset of the last record.
-    #[inline]
-    #[must_use]
-    pub const fn last_offset(&self) -> i64 {
-        self.header.last_offset()
-    }
-
-    /// The records, decoded while they are read.
-    #[inline]
-    #[must_use]
-    pub fn records(&self) -> Records<'_> {
-        Records::new(&self.header, &self.bytes)
-    }
 }
 
 /// Computes the checksum of a batch and writes it into its header.
