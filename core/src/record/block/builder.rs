@@ -220,6 +220,10 @@ impl BlockBuilder {
     ) -> Result<Option<i64>, BatchError> {
         let mut records = batch.records();
         records.skip_below(from_offset);
+        let mut continues_run = self
+            .runs
+            .last()
+            .is_some_and(|run| run.takes(source, &self.topics));
         loop {
             let (index, position) = records.place();
             let Some(record) = records.next() else {
@@ -247,7 +251,8 @@ impl BlockBuilder {
                 self.headers.truncate(headers_before);
                 return Ok(Some(record.offset));
             }
-            self.push_record(&record, source);
+            self.push_record(&record, source, continues_run);
+            continues_run = true;
         }
     }
 
@@ -277,9 +282,9 @@ impl BlockBuilder {
 
     /// `fits` has kept every length within `u32`.
     #[inline]
-    fn push_record(&mut self, record: &RecordView<'_>, source: &Source<'_>) {
+    fn push_record(&mut self, record: &RecordView<'_>, source: &Source<'_>, continues_run: bool) {
         let row = self.len() as u32;
-        let delta = self.place_in_run(row, record.offset, source);
+        let delta = self.place_in_run(row, record.offset, source, continues_run);
         self.offset_deltas.push(delta);
         self.timestamps.push(record.timestamp_ms);
         match record.key {
@@ -295,11 +300,18 @@ impl BlockBuilder {
         self.header_ends.push(self.headers.len() as u32);
     }
 
-    /// Adds the row to the last run or begins one; returns its offset less the run's base.
+    /// Adds the row to the last run, if that is of the same source, or begins one; returns its
+    /// offset less the run's base.
     #[inline]
-    fn place_in_run(&mut self, row: u32, offset: i64, source: &Source<'_>) -> u32 {
-        if let Some(run) = self.runs.last_mut()
-            && run.takes(source, &self.topics)
+    fn place_in_run(
+        &mut self,
+        row: u32,
+        offset: i64,
+        source: &Source<'_>,
+        continues_run: bool,
+    ) -> u32 {
+        if continues_run
+            && let Some(run) = self.runs.last_mut()
             && offset > run.last_offset
             && let Ok(delta) = u32::try_from(offset - run.base_offset)
         {
