@@ -138,7 +138,8 @@ impl BlockBuilder {
     ///
     /// `max_records` and `max_bytes` are limits of the whole block, not of this call; `max_bytes`
     /// counts to 64 MiB. The first record of a block is taken whatever its size, so a consumer
-    /// always gets on. Control batches are passed over. Rows of one partition that follow on each
+    /// always gets on. `topic` is a valid name: readers refuse a longer one than
+    /// [`NAME_BYTES_MAX`](crate::limits::NAME_BYTES_MAX). Control batches are passed over. Rows of one partition that follow on each
     /// other share a run.
     ///
     /// # Errors
