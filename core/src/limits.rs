@@ -50,6 +50,30 @@ pub const FRAME_BYTES_MAX: usize = 64 * MIB;
 pub const FRAME_HEADER_BYTES_MAX: usize = MIB;
 /// Bytes of a frame before the handshake is done.
 pub const FRAME_BYTES_BEFORE_HELLO_MAX: usize = 64 * KIB;
+/// Bytes of one response's header, which carries all that is not a record batch.
+pub const RESPONSE_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of an error's message on the wire; what is longer is cut.
+pub const WIRE_MESSAGE_BYTES_MAX: usize = 16 * KIB;
+/// Record batches in one frame of a subscription.
+pub const PUSH_BATCHES_MAX: usize = 1_024;
+/// Bytes a subscription is asked for at a time; one batch may exceed it.
+pub const PUSH_BYTES_MAX: usize = 512 * KIB;
+/// Bytes a read from a socket is offered while little comes.
+pub const READ_CHUNK_BYTES_MIN: usize = 8 * KIB;
+/// Bytes a read from a socket is offered while much comes.
+pub const READ_CHUNK_BYTES_MAX: usize = 256 * KIB;
+/// Bytes waiting to be written to one connection, beyond which nothing more is read from it or pushed.
+pub const CONNECTION_UNSENT_BYTES_MAX: usize = 4 * MIB;
+/// Pieces handed to one vectored write.
+pub const WRITE_PIECES_MAX: usize = 64;
+/// Bytes a closing connection still reads and drops, so that its last words arrive.
+pub const LINGER_BYTES_MAX: usize = 4 * MIB;
+/// Milliseconds from accepting a connection to the end of its handshake.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// Milliseconds a closing connection is given to take its last words.
+pub const LINGER_TIMEOUT_MS: u64 = 2_000;
+/// Requests in flight of one client over one connection; beyond it a request is refused with `Full`.
+pub const CLIENT_REQUESTS_MAX: usize = 65_536;
 /// Requests in flight on one connection.
 pub const CONNECTION_REQUESTS_MAX: usize = 1_024;
 /// Bytes in flight on one connection.
@@ -74,6 +98,10 @@ const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
 
 const _: () = assert!(BATCH_BYTES_MAX + KIB <= FRAME_BYTES_MAX);
+const _: () = assert!(PUSH_BYTES_MAX + BATCH_BYTES_MAX + FRAME_HEADER_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(PUSH_BATCHES_MAX * (NAME_BYTES_MAX + 64) < FRAME_HEADER_BYTES_MAX);
+const _: () = assert!(RESPONSE_BYTES_MAX + KIB <= FRAME_BYTES_MAX);
+const _: () = assert!(WIRE_MESSAGE_BYTES_MAX + KIB <= FRAME_BYTES_BEFORE_HELLO_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= APPEND_QUEUE_BYTES_MAX);
 const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);
