@@ -14,6 +14,8 @@ pub mod limits;
 pub mod log;
 pub mod protocol;
 pub mod record;
+#[cfg(feature = "tcp")]
+pub mod server;
 pub mod service;
 
 pub use client::{

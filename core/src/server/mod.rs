@@ -1,0 +1,106 @@
+//! The native protocol, server side: connections in, requests to the service, answers out.
+//!
+//! Whoever accepts connections hands them over, as a reading and a writing half, with the bytes it has
+//! read to find out what is spoken there. Each is served until it ends: many requests in flight, answered
+//! out of order; subscriptions pushed while there is credit. A connection takes in no more than its limits
+//! allow, and stops reading when they are reached. Whatever comes in, the worst that happens is that this
+//! one connection is closed, with the reason in words.
+//!
+//! What it does not do: listen, count connections against a limit, TLS, authentication; those are the
+//! broker's.
+
+mod connection;
+mod door;
+mod handshake;
+mod load;
+mod notice;
+mod options;
+mod push;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+pub use door::{Door, Feed};
+pub use options::ServerOptions;
+
+use crate::service::Service;
+use notice::Notices;
+
+/// Serves connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    open: Box<dyn Fn() -> Arc<dyn Door> + Send + Sync>,
+    options: ServerOptions,
+    /// True once the server closes. Each connection holds a receiver until it has ended.
+    closing: watch::Sender<bool>,
+    notices: Notices,
+}
+
+impl Server {
+    /// A server of this service: each connection is a session of its own.
+    #[must_use]
+    pub fn new(service: Service, options: ServerOptions) -> Self {
+        Self::with_door(move || Arc::new(service.remote_session()), options)
+    }
+
+    /// A server of whatever `open` gives; it is called once per connection, after its handshake.
+    #[must_use]
+    pub fn with_door(
+        open: impl Fn() -> Arc<dyn Door> + Send + Sync + 'static,
+        options: ServerOptions,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            open: Box::new(open),
+            options,
+            closing: watch::Sender::new(false),
+            notices: Notices::default(),
+        }))
+    }
+
+    /// Serves one connection until it ends: to be spawned on a tokio runtime with io and time.
+    ///
+    /// `first` are the bytes that were read from it already, if any; `peer` names it in logs. Dropped,
+    /// the connection ends at once. A socket should have `TCP_NODELAY` set.
+    pub async fn serve_connection<R, W>(&self, reader: R, writer: W, first: &[u8], peer: &str)
+    where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + 'static,
+    {
+        connection::serve(&self.0, reader, writer, first, peer).await;
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.0.closing.receiver_count()
+    }
+
+    /// Tells every connection that the server closes, and waits until all have been answered what they
+    /// had asked before and have ended, at most `timeout`. Connections that come later are refused.
+    ///
+    /// Returns how many were still there at the deadline; they end when their tasks are dropped.
+    pub async fn close(&self, timeout: Duration) -> usize {
+        self.0.closing.send_replace(true);
+        // Both a deadline that passed and all connections gone are in the count.
+        let _ = tokio::time::timeout(timeout, self.0.closing.closed()).await;
+        self.connection_count()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("connections", &self.connection_count())
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
+    }
+}
