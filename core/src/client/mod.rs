@@ -10,6 +10,8 @@ mod admin;
 mod consumer;
 pub mod options;
 mod producer;
+#[cfg(feature = "tcp")]
+pub mod runtime;
 pub(crate) mod transport;
 
 use std::time::Duration;

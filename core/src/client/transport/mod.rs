@@ -4,6 +4,9 @@
 //! Nothing here waits: an answer fills a [`Completion`], a feed that has something wakes its [`Wake`].
 //! Retries, deadlines of deliveries and positions are the business of the producer and the consumer.
 
+#[cfg(feature = "tcp")]
+pub(crate) mod tcp;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;

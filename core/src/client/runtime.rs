@@ -1,0 +1,105 @@
+//! The process's one tokio runtime: made at the first socket, shared by all, never torn down.
+//!
+//! Its threads are threads of Headwater's own: they never wait for a completion. It is not the
+//! application's runtime, which may not exist, may be stopped, and is not ours to load. A child after a
+//! fork has none of its parent's threads and is given a runtime of its own.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::completion::mark_own_thread;
+use crate::error::{Error, ErrorCode, Result};
+
+/// Threads, if neither the caller nor the environment says.
+const THREADS_DEFAULT: usize = 2;
+/// The range of the option.
+const THREADS_MAX: usize = 64;
+
+static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// The runtime, made now if it is the first call. `threads` counts only then; `HEADWATER_THREADS` wins
+/// over it; without both there are 2.
+///
+/// # Errors
+/// When the system gives no threads, or `HEADWATER_THREADS` is not a number from 1 to 64.
+pub fn runtime(threads: Option<usize>) -> Result<&'static Runtime> {
+    let process = std::process::id();
+    let mut made = RUNTIME.lock();
+    if let Some((owner, runtime)) = *made
+        && owner == process
+    {
+        return Ok(runtime);
+    }
+    let threads = threads_wanted(std::env::var("HEADWATER_THREADS").ok().as_deref(), threads)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("headwater-net")
+        .on_thread_start(mark_own_thread)
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Error::new(
+                ErrorCode::UnknownServerError,
+                format!("the system gives no {threads} threads for sockets: {error}"),
+            )
+            .with_source(error)
+        })?;
+    // Leaked on purpose: at exit its threads simply stop with the process.
+    let runtime: &'static Runtime = Box::leak(Box::new(runtime));
+    *made = Some((process, runtime));
+    THREADS.store(threads, Ordering::Relaxed);
+    Ok(runtime)
+}
+
+/// How many threads it has; 0 if there was no need for it yet.
+#[must_use]
+pub fn thread_count() -> usize {
+    THREADS.load(Ordering::Relaxed)
+}
+
+fn threads_wanted(environment: Option<&str>, asked: Option<usize>) -> Result<usize> {
+    let Some(text) = environment else {
+        return Ok(asked.unwrap_or(THREADS_DEFAULT).clamp(1, THREADS_MAX));
+    };
+    match text.parse() {
+        Ok(threads) if (1..=THREADS_MAX).contains(&threads) => Ok(threads),
+        _ => Err(Error::new(
+            ErrorCode::InvalidOption,
+            format!("HEADWATER_THREADS is `{text}`; it must be a number from 1 to {THREADS_MAX}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_wins_over_the_caller_and_the_caller_over_the_default() {
+        assert_eq!(threads_wanted(None, None), Ok(2));
+        assert_eq!(threads_wanted(None, Some(4)), Ok(4));
+        assert_eq!(threads_wanted(Some("3"), Some(4)), Ok(3));
+    }
+
+    #[test]
+    fn a_number_of_threads_out_of_range_is_named() {
+        for text in ["0", "65", "many", ""] {
+            let error = threads_wanted(Some(text), None).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::InvalidOption);
+            assert!(error.message().contains(&format!("`{text}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_runtime_and_its_threads_are_our_own() {
+        let first = runtime(None).unwrap();
+        assert!(std::ptr::eq(first, runtime(Some(7)).unwrap()));
+        assert!(thread_count() > 0);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        first.spawn(async move { sender.send(crate::completion::is_own_thread()) });
+        assert_eq!(receiver.recv(), Ok(true));
+    }
+}

@@ -1,0 +1,310 @@
+//! An open connection, client side: numbers requests, matches answers, and knows how it ended.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::TcpOptions;
+use super::feed::TcpFeed;
+use super::in_flight::{self, InFlight};
+use crate::completion::{Completion, Wakes, is_own_thread};
+use crate::error::{Error, ErrorCode, Outcome, Result};
+use crate::limits;
+use crate::protocol::frame::FrameKind;
+use crate::protocol::header::{Credit, Goodbye, Reassign};
+use crate::protocol::link::{Flush, Link, SendError};
+use crate::protocol::request::{PartitionOffset, Request, Subscribe};
+use crate::protocol::response::Response;
+
+/// A connection whose handshake is done.
+pub(super) struct Connection {
+    pub(super) link: Arc<Link>,
+    /// The address, for messages.
+    pub(super) description: String,
+    pub(super) request_timeout: Duration,
+    pub(super) keep_alive: Duration,
+    pub(super) state: Mutex<State>,
+    /// Signalled when nothing is in flight any more.
+    pub(super) settled: Condvar,
+    /// Counts reads, for whoever looks whether there were any.
+    pub(super) reads: AtomicU64,
+}
+
+pub(super) struct State {
+    pub(super) next_id: u64,
+    pub(super) in_flight: InFlight,
+    pub(super) feeds: HashMap<u64, Arc<TcpFeed>>,
+    /// Why nothing more can be asked.
+    pub(super) ended: Option<Error>,
+}
+
+impl Connection {
+    pub(super) fn new(link: Arc<Link>, description: String, options: &TcpOptions) -> Arc<Self> {
+        let state = State {
+            next_id: 1,
+            in_flight: InFlight::default(),
+            feeds: HashMap::new(),
+            ended: None,
+        };
+        Arc::new(Self {
+            link,
+            description,
+            request_timeout: options.request_timeout,
+            keep_alive: options.keep_alive,
+            state: Mutex::new(state),
+            settled: Condvar::new(),
+            reads: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn description(&self) -> &str {
+        &self.description
+    }
+
+    pub(super) fn submit(
+        &self,
+        request: &Request,
+        payload: &Bytes,
+        completion: Completion<Response>,
+    ) {
+        // Declared first: the frame is written, and the completion told, when no lock is held any more.
+        let mut wakes = Wakes::new();
+        let mut state = self.state.lock();
+        let sent = state.check(&self.description).and_then(|()| {
+            let id = state.take_id();
+            let payload = Some(payload).filter(|payload| !payload.is_empty());
+            let flush = Flush::Later(&mut wakes);
+            let position = self
+                .link
+                .send(id, FrameKind::Request, request, payload, flush)
+                .map_err(|error| self.not_sent(error))?;
+            Ok((id, position))
+        });
+        match sent {
+            Ok((id, position)) => {
+                let deadline = Instant::now() + self.request_timeout;
+                let has_effect = in_flight::has_effect(request);
+                state
+                    .in_flight
+                    .insert(id, has_effect, position, deadline, completion);
+            }
+            Err(error) => {
+                drop(state);
+                completion.complete(Err(error), &mut wakes);
+            }
+        }
+    }
+
+    pub(super) fn subscribe(&self, subscribe: &Subscribe) -> Result<Arc<TcpFeed>> {
+        let mut wakes = Wakes::new();
+        let mut state = self.state.lock();
+        state.check(&self.description)?;
+        let id = state.take_id();
+        self.link
+            .send(
+                id,
+                FrameKind::Subscribe,
+                subscribe,
+                [],
+                Flush::Later(&mut wakes),
+            )
+            .map_err(|error| self.not_sent(error))?;
+        let feed = TcpFeed::new(id, subscribe.credit_bytes);
+        state.feeds.insert(id, Arc::clone(&feed));
+        Ok(feed)
+    }
+
+    pub(super) fn reassign(&self, feed: &TcpFeed, partitions: Vec<PartitionOffset>) -> Result<()> {
+        let mut wakes = Wakes::new();
+        // Under the lock, so that two reassignments are sent in the order of their numbers.
+        let state = self.state.lock();
+        let assignment = feed.begin_assignment()?;
+        let header = Reassign {
+            assignment,
+            partitions,
+        };
+        let flush = Flush::Later(&mut wakes);
+        let sent = self
+            .link
+            .send(feed.id(), FrameKind::Reassign, &header, [], flush);
+        drop(state);
+        self.give_credit(feed);
+        sent.map(|_| ()).map_err(|error| self.not_sent(error))
+    }
+
+    /// Gives credit back for what was taken, if there is enough of it.
+    pub(super) fn give_credit(&self, feed: &TcpFeed) {
+        if let Some(bytes) = feed.take_owed() {
+            // A connection that is lost is told by the feed's end.
+            let header = Credit { bytes };
+            let _ = self
+                .link
+                .send(feed.id(), FrameKind::Credit, &header, [], Flush::Here);
+        }
+    }
+
+    pub(super) fn unsubscribe(&self, feed: &TcpFeed) {
+        let mut wakes = Wakes::new();
+        let is_open = self.state.lock().feeds.remove(&feed.id()).is_some();
+        if is_open {
+            let flush = Flush::Later(&mut wakes);
+            let _ = self
+                .link
+                .send(feed.id(), FrameKind::Unsubscribe, &(), [], flush);
+        }
+        feed.end(
+            &Error::new(ErrorCode::Closed, "the subscription was closed"),
+            &mut wakes,
+        );
+    }
+
+    /// Waits for what is in flight, then says goodbye.
+    pub(super) fn close(&self, timeout: Duration) -> Result<()> {
+        let mut state = self.state.lock();
+        state.end(self.closed());
+        if !is_own_thread() {
+            let deadline = Instant::now().checked_add(timeout);
+            while state.in_flight.len() > 0 {
+                match deadline {
+                    Some(deadline) => {
+                        if self.settled.wait_until(&mut state, deadline).timed_out() {
+                            break;
+                        }
+                    }
+                    None => self.settled.wait(&mut state),
+                }
+            }
+        }
+        let unanswered = state.in_flight.len();
+        drop(state);
+        self.hang_up();
+        if unanswered == 0 {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::RequestTimedOut,
+            format!(
+                "{} had not answered {unanswered} requests when the connection was closed",
+                self.description
+            ),
+        )
+        .with_outcome(Outcome::Unknown))
+    }
+
+    /// Says goodbye; what is in flight fails when the connection is gone.
+    pub(super) fn hang_up(&self) {
+        self.state.lock().end(self.closed());
+        let goodbye = Goodbye {
+            code: 0,
+            message: String::new(),
+            last_correlation_id: 0,
+        };
+        let _ = self
+            .link
+            .send(0, FrameKind::Goodbye, &goodbye, [], Flush::Task);
+        self.link.finish();
+    }
+
+    pub(super) fn closed(&self) -> Error {
+        Error::new(
+            ErrorCode::Closed,
+            format!("the connection to {} was closed", self.description),
+        )
+    }
+
+    fn not_sent(&self, error: SendError) -> Error {
+        match error {
+            SendError::Frame(error) => Error::new(
+                ErrorCode::MessageTooLarge,
+                format!("a request to {}: {error}", self.description),
+            ),
+            SendError::Closed => self.lost("it has ended"),
+        }
+    }
+
+    pub(super) fn lost(&self, reason: &str) -> Error {
+        Error::new(
+            ErrorCode::NetworkException,
+            format!("the connection to {} was lost: {reason}", self.description),
+        )
+    }
+
+    /// It has ended: fails all that waits for it.
+    pub(super) fn fail(&self, error: &Error) {
+        let mut wakes = Wakes::new();
+        self.link.close();
+        let written_position = self.link.written_position();
+        let mut state = self.state.lock();
+        state.end(error.clone());
+        let failed = state.in_flight.fail_all(written_position, error);
+        let feeds = std::mem::take(&mut state.feeds);
+        self.settle(&state);
+        drop(state);
+        failed.tell(&mut wakes);
+        for feed in feeds.values() {
+            feed.end(error, &mut wakes);
+        }
+    }
+
+    pub(super) fn settle(&self, state: &State) {
+        if state.in_flight.len() == 0 {
+            self.settled.notify_all();
+        }
+    }
+}
+
+impl State {
+    /// Whether one more request may be asked.
+    fn check(&self, description: &str) -> Result<()> {
+        if let Some(error) = &self.ended {
+            return Err(error.clone());
+        }
+        if self.in_flight.len() >= limits::CLIENT_REQUESTS_MAX {
+            return Err(Error::new(
+                ErrorCode::QuotaExceeded,
+                format!(
+                    "{} requests to {description} wait for their answers; no more are allowed",
+                    limits::CLIENT_REQUESTS_MAX
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn take_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    /// Nothing more can be asked. The first reason stands.
+    pub(super) fn end(&mut self, error: Error) {
+        self.ended.get_or_insert(error);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Connection")
+            .field("description", &self.description)
+            .field("in_flight", &state.in_flight.len())
+            .field("subscriptions", &state.feeds.len())
+            .field("ended", &state.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What went wrong below, for messages.
+pub(super) fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        _ => error.to_string(),
+    }
+}
