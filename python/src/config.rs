@@ -1,0 +1,159 @@
+//! Keyword arguments as core's options.
+//!
+//! Core knows the names, types, ranges and defaults; here a value only becomes the text that core
+//! reads. None means core's default. Also here: the plain Python types of `headwater._types`.
+
+use headwater::ErrorCode;
+use headwater::client::{ConnectOptions, ConsumerOptions, ProducerOptions, TopicOptions, options};
+use headwater::protocol::request::PartitionOffset;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyList, PyModule, PyString, PyTuple};
+
+use crate::error::{OrRaise, raise};
+
+/// A group of core's options.
+pub(crate) trait Options: Default {
+    /// The names.
+    const ROWS: &'static [options::OptionRow];
+
+    /// Sets one from text.
+    fn set_text(&mut self, name: &str, text: &str) -> headwater::Result<()>;
+}
+
+macro_rules! groups {
+    ($($group:ty),*) => {$(
+        impl Options for $group {
+            const ROWS: &'static [options::OptionRow] = Self::ROWS;
+
+            fn set_text(&mut self, name: &str, text: &str) -> headwater::Result<()> {
+                self.set(name, text)
+            }
+        }
+    )*};
+}
+
+groups!(
+    ConnectOptions,
+    ProducerOptions,
+    ConsumerOptions,
+    TopicOptions
+);
+
+/// The options that `keywords` set.
+pub(crate) fn options_of<T: Options>(
+    py: Python<'_>,
+    keywords: Option<&Bound<'_, PyDict>>,
+) -> PyResult<T> {
+    let mut options = T::default();
+    let Some(keywords) = keywords else {
+        return Ok(options);
+    };
+    for (name, value) in keywords {
+        let name = name.cast::<PyString>()?.to_str()?;
+        let is_known = || T::ROWS.iter().any(|row| row.name == name);
+        if value.is_none() && is_known() {
+            continue;
+        }
+        options.set_text(name, &text_of(&value)?).or_raise(py)?;
+    }
+    Ok(options)
+}
+
+fn text_of(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let py = value.py();
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(text.to_str()?.into());
+    }
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(flag.is_true().to_string());
+    }
+    if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        let parts = value.try_iter()?.map(|part| text_of(&part?));
+        return Ok(parts.collect::<PyResult<Vec<_>>>()?.join(","));
+    }
+    if value.hasattr(intern!(py, "__fspath__"))? {
+        return value.call_method0(intern!(py, "__fspath__"))?.extract();
+    }
+    if value.hasattr(intern!(py, "timestamp"))? {
+        return Ok(format!("time:{}", milliseconds(value)?));
+    }
+    Ok(value.str()?.to_str()?.into())
+}
+
+/// Milliseconds since 1970 UTC: a whole number, or a `datetime`.
+pub(crate) fn milliseconds(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let py = value.py();
+    if value.hasattr(intern!(py, "timestamp"))? {
+        let seconds: f64 = value.call_method0(intern!(py, "timestamp"))?.extract()?;
+        return Ok((seconds * 1_000.0).round() as i64);
+    }
+    value.extract()
+}
+
+/// Every row of core's table: group, name, type, default, range, documentation.
+#[pyfunction]
+pub(crate) fn option_table() -> Vec<(String, String, String, String, String, String)> {
+    let row = |row: &options::OptionRow| {
+        let texts = [row.group, row.name, row.kind, row.default].map(String::from);
+        let [group, name, kind, default] = texts;
+        (
+            group,
+            name,
+            kind,
+            default,
+            row.range.to_string(),
+            row.doc.to_string(),
+        )
+    };
+    options::table().iter().map(row).collect()
+}
+
+/// The object of a class of `headwater._types`.
+pub(crate) fn make<'py>(
+    py: Python<'py>,
+    class: &str,
+    arguments: impl pyo3::call::PyCallArgs<'py>,
+) -> PyResult<Py<PyAny>> {
+    static TYPES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let types = TYPES.get_or_try_init(py, || py.import("headwater._types").map(Bound::unbind))?;
+    Ok(types.bind(py).getattr(class)?.call1(arguments)?.unbind())
+}
+
+/// `PartitionOffset` tuples for Python.
+pub(crate) fn offsets_to_py(py: Python<'_>, offsets: Vec<PartitionOffset>) -> PyResult<Py<PyAny>> {
+    let made = offsets.into_iter().map(|at| {
+        let PartitionOffset {
+            topic,
+            partition,
+            offset,
+        } = at;
+        make(py, "PartitionOffset", (topic, partition, offset))
+    });
+    Ok(PyList::new(py, made.collect::<PyResult<Vec<_>>>()?)?
+        .into_any()
+        .unbind())
+}
+
+/// Offsets from Python: `(topic, partition, offset)` tuples.
+pub(crate) fn offsets_of(offsets: &Bound<'_, PyAny>) -> PyResult<Vec<PartitionOffset>> {
+    let mut found = Vec::new();
+    for at in offsets.try_iter()? {
+        let (topic, partition, offset) = at?.extract()?;
+        found.push(PartitionOffset {
+            topic,
+            partition,
+            offset,
+        });
+    }
+    if found.is_empty() {
+        let py = offsets.py();
+        return Err(raise(
+            py,
+            ErrorCode::InvalidArgument,
+            "there is no offset to commit",
+        ));
+    }
+    Ok(found)
+}
