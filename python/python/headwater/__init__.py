@@ -1,0 +1,84 @@
+"""Headwater: a Kafka-style log that runs in your process, or as one small broker.
+
+    import headwater
+
+    with headwater.connect("./data") as db:
+        db.admin.create_topic("orders", partitions=4, exist_ok=True)
+        with db.producer(durability="disk") as p:
+            print(p.send("orders", b"hello", key=b"k1").result(timeout=5).offset)
+        with db.consumer("orders", until="end") as c:
+            for msg in c:
+                print(msg.partition, msg.offset, msg.key, msg.value)
+
+``headwater.aio`` is the same for asyncio.
+"""
+
+from __future__ import annotations
+
+from headwater import _process
+from headwater._client import Admin, Client, Consumer, Producer, connect
+from headwater._errors import (
+    AlreadyExists,
+    Closed,
+    Corrupt,
+    Denied,
+    Fenced,
+    Full,
+    HeadwaterError,
+    Internal,
+    InvalidArgument,
+    Locked,
+    NotFound,
+    OffsetOutOfRange,
+    Storage,
+    Timeout,
+    Unavailable,
+    Unsupported,
+)
+from headwater._native import Batch, Deliveries, Delivery, Msg, RecordMetadata, __version__
+from headwater._types import (
+    CloseReport,
+    DeliveryFailure,
+    GroupDescription,
+    PartitionDescription,
+    PartitionOffset,
+    TopicDescription,
+)
+
+__all__ = [
+    "Admin",
+    "AlreadyExists",
+    "Batch",
+    "Client",
+    "CloseReport",
+    "Closed",
+    "Consumer",
+    "Corrupt",
+    "Deliveries",
+    "Delivery",
+    "DeliveryFailure",
+    "Denied",
+    "Fenced",
+    "Full",
+    "GroupDescription",
+    "HeadwaterError",
+    "Internal",
+    "InvalidArgument",
+    "Locked",
+    "Msg",
+    "NotFound",
+    "OffsetOutOfRange",
+    "PartitionDescription",
+    "PartitionOffset",
+    "Producer",
+    "RecordMetadata",
+    "Storage",
+    "Timeout",
+    "TopicDescription",
+    "Unavailable",
+    "Unsupported",
+    "__version__",
+    "connect",
+]
+
+_process.register()
