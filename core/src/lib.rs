@@ -9,6 +9,8 @@ pub mod client;
 pub mod completion;
 pub mod engine;
 pub mod error;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod ids;
 pub mod limits;
 pub mod log;

@@ -230,9 +230,12 @@ fn parse(bytes: &[u8]) -> Result<Format, Problem> {
         .next()
         .and_then(|line| parse_uuid(line.strip_prefix(UUID_KEY)?));
     match (version, uuid, lines.next()) {
-        (1, Some(log_uuid), None) => Ok(Format { version, log_uuid }),
-        _ => Err(Problem::Damaged("its lines are not those of its version")),
+        (1, Some(log_uuid), None) => Some(Format { version, log_uuid }),
+        _ => None,
     }
+    // There is one way to write it down: no sign before the version, no other line ends.
+    .filter(|format| text_of(format) == text)
+    .ok_or(Problem::Damaged("its lines are not those of its version"))
 }
 
 /// What stands before the line of the checksum, if that matches.

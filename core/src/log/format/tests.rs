@@ -138,6 +138,9 @@ fn a_right_checksum_over_wrong_lines_is_damage() {
         "headwater-folder 1\nlog-uuid 67e5504410b1426f9247bb680e5fe0c8\n".to_owned(),
         format!("headwater-folder 4294967296\n{uuid}"),
         format!("headwater-folder 1{uuid}"),
+        format!("headwater-folder +1\n{uuid}"),
+        format!("headwater-folder 01\n{uuid}"),
+        format!("headwater-folder 1\r\n{uuid}"),
         "x".repeat(10_000),
     ] {
         assert_eq!(
