@@ -1,0 +1,5 @@
+'use strict'
+const { Client, connect } = require('./lib/client.cjs')
+const { HeadwaterError } = require('./lib/errors.cjs')
+
+module.exports = { Client, HeadwaterError, connect }

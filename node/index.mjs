@@ -1,0 +1,3 @@
+import headwater from './index.cjs'
+
+export const { Client, HeadwaterError, connect } = headwater

@@ -1,0 +1,125 @@
+'use strict'
+// An open log, and `connect`, which opens one.
+
+const { Admin } = require('./admin.cjs')
+const { Consumer } = require('./consumer.cjs')
+const { AbortError, invalid, shown } = require('./errors.cjs')
+const exit = require('./exit.cjs')
+const hub = require('./hub.cjs')
+const native = require('./native.cjs')
+const { flatten, timeoutOf } = require('./options.cjs')
+const { Producer, reportOf } = require('./producer.cjs')
+
+class Client {
+  #native
+  #admin
+  #producers = new Set()
+  #consumers = new Set()
+  #closing
+
+  constructor(native) {
+    this.#native = native
+    this.#admin = new Admin(native.admin())
+    exit.opened(this)
+  }
+
+  /** What it is connected to, without options and secrets. */
+  get address() {
+    return this.#native.address
+  }
+
+  get admin() {
+    return this.#admin
+  }
+
+  get isClosed() {
+    return this.#closing !== undefined
+  }
+
+  producer(options) {
+    const inner = this.#native.producer(flatten(options))
+    const producer = new Producer(inner, this.#native.closeTimeoutMs, (closed) => this.#producers.delete(closed))
+    this.#producers.add(producer)
+    return producer
+  }
+
+  consumer(topics, options) {
+    const names = typeof topics === 'string' ? [topics] : topics
+    if (!Array.isArray(names) || !names.every((name) => typeof name === 'string')) {
+      throw invalid(`the topics must be a string or an array of strings, not ${shown(topics)}`)
+    }
+    const inner = this.#native.consumer(names, flatten(options, ['signal']))
+    const consumer = new Consumer(inner, options, (closed) => this.#consumers.delete(closed))
+    this.#consumers.add(consumer)
+    return consumer
+  }
+
+  /** What the client is doing: counts since it was opened, by name. */
+  metrics() {
+    return this.#native.metrics()
+  }
+
+  /** Closes producers (flushing them) and consumers, then the log. Always answers, and says what was not delivered. */
+  close(timeoutMs) {
+    this.#closing ??= this.#close(timeoutMs)
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose]() {
+    const { firstError } = await this.close()
+    if (firstError) throw firstError
+  }
+
+  /** For the end of the process: closes here and now, at most `exitTimeoutMs`; null if it was closed already. */
+  [exit.now]() {
+    if (this.#closing) return null
+    let left = 0
+    for (const producer of this.#producers) left += producer[exit.now]()
+    const report = reportOf(this.#native.closeNow(), left)
+    this.#closing = Promise.resolve(report)
+    return report
+  }
+
+  /** For a process that has nothing left to do. */
+  [exit.soon]() {
+    return this.close(this.#native.exitTimeoutMs)
+  }
+
+  async #close(timeoutMs) {
+    const timeout = timeoutOf(timeoutMs) ?? this.#native.closeTimeoutMs
+    const deadline = performance.now() + timeout
+    const parts = [...this.#producers, ...this.#consumers].map((part) => part.close(timeout))
+    const ends = await Promise.allSettled(parts)
+    const left = Math.max(0, deadline - performance.now())
+    const last = reportOf(await hub.ask((ticket) => this.#native.close(ticket, left)))
+    exit.closed(this)
+    return ends.reduce(sum, last)
+  }
+}
+
+function sum(total, { value, reason }) {
+  return {
+    unsentRecords: total.unsentRecords + (value?.unsentRecords ?? 0),
+    failedRecords: total.failedRecords + (value?.failedRecords ?? 0),
+    firstError: total.firstError ?? value?.firstError ?? reason,
+  }
+}
+
+/** Opens the log at `address`: a path such as `./data`, `mem:`, `host:port`, or a `file:` URL object. */
+async function connect(address, options) {
+  const text = address instanceof URL ? address.href : address
+  if (typeof text !== 'string') throw invalid(`the address must be a string or a URL, not ${shown(address)}`)
+  const flat = flatten(options, ['signal'])
+  const signal = options?.signal
+  if (signal?.aborted) throw new AbortError(signal)
+  const opening = hub.request((ticket) => native.connect(ticket, text, flat)).then((inner) => new Client(inner))
+  try {
+    return await hub.held(opening, signal)
+  } catch (error) {
+    // Aborted, it may still open: then nobody wants it.
+    opening.then((client) => client.close(), () => {})
+    throw error
+  }
+}
+
+module.exports = { Client, connect }

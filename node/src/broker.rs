@@ -1,0 +1,1 @@
+//! The broker inside this process, and the command line.
