@@ -25,6 +25,16 @@ class AbortError extends Error {
 }
 Object.defineProperty(AbortError.prototype, 'name', { value: 'AbortError', configurable: true, writable: true })
 
+/** What runs when core wakes this environment; `hub.cjs` sets it. */
+const host = { wake() {} }
+
+// The first call of the environment: before it the native module can make no error.
+native.init(
+  (kind, code, message, outcome, retriable, fatal, cause) =>
+    new HeadwaterError(kind, code, message, outcome, retriable, fatal, cause ?? undefined),
+  () => host.wake(),
+)
+
 /** An error of core's table, by its code; kind, retriable and fatal are the table's. */
 function errorOf(code, message, outcome = 'not_done') {
   return native.makeError(code, message, outcome)
@@ -39,4 +49,4 @@ function shown(value) {
   return typeof value === 'object' ? value.constructor?.name ?? 'an object' : `a ${typeof value}`
 }
 
-module.exports = { HeadwaterError, AbortError, errorOf, invalid, shown }
+module.exports = { host, HeadwaterError, AbortError, errorOf, invalid, shown }

@@ -6,20 +6,16 @@
 // itself: that is the anchor's part, a timer that is referenced as long as somebody waits (`hold`, `release`).
 
 const native = require('./native.cjs')
-const { HeadwaterError, AbortError } = require('./errors.cjs')
+const { AbortError, host } = require('./errors.cjs')
 
 const handlers = new Map()
 let lastTicket = 0
 let holders = 0
 let anchor
 
-native.init(
-  (kind, code, message, outcome, retriable, fatal, cause) =>
-    new HeadwaterError(kind, code, message, outcome, retriable, fatal, cause ?? undefined),
-  () => {
-    for (const ticket of native.drain()) handlers.get(ticket)?.()
-  },
-)
+host.wake = () => {
+  for (const ticket of native.drain()) handlers.get(ticket)?.()
+}
 
 /** Keeps the process alive until `release`. */
 function hold() {

@@ -22,7 +22,7 @@ function textOf(name, value) {
   if (['string', 'number', 'boolean', 'bigint'].includes(typeof value)) return String(value)
   if (Array.isArray(value)) return value.map((part) => textOf(name, part)).join(',')
   if (value instanceof Date) return `time:${value.getTime()}`
-  const [place, ...more] = Object.keys(value)
+  const [place, ...more] = typeof value === 'object' ? Object.keys(value) : []
   if (more.length === 0 && (place === 'offset' || place === 'time')) return `${place}:${Number(value[place])}`
   throw errorOf('INVALID_OPTION', `option \`${name}\` is ${shown(value)}; it must be a text, number, boolean or Date`)
 }

@@ -9,12 +9,15 @@ const exit = require('./exit.cjs')
 const hub = require('./hub.cjs')
 const native = require('./native.cjs')
 const { timeoutOf } = require('./options.cjs')
-const { HIGH, RowBuffer, headersOf, partOf, partitionOf, rowBytes, timestampOf } = require('./rows.cjs')
+const rows = require('./rows.cjs')
+
+const { COMPLETION_BYTES, RowBuffer, completionAt, headersOf, partOf, partitionOf, rowBytes, timestampOf } = rows
 
 const BUFFER_BYTES = 65_536
 const { sendWaiters: SEND_WAITERS_MAX } = native.limits()
-const COMPLETION_BYTES = 40
 const DURABILITIES = ['none', 'os', 'disk', 'quorum']
+const OUTCOMES = ['done', 'not_done', 'unknown']
+const codes = new Map(native.errorTable().map(({ number, code }) => [number, code]))
 
 // The options of the record at hand: no object is made for a record. Set when nothing of the caller's runs any more
 // (a getter, an iterator of headers) that could send another record in between.
@@ -381,28 +384,26 @@ class Producer extends EventEmitter {
   #settle() {
     const rows = this.#native.takeCompletions()
     for (let at = 0; at + COMPLETION_BYTES <= rows.length; at += COMPLETION_BYTES) {
-      const first = number(rows, at)
-      const end = first + rows.readUInt32LE(at + 8)
-      const errorId = rows.readUInt32LE(at + 36)
-      if (rows.readUInt16LE(at + 34) !== 0) {
-        const error = this.#errorOf(errorId, rows[at + 33])
-        for (let ticket = first; ticket < end; ticket++) this.#delivered(ticket)?.reject(error)
+      const row = completionAt(rows, at)
+      const end = row.firstTicket + row.count
+      if (row.error !== 0) {
+        const error = this.#errorOf(row)
+        for (let ticket = row.firstTicket; ticket < end; ticket++) this.#delivered(ticket)?.reject(error)
         continue
       }
-      const partition = rows.readInt32LE(at + 12)
-      const offset = number(rows, at + 16)
-      const appended = number(rows, at + 24)
-      const durability = DURABILITIES[rows[at + 32]]
-      for (let ticket = first; ticket < end; ticket++) {
-        this.#delivered(ticket)?.done(ticket, partition, offset + (ticket - first), appended, durability)
+      const durability = DURABILITIES[row.durability]
+      for (let ticket = row.firstTicket; ticket < end; ticket++) {
+        const offset = row.baseOffset + (ticket - row.firstTicket)
+        this.#delivered(ticket)?.done(ticket, row.partition, offset, row.timestamp, durability)
       }
     }
   }
 
-  #errorOf(errorId, outcome) {
+  /** The whole error while core keeps it, then what the row says of it. */
+  #errorOf({ error, errorId, outcome }) {
     const kept = this.#native.takeError(errorId)
     if (kept) return errorOf(kept.code, kept.message, kept.outcome)
-    return errorOf('UNKNOWN_SERVER_ERROR', 'the cause of this failure was not kept', outcome === 2 ? 'unknown' : 'not_done')
+    return errorOf(codes.get(error), 'more records failed since than whose causes are kept', OUTCOMES[outcome])
   }
 
   #reportFailures() {
@@ -474,8 +475,6 @@ function reportOf(report, dropped = 0, failed = 0, error = undefined) {
     firstError: first ? errorOf(first.code, first.message, first.outcome) : error,
   }
 }
-
-const number = (bytes, at) => bytes.readUInt32LE(at) + bytes.readInt32LE(at + 4) * HIGH
 
 const closed = () => errorOf('CLOSED', 'the producer is closed')
 

@@ -66,7 +66,7 @@ class RowBuffer {
     const word = at >> 2
     return {
       end: at + this.words[word],
-      topicId: this.words[word + 1],
+      topicId: this.words[word + 1] >>> 0,
       partition: this.words[word + 2],
       ticket: (this.words[word + 8] >>> 0) + this.words[word + 9] * HIGH,
     }
@@ -81,6 +81,30 @@ class RowBuffer {
     }
   }
 }
+
+/**
+ * A completion row: what became of `count` records with consecutive tickets.
+ *
+ *  0 u64 first_ticket  8 u32 count  12 i32 partition  16 i64 base_offset (-1 failed)  24 i64 timestamp_ms
+ * 32 u8 durability    33 u8 outcome 34 u16 error      36 u32 error_id
+ */
+function completionAt(bytes, at) {
+  return {
+    firstTicket: numberAt(bytes, at),
+    count: bytes.readUInt32LE(at + 8),
+    partition: bytes.readInt32LE(at + 12),
+    baseOffset: numberAt(bytes, at + 16),
+    timestamp: numberAt(bytes, at + 24),
+    durability: bytes[at + 32],
+    outcome: bytes[at + 33],
+    error: bytes.readUInt16LE(at + 34),
+    errorId: bytes.readUInt32LE(at + 36),
+  }
+}
+
+const COMPLETION_BYTES = 40
+
+const numberAt = (bytes, at) => bytes.readUInt32LE(at) + bytes.readInt32LE(at + 4) * HIGH
 
 /** Bytes that a buffer for this one row needs. */
 function rowBytes(key, value, headers) {
@@ -151,4 +175,4 @@ function addHeader(parts, name, value) {
   if (body !== null) parts.push(body)
 }
 
-module.exports = { RowBuffer, rowBytes, partOf, partitionOf, timestampOf, headersOf, HIGH }
+module.exports = { COMPLETION_BYTES, RowBuffer, completionAt, headersOf, partOf, partitionOf, rowBytes, timestampOf }

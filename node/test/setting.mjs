@@ -1,0 +1,63 @@
+// What the tests share: a log to try things on, folders that go away, and programs of their own.
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { connect } from 'headwater'
+
+/** Inside the checkout, and ignored by git. */
+const scratch = fileURLToPath(new URL('../../.cache/node-tests/', import.meta.url))
+
+/** A folder that is removed when the test ends. */
+export function folder(t) {
+  mkdirSync(scratch, { recursive: true })
+  const path = mkdtempSync(join(scratch, 'data-'))
+  t.after(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+/** An open log with the topic `orders`, closed when the test ends. */
+export async function log(t, { address = 'mem:', topic = { partitions: 1 }, ...options } = {}) {
+  const db = await connect(address, options)
+  t.after(() => db.close())
+  await db.admin.createTopic('orders', { ...topic, existOk: true })
+  return db
+}
+
+/** What a consumer gives until the end, as text. */
+export async function valuesOf(db, topic = 'orders', options = {}) {
+  const values = []
+  for await (const message of db.consumer(topic, { until: 'end', ...options })) values.push(message.value?.toString())
+  return values
+}
+
+/**
+ * Runs `source` as a module of its own, with `connect`, `say` (one JSON line) and `argv`; what it said, and how it
+ * ended. `onSaid` may act on a line.
+ */
+export function run(source, { args = [], onSaid = () => {}, node = [] } = {}) {
+  const prelude = `
+    import { connect, HeadwaterError } from 'headwater'
+    const argv = process.argv.slice(1)
+    const say = (what) => process.stdout.write(JSON.stringify(what) + '\\n')
+  `
+  const child = spawn(process.execPath, [...node, '--input-type=module', '-e', prelude + source, '--', ...args], {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const said = []
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (data) => {
+    const lines = (stdout += data).split('\n')
+    stdout = lines.pop()
+    for (const line of lines) {
+      said.push(JSON.parse(line))
+      onSaid(said.at(-1), child)
+    }
+  })
+  child.stderr.on('data', (data) => (stderr += data))
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => resolve({ said, code, signal, stderr }))
+  })
+}

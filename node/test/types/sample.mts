@@ -1,0 +1,58 @@
+// Checked by types.test.mjs, never run: what users write must type, and what is wrong must not.
+import {
+  type Batch,
+  type CloseReport,
+  type DeliveryFailure,
+  HeadwaterError,
+  type Message,
+  type RecordMetadata,
+  connect,
+} from 'headwater'
+
+const { signal } = new AbortController()
+await using db = await connect('./data', { signal, create: true, segmentBytes: 1 << 20 })
+await connect(new URL('file:///data'))
+await db.admin.createTopic('orders', { partitions: 4, durability: 'disk', existOk: true })
+
+const p = db.producer({ durability: 'os', lingerMs: 2 })
+p.enqueue('orders', 'fast', { key: 'k1', headers: { trace: Buffer.from('ab'), many: ['a', null] } })
+const { partition, offset, durability }: RecordMetadata = await p.send('orders', new Uint8Array(3), { signal })
+const sent: RecordMetadata[] = await p.sendMany('orders', ['a', { value: null, key: 'b' }])
+p.on('failure', ({ error, records }: DeliveryFailure) => console.log(error.code, records))
+await p.ready({ signal })
+await p.flush()
+const report: CloseReport = await p.close(1_000)
+
+const c = db.consumer(['orders'], { group: 'billing', start: { time: new Date() }, until: 'end', ack: 'manual' })
+for await (const message of c) {
+  const value: Buffer | null = message.value
+  const [name, header]: [string, Buffer | null] = message.headers[0]!
+  c.ack(message)
+  const kept: Message = message.copy()
+  console.log(value, name, header, kept)
+}
+for await (const batch of c.batches({ signal })) {
+  const last: Message | undefined = (batch satisfies Batch).at(-1)
+  for (const message of batch) console.log(message.offset, last)
+  c.ack(batch)
+}
+await c.seek('orders', 0, 'latest')
+await c.commit([{ topic: 'orders', partition: 0, offset: 7 }])
+console.log(partition, offset, durability, sent, report, c.positions())
+
+try {
+  await db.close()
+} catch (error) {
+  if (error instanceof HeadwaterError && error.kind === 'Full' && error.retriable) console.log(error.code)
+}
+
+// @ts-expect-error a level that does not exist
+db.producer({ durability: 'memory' })
+// @ts-expect-error an option that does not exist
+db.consumer('orders', { grup: 'x' })
+// @ts-expect-error a value is bytes or text
+p.enqueue('orders', 5)
+// @ts-expect-error there is no such kind
+if (new Error() instanceof HeadwaterError && 'x' === ({} as HeadwaterError).kind) process.exit()
+// @ts-expect-error made by connect alone
+new HeadwaterError()
