@@ -154,5 +154,5 @@ pub(crate) fn offset_at(at: &str, time_ms: Option<i64>) -> headwater::Result<Off
 fn copy(env: &Env, block: &Block) -> headwater::Result<Buffer> {
     BufferSlice::copy_from(env, block.bytes())
         .and_then(|copied| copied.into_buffer(env))
-        .map_err(|error| Error::new(ErrorCode::UnknownServerError, error.reason.clone()))
+        .map_err(|error| Error::new(ErrorCode::UnknownServerError, error.reason))
 }

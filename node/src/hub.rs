@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use headwater::client::Client;
 use headwater::{Error, NotifyQueue, Pending};
+use napi::Env;
 use napi::bindgen_prelude::{Function, ToNapiValue, Unknown};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
-use napi::{Env, noop_finalize};
 use napi_derive::napi;
 
 use crate::error::{ErrorArgs, ErrorFactory, guard, internal};
@@ -135,7 +135,7 @@ pub fn init(
         last_client: RefCell::default(),
     });
     env.add_env_cleanup_hook(Rc::clone(&host), |host| host.end())?;
-    env.set_instance_data(host, (), |context| noop_finalize(context.env, context.hint))
+    env.set_instance_data(host, (), |_| ())
 }
 
 /// The tickets that are answered, each once.
