@@ -29,6 +29,10 @@ pub const APPEND_QUEUE_BYTES_MAX: usize = 64 * MIB;
 pub const WRITE_GROUP_BYTES_MAX: usize = 8 * MIB;
 /// Jobs waiting for one log's io thread.
 pub const IO_JOBS_MAX: usize = 1_000_000;
+/// Disk acknowledgements that may wait for one log's sync; beyond it an append is refused with `Full`.
+pub const SYNC_ACKS_MAX: usize = 1_000_000;
+/// Segment files that one log keeps open to read from.
+pub const SEGMENT_FILES_OPEN_MAX: usize = 64;
 /// Bytes of a segment: the range of the option.
 pub const SEGMENT_BYTES_MIN: u64 = MIB as u64;
 /// Bytes of a segment: the range of the option.

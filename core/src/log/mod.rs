@@ -1,32 +1,68 @@
 //! Layer 2, how records are kept: one append-only sequence of segment files for everything.
 //!
-//! - [`control`]: what the control frames say
-//! - `entry`, `append`: the entries handed to the state derived from the log, and what is asked of it
-//! - [`format`], [`lock`]: the version of a folder, and who owns it
-//! - [`storage`]: where files live
+//! - [`control`]: what the control frames say; `entry`, `append`, `set`: what goes in and what comes out
+//! - `frame`, `segment`: the bytes; `scan` walks them, `recovery`, `replay` and `open` open a log
+//! - `sequencer`: who gets which offset; `queue`, `group`, `writer`: the write group
+//! - `syncer`: the sync thread; `io_thread`: the other one; `shared`: what ties them together; `files`: open files
+//! - [`format`], [`lock`]: the version of a folder, and who owns it; [`storage`]: where files live
 //!
-//! The log knows frames, indexes, offsets and producers' sequences. It knows no topic's meaning, no group
-//! and no reader: that is the engine, which is a [`Machine`] to it.
+//! ```text
+//! append -> queue -> writer (whoever has its lock) -> machine -> written -> `os` answers
+//!                       | files                                     |
+//!                       v                                           v
+//!                    segments <---- fdatasync ---- sync thread -> synced -> `disk` answers
+//! ```
+//!
+//! What holds: an entry is applied after it was written, and `written` is published after it was applied; a
+//! `disk` answer is given after the fdatasync that covers its frame has returned; a call on a file that
+//! failed stops the log for good; a thread of the log waits for no answer. The log knows frames, indexes,
+//! offsets and producers' sequences. It knows no topic's meaning, no group and no reader: that is the
+//! engine, which is a [`Machine`] to it.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use crate::completion::{Assist, Completion};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::Result;
 use crate::ids::{LeaderEpoch, PartitionId};
 
 mod append;
 pub mod control;
 mod entry;
+mod error;
+mod files;
 pub mod format;
+mod frame;
+mod group;
+mod io_thread;
 pub mod lock;
+mod open;
+mod queue;
+mod read;
+mod recovery;
+mod replay;
+mod scan;
+mod segment;
+mod sequencer;
+mod set;
+mod settle;
+mod shared;
 pub mod storage;
+mod syncer;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 pub use append::{Append, Appended, Run};
 pub use entry::{Entry, Kind, Location, Machine};
+pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
+pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
+pub use set::{SetError, SetPart, encode_set};
+use shared::Shared;
 use storage::Storage;
 
 /// The wall clock, ms since 1970 UTC. Injected, so that tests decide what time it is.
@@ -77,110 +113,126 @@ impl fmt::Debug for LogOptions {
 /// Dropped without [`close`](Self::close) it ends as a crash would: its threads are told to end, nothing
 /// is joined, and what was not answered is answered `Closed`.
 pub struct Log {
-    term: LeaderEpoch,
+    shared: Arc<Shared>,
 }
 
 impl Log {
     /// Opens the log in `dir` of `storage`, or creates it: recovers, and replays every entry to `machine`.
     ///
     /// `log_uuid` is the folder's: frames of another log are no frames here. No thread is started before
-    /// the first append, sync or job.
+    /// the first append, sync or job. After a clean close nothing is written before the first append;
+    /// otherwise the term rises.
     ///
     /// # Errors
     /// `Corrupt` naming file and position when promised data is damaged (nothing is changed then),
-    /// `Unsupported` for segments of a newer version, `Storage` when the files cannot be read or written.
+    /// `Unsupported` for segments of a newer version, `Storage` when the files cannot be read or written,
+    /// `Full` when there is no space for what opening has to write.
     pub fn open(
-        _storage: Arc<dyn Storage>,
-        _dir: &str,
-        _log_uuid: [u8; 16],
-        _options: LogOptions,
-        _machine: Arc<dyn Machine>,
+        storage: Arc<dyn Storage>,
+        dir: &str,
+        log_uuid: [u8; 16],
+        options: LogOptions,
+        machine: Arc<dyn Machine>,
     ) -> Result<Self> {
-        Err(not_yet())
+        let shared = open::open(storage, dir, log_uuid, options, machine)?;
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Appends one frame; the completion gets the answer, or the refusal.
     ///
-    /// Refusals: `Full` when the queue is, `Storage` when the log has stopped, `Closed`, and what the
-    /// sequencer says of a producer's sequence.
-    pub fn append(&self, append: Append, _run: Run) {
-        append.completion.finish(Err(not_yet()));
+    /// Refusals: `Full` when the queue or the disk is, `Storage` when the log has stopped, `Closed`, and
+    /// what the sequencer says of a producer's sequence. An answer of `Storage` with outcome `unknown`
+    /// means that the entry may be there when the log is opened again.
+    pub fn append(&self, append: Append, run: Run) {
+        self.shared.append(append, run);
     }
 
     /// Writes what is queued, on this thread, unless another thread does.
-    pub fn assist(&self) {}
+    pub fn assist(&self) {
+        self.shared.drive();
+    }
 
     /// Runs `job` on the io thread, in order of scheduling. It may touch files and must not wait.
     ///
     /// # Errors
     /// `Full` when `IO_JOBS_MAX` jobs wait, `Closed` after the close; the job is dropped then.
-    pub fn schedule(&self, _job: impl FnOnce() + Send + 'static) -> Result<()> {
-        Err(not_yet())
+    pub fn schedule(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.shared.schedule(job)
     }
 
     /// The payload at `location`, read from its file. The frame is checked; a batch's own CRC is not.
     ///
     /// # Errors
     /// `Corrupt` naming file and position; `Storage` when the file cannot be read.
-    pub fn read(&self, _location: Location) -> Result<Bytes> {
-        Err(not_yet())
+    pub fn read(&self, location: Location) -> Result<Bytes> {
+        read::read(&self.shared, location)
     }
 
-    /// The offset that the next record of a partition gets, counting what is in flight.
+    /// The offset that the next record of a partition gets, counting what is in flight. Waits for a write
+    /// that is under way.
     #[must_use]
-    pub fn next_offset(&self, _partition: PartitionId) -> Option<i64> {
-        None
+    pub fn next_offset(&self, partition: PartitionId) -> Option<i64> {
+        self.shared
+            .with_writer(|writer| writer.next_offset(partition))
     }
 
     /// The largest index that is written and applied.
     #[must_use]
     pub fn written(&self) -> u64 {
-        0
+        self.shared.written.load(Ordering::Acquire)
     }
 
     /// The largest index that is synced.
     #[must_use]
     pub fn synced(&self) -> u64 {
-        0
+        self.shared.syncer.synced()
     }
 
     /// The term that this log writes in: it rose if the last close was not clean.
     #[must_use]
     pub fn term(&self) -> LeaderEpoch {
-        self.term
+        self.shared.term
     }
 
     /// Threads that the log runs: 0 to 2.
     #[must_use]
     pub fn thread_count(&self) -> usize {
-        0
+        self.shared.thread_count()
     }
 
     /// Segments there are.
     #[must_use]
     pub fn segment_count(&self) -> usize {
-        0
+        self.shared.files.count()
     }
 
     /// Bytes of all segments' data.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        0
+        self.shared.files.size_bytes()
     }
 
     /// Completes when everything written so far is synced.
     pub fn sync(&self, completion: Completion<()>) {
-        completion.finish(Err(not_yet()));
+        self.shared.sync(completion);
     }
 
     /// Closes: refuses new appends, writes what is queued, syncs, marks the log as cleanly closed, and
-    /// ends its threads. Called again it does nothing.
+    /// ends its threads. Called again it answers the same.
     ///
     /// # Errors
     /// `Storage` if something could not be written or synced, now or before; `InvalidArgument` on a
     /// thread of the log itself.
     pub fn close(&self) -> Result<()> {
-        Err(not_yet())
+        self.shared.close()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.shared.abandon();
     }
 }
 
@@ -192,10 +244,6 @@ impl Assist for Log {
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("term", &self.term).finish()
+        f.debug_tuple("Log").field(&self.shared).finish()
     }
-}
-
-fn not_yet() -> Error {
-    Error::new(ErrorCode::UnsupportedFeature, "the log is not built yet")
 }

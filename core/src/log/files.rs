@@ -1,0 +1,125 @@
+//! The segments of an open log: how long each one's data is, and a bounded number of open files.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::limits::SEGMENT_FILES_OPEN_MAX;
+
+use super::segment;
+use super::storage::{Storage, StorageFile};
+
+/// One segment.
+#[derive(Debug)]
+pub(super) struct SegmentFile {
+    end: AtomicU64,
+    file: Mutex<Option<Arc<dyn StorageFile>>>,
+}
+
+impl SegmentFile {
+    /// Where its data ends.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Says that everything below `end` is written.
+    pub(super) fn set_end(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+}
+
+/// All segments of a log.
+#[derive(Debug)]
+pub(super) struct Files {
+    storage: Arc<dyn Storage>,
+    dir: String,
+    segments: RwLock<BTreeMap<u64, Arc<SegmentFile>>>,
+    /// Those opened to read, oldest first.
+    opened: Mutex<VecDeque<Arc<SegmentFile>>>,
+}
+
+impl Files {
+    pub(super) fn new(storage: Arc<dyn Storage>, dir: &str) -> Self {
+        Self {
+            storage,
+            dir: dir.to_owned(),
+            segments: RwLock::new(BTreeMap::new()),
+            opened: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// Adds a segment; the one that is written to comes with its file.
+    pub(super) fn add(
+        &self,
+        segment: u64,
+        end: u64,
+        file: Option<Arc<dyn StorageFile>>,
+    ) -> Arc<SegmentFile> {
+        let added = Arc::new(SegmentFile {
+            end: AtomicU64::new(end),
+            file: Mutex::new(file.clone()),
+        });
+        self.segments.write().insert(segment, Arc::clone(&added));
+        if file.is_some() {
+            self.note_opened(&added);
+        }
+        added
+    }
+
+    /// A segment, if there is one of this number.
+    pub(super) fn segment(&self, segment: u64) -> Option<Arc<SegmentFile>> {
+        self.segments.read().get(&segment).cloned()
+    }
+
+    /// The file of a segment, to read from.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(super) fn open(
+        &self,
+        segment: u64,
+        entry: &Arc<SegmentFile>,
+    ) -> io::Result<Arc<dyn StorageFile>> {
+        if let Some(file) = entry.file.lock().as_ref() {
+            return Ok(Arc::clone(file));
+        }
+        let file = self
+            .storage
+            .open(&segment::path(&self.dir, segment), true)?;
+        *entry.file.lock() = Some(Arc::clone(&file));
+        self.note_opened(entry);
+        Ok(file)
+    }
+
+    /// How many segments there are.
+    pub(super) fn count(&self) -> usize {
+        self.segments.read().len()
+    }
+
+    /// Bytes of all segments' data.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.segments
+            .read()
+            .values()
+            .map(|segment| segment.end())
+            .sum()
+    }
+
+    /// Lets go of the file that was opened longest ago when there are too many. The writer and the sync
+    /// thread hold their own handles, so this is about reading alone.
+    fn note_opened(&self, entry: &Arc<SegmentFile>) {
+        let mut opened = self.opened.lock();
+        opened.push_back(Arc::clone(entry));
+        let mut closed = None;
+        if opened.len() > SEGMENT_FILES_OPEN_MAX {
+            closed = opened.pop_front();
+        }
+        drop(opened);
+        if let Some(closed) = closed {
+            closed.file.lock().take();
+        }
+    }
+}

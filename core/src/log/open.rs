@@ -1,0 +1,169 @@
+//! Opening a log: recovery first, then what has to be written before it may be served.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+use super::LogOptions;
+use super::entry::{Kind, Machine};
+use super::error::OpenError;
+use super::files::{Files, SegmentFile};
+use super::frame::{FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_VERSION};
+use super::recovery::{self, Found, Place};
+use super::segment::{self, ActiveSegment};
+use super::shared::{Parts, Shared};
+use super::storage::Storage;
+use super::syncer::Syncer;
+use super::writer::{Writer, write_mark};
+
+/// The term of a new log.
+const FIRST_TERM: u32 = 1;
+
+/// Opens the log in `dir`, or creates it.
+///
+/// # Errors
+/// [`OpenError`], as the caller is told of it.
+pub(super) fn open(
+    storage: Arc<dyn Storage>,
+    dir: &str,
+    log_uuid: [u8; 16],
+    options: LogOptions,
+    machine: Arc<dyn Machine>,
+) -> Result<Shared> {
+    let place = Place {
+        storage: storage.as_ref(),
+        dir,
+        log_uuid: &log_uuid,
+    };
+    let mut found = recovery::recover(place, machine.as_ref())?;
+    let term = next_term(place, &found)?;
+    let now_ms = (options.clock)();
+    prepare(place, &mut found, now_ms, term)?;
+    let files = Files::new(Arc::clone(&storage), dir);
+    let (mut active, active_file) = open_active(place, &found, &files)?;
+    if term > found.last_term && term > FIRST_TERM {
+        raise_term(
+            &mut active,
+            found.last_index,
+            term,
+            now_ms,
+            options.segment_bytes,
+        )?;
+        active_file.set_end(active.position);
+    }
+    let syncer = Syncer::new(
+        Arc::clone(&active.file),
+        found.last_index,
+        options.os_sync_interval_ms,
+        options.idle_mark_ms,
+    );
+    let next_segment = found.next_segment(dir)?;
+    let writer = Writer::new(active, active_file, next_segment, term, found);
+    let dir = dir.to_owned();
+    let parts = Parts {
+        storage,
+        dir,
+        log_uuid,
+        options,
+        machine,
+        files,
+        syncer,
+        writer,
+    };
+    Ok(Shared::new(parts))
+}
+
+/// The term to write in: the last one after a clean close, else a higher one.
+fn next_term(place: Place<'_>, found: &Found) -> Result<u32, OpenError> {
+    if found.is_empty() {
+        return Ok(FIRST_TERM);
+    }
+    if found.is_clean {
+        return Ok(found.last_term);
+    }
+    let last = found.last_term.max(FIRST_TERM);
+    if last >= i32::MAX as u32 {
+        return Err(OpenError::Exhausted {
+            path: place.dir.to_owned(),
+            what: "term",
+            last: u64::from(last),
+        });
+    }
+    Ok(last + 1)
+}
+
+/// Does what recovery found to do. A log that was closed cleanly is left as it is until its first append.
+fn prepare(place: Place<'_>, found: &mut Found, now_ms: i64, term: u32) -> Result<(), OpenError> {
+    if found.is_settled() {
+        return Ok(());
+    }
+    let is_new = found.is_empty();
+    if is_new {
+        place.storage.create_dir(place.dir)?;
+    }
+    if !found.is_clean {
+        found.rewrite(place)?;
+    }
+    found.begin_segment(place, now_ms, term)?;
+    found.remove_cut(place)?;
+    if is_new {
+        let parent = place.dir.rsplit_once('/').map_or("", |(parent, _)| parent);
+        place.storage.sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+/// The segment to write to, and all segments to read from.
+fn open_active(
+    place: Place<'_>,
+    found: &Found,
+    files: &Files,
+) -> Result<(ActiveSegment, Arc<SegmentFile>), OpenError> {
+    let Some((last, sealed)) = found.kept.split_last() else {
+        // `prepare` has begun one.
+        return Err(OpenError::Io(ErrorKind::NotFound.into()));
+    };
+    for kept in sealed {
+        files.add(kept.header.segment, kept.end, None);
+    }
+    let path = segment::path(place.dir, last.header.segment);
+    let file = place.storage.open(&path, false)?;
+    let is_reserving = place.storage.is_durable();
+    let active = ActiveSegment::new(
+        Arc::clone(&file),
+        &last.header,
+        last.end,
+        last.length,
+        is_reserving,
+    );
+    let entry = files.add(last.header.segment, last.end, Some(file));
+    Ok((active, entry))
+}
+
+/// Says that a new term began, durably, before anything is served in it.
+fn raise_term(
+    active: &mut ActiveSegment,
+    last_index: u64,
+    term: u32,
+    time_ms: i64,
+    segment_bytes: u64,
+) -> Result<(), OpenError> {
+    let header = FrameHeader {
+        len: FRAME_HEADER_BYTES as u32,
+        crc: 0,
+        index: last_index,
+        durable: last_index,
+        time_ms,
+        term,
+        partition: 0,
+        kind: Kind::Mark.number(),
+        flags: 0,
+        version: PAYLOAD_VERSION,
+        reserved: 0,
+    };
+    let end = active.position + header.padded_bytes();
+    active.reserve(end, segment_bytes)?;
+    write_mark(active, header)?;
+    Ok(active.file.sync()?)
+}

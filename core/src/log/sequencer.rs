@@ -1,0 +1,364 @@
+//! Who gets which offset: the next offset of every partition, and the last batches of every producer.
+//!
+//! A state machine without files, clocks or threads. It is asked before a frame is written ([`admit`]) and
+//! told when the frame has its place ([`take`]); at open it is told what the log holds ([`replay`]). What it
+//! was told counts at once, written or not: so a repeated batch is recognised while the first is in flight.
+//!
+//! The rules of a producer's sequence are Kafka's: within an epoch the next batch begins where the last one
+//! ended (after 2^31 - 1 comes 0), one of the last five is recognised as a repetition and answered with its
+//! old offset, a higher epoch begins at 0 again, a lower one is fenced.
+//!
+//! [`admit`]: Sequencer::admit
+//! [`take`]: Sequencer::take
+//! [`replay`]: Sequencer::replay
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+
+use thiserror::Error;
+
+use crate::error::{Error, ErrorCode};
+use crate::ids::{PartitionId, ProducerId};
+use crate::limits::PRODUCER_WINDOW_BATCHES;
+use crate::record::BatchHeader;
+
+use super::control::PartitionOpen;
+
+/// Where a batch stands in the log: what a repetition of it is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sequenced {
+    /// Its index.
+    pub(super) index: u64,
+    /// Offset of its first record.
+    pub(super) base_offset: i64,
+    /// Its frame's time, ms.
+    pub(super) time_ms: i64,
+    /// The timestamp the log gave its records, or -1.
+    pub(super) append_time_ms: i64,
+}
+
+/// What becomes of a batch that is to be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is new, and begins at this offset.
+    New {
+        /// Offset of its first record.
+        base_offset: i64,
+    },
+    /// It was appended before.
+    Duplicate(Sequenced),
+}
+
+/// Why the sequencer refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(super) enum SequenceError {
+    /// Never opened, or its topic is deleted.
+    #[error("partition id {partition} is not open in this log")]
+    UnknownPartition {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// Opened twice.
+    #[error("partition id {partition} is open already")]
+    PartitionIsOpen {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// The offsets end.
+    #[error(
+        "partition id {partition} has no offsets left: next is {next_offset}, the batch has {count}"
+    )]
+    OffsetsExhausted {
+        /// The partition.
+        partition: PartitionId,
+        /// Its next offset.
+        next_offset: i64,
+        /// Offsets that the batch takes.
+        count: i64,
+    },
+    /// The batch carries a producer id without a sequence.
+    #[error(
+        "producer id {producer_id} sent a batch with base sequence {base_sequence} and epoch {epoch}"
+    )]
+    NoSequence {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The batch's base sequence.
+        base_sequence: i32,
+        /// The batch's producer epoch.
+        epoch: i16,
+    },
+    /// The first batch of a producer does not begin at 0.
+    #[error(
+        "partition id {partition} does not know producer id {producer_id}: its first batch begins at \
+         sequence {found}, expected 0"
+    )]
+    UnknownProducer {
+        /// The partition.
+        partition: PartitionId,
+        /// The producer.
+        producer_id: ProducerId,
+        /// The batch's base sequence.
+        found: i32,
+    },
+    /// A newer producer of the same id took over.
+    #[error(
+        "producer id {producer_id} in partition id {partition} has epoch {expected}, the batch has {found}"
+    )]
+    Epoch {
+        /// The partition.
+        partition: PartitionId,
+        /// The producer.
+        producer_id: ProducerId,
+        /// The batch's epoch.
+        found: i16,
+        /// The producer's newest.
+        expected: i16,
+    },
+    /// The batch does not begin where the last one ended.
+    #[error(
+        "producer id {producer_id} in partition id {partition} goes on at sequence {expected}, the batch \
+         begins at {found}"
+    )]
+    OutOfOrder {
+        /// The partition.
+        partition: PartitionId,
+        /// The producer.
+        producer_id: ProducerId,
+        /// The batch's base sequence.
+        found: i32,
+        /// The next one.
+        expected: i32,
+    },
+}
+
+impl From<SequenceError> for Error {
+    fn from(error: SequenceError) -> Self {
+        let code = match &error {
+            SequenceError::UnknownPartition { .. } => ErrorCode::UnknownTopicOrPartition,
+            SequenceError::PartitionIsOpen { .. } => ErrorCode::InvalidRequest,
+            SequenceError::OffsetsExhausted { .. } | SequenceError::NoSequence { .. } => {
+                ErrorCode::InvalidRecord
+            }
+            SequenceError::UnknownProducer { .. } => ErrorCode::UnknownProducerId,
+            SequenceError::Epoch { .. } => ErrorCode::InvalidProducerEpoch,
+            SequenceError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The sequencer of one log.
+#[derive(Debug, Default)]
+pub(super) struct Sequencer {
+    partitions: HashMap<PartitionId, Partition>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    topic: [u8; 16],
+    next_offset: i64,
+    producers: HashMap<ProducerId, Producer>,
+}
+
+#[derive(Debug)]
+struct Producer {
+    epoch: i16,
+    /// The last batches of this epoch, oldest first, never empty.
+    window: VecDeque<Remembered>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    base_sequence: i32,
+    last_sequence: i32,
+    sequenced: Sequenced,
+}
+
+impl Sequencer {
+    /// The offset that the next record of a partition gets.
+    pub(super) fn next_offset(&self, partition: PartitionId) -> Option<i64> {
+        self.partitions
+            .get(&partition)
+            .map(|partition| partition.next_offset)
+    }
+
+    /// Opens a partition.
+    ///
+    /// # Errors
+    /// [`SequenceError::PartitionIsOpen`]: an id is never used twice.
+    pub(super) fn open_partition(
+        &mut self,
+        id: PartitionId,
+        open: &PartitionOpen,
+    ) -> Result<(), SequenceError> {
+        if self.partitions.contains_key(&id) {
+            return Err(SequenceError::PartitionIsOpen { partition: id });
+        }
+        let partition = Partition {
+            topic: open.topic,
+            next_offset: open.start_offset.max(0),
+            producers: HashMap::new(),
+        };
+        self.partitions.insert(id, partition);
+        Ok(())
+    }
+
+    /// Forgets the partitions of a topic.
+    pub(super) fn delete_topic(&mut self, topic: &[u8; 16]) {
+        self.partitions
+            .retain(|_, partition| partition.topic != *topic);
+    }
+
+    /// Forgets a producer of a partition.
+    pub(super) fn expire_producer(&mut self, id: PartitionId, producer_id: ProducerId) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.producers.remove(&producer_id);
+        }
+    }
+
+    /// Says what becomes of a batch. Nothing changes: the caller [`take`](Self::take)s a new one when it has
+    /// a place for it.
+    ///
+    /// # Errors
+    /// [`SequenceError`].
+    pub(super) fn admit(
+        &self,
+        id: PartitionId,
+        batch: &BatchHeader,
+    ) -> Result<Admission, SequenceError> {
+        let partition = self
+            .partitions
+            .get(&id)
+            .ok_or(SequenceError::UnknownPartition { partition: id })?;
+        if batch.producer_id >= 0 {
+            let producer_id = ProducerId(batch.producer_id);
+            if let Some(found) = partition.check_producer(id, producer_id, batch)? {
+                return Ok(Admission::Duplicate(found));
+            }
+        }
+        let count = i64::from(batch.last_offset_delta) + 1;
+        let next_offset = partition.next_offset;
+        if next_offset.checked_add(count).is_none() {
+            return Err(SequenceError::OffsetsExhausted {
+                partition: id,
+                next_offset,
+                count,
+            });
+        }
+        Ok(Admission::New {
+            base_offset: next_offset,
+        })
+    }
+
+    /// Remembers that a batch which was just admitted as new got this place.
+    pub(super) fn take(&mut self, id: PartitionId, batch: &BatchHeader, sequenced: Sequenced) {
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        let last_offset = sequenced
+            .base_offset
+            .saturating_add(i64::from(batch.last_offset_delta));
+        partition.next_offset = last_offset.saturating_add(1);
+        if batch.producer_id < 0 {
+            return;
+        }
+        let producer = partition
+            .producers
+            .entry(ProducerId(batch.producer_id))
+            .or_insert_with(|| Producer {
+                epoch: batch.producer_epoch,
+                window: VecDeque::new(),
+            });
+        if producer.epoch != batch.producer_epoch {
+            producer.epoch = batch.producer_epoch;
+            producer.window.clear();
+        }
+        if producer.window.len() == PRODUCER_WINDOW_BATCHES {
+            producer.window.pop_front();
+        }
+        producer.window.push_back(Remembered {
+            base_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence(),
+            sequenced,
+        });
+    }
+
+    /// Remembers a batch that the log holds. One that does not begin where its partition ends is void: the
+    /// engine's `apply` decides the same.
+    pub(super) fn replay(&mut self, id: PartitionId, batch: &BatchHeader, sequenced: Sequenced) {
+        if self.next_offset(id) == Some(sequenced.base_offset) {
+            self.take(id, batch, sequenced);
+        }
+    }
+}
+
+impl Partition {
+    /// The place of a batch that was appended before, `None` for one that may be appended now.
+    fn check_producer(
+        &self,
+        partition: PartitionId,
+        producer_id: ProducerId,
+        batch: &BatchHeader,
+    ) -> Result<Option<Sequenced>, SequenceError> {
+        let (found, epoch) = (batch.base_sequence, batch.producer_epoch);
+        if found < 0 || epoch < 0 {
+            return Err(SequenceError::NoSequence {
+                producer_id,
+                base_sequence: found,
+                epoch,
+            });
+        }
+        let Some(producer) = self.producers.get(&producer_id) else {
+            return if found == 0 {
+                Ok(None)
+            } else {
+                Err(SequenceError::UnknownProducer {
+                    partition,
+                    producer_id,
+                    found,
+                })
+            };
+        };
+        if epoch < producer.epoch {
+            let expected = producer.epoch;
+            return Err(SequenceError::Epoch {
+                partition,
+                producer_id,
+                found: epoch,
+                expected,
+            });
+        }
+        let is_new_epoch = epoch > producer.epoch;
+        let expected = if is_new_epoch {
+            0
+        } else {
+            producer.next_sequence()
+        };
+        if found == expected {
+            return Ok(None);
+        }
+        let repeated = producer.window.iter().rev().find(|known| {
+            known.base_sequence == found && known.last_sequence == batch.last_sequence()
+        });
+        match repeated {
+            Some(known) if !is_new_epoch => Ok(Some(known.sequenced)),
+            _ => Err(SequenceError::OutOfOrder {
+                partition,
+                producer_id,
+                found,
+                expected,
+            }),
+        }
+    }
+}
+
+impl Producer {
+    fn next_sequence(&self) -> i32 {
+        match self.window.back() {
+            Some(last) if last.last_sequence < i32::MAX => last.last_sequence + 1,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Doing what recovery found to do: making durable what is kept, and the cut.
+//!
+//! The order is the point. What is kept is durable before the cut's header says so; the header is durable
+//! before anything is removed. Interrupted anywhere, the next open finds the same log.
+
+use std::io::IoSlice;
+
+use super::error::OpenError;
+use super::recovery::{Found, Kept, Place};
+use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+
+/// Bytes copied at once when frames are written again.
+const COPY_BYTES: usize = 1_024 * 1_024;
+
+impl Found {
+    /// Whether there is no log yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.last_segment == 0
+    }
+
+    /// The number of the next segment: never one that was used.
+    ///
+    /// # Errors
+    /// [`OpenError::Exhausted`].
+    pub(super) fn next_segment(&self, dir: &str) -> Result<u64, OpenError> {
+        let last = self.last_segment;
+        last.checked_add(1).ok_or_else(|| OpenError::Exhausted {
+            path: dir.to_owned(),
+            what: "segment number",
+            last,
+        })
+    }
+
+    /// Whether there is anything to do before the log may be served, even if it is only read.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_clean && self.doomed.is_empty()
+    }
+
+    /// Makes what is kept durable: writes again everything that may not be, and syncs it.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(super) fn rewrite(&mut self, place: Place<'_>) -> Result<(), OpenError> {
+        let Some(from) = self.rewrite_from else {
+            return Ok(());
+        };
+        for (at, kept) in self.kept.iter().enumerate().skip(from.kept) {
+            let start = if at == from.kept { from.position } else { 0 };
+            rewrite_range(place, kept, start)?;
+        }
+        place.storage.sync_dir(place.dir)?;
+        self.rewrite_from = None;
+        self.durable = self.last_index;
+        Ok(())
+    }
+
+    /// Begins a new segment if the log was cut, or if there is none, and adds it to those kept. Its header
+    /// is the cut; so it is durable before anything is removed.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(super) fn begin_segment(
+        &mut self,
+        place: Place<'_>,
+        created_ms: i64,
+        term: u32,
+    ) -> Result<(), OpenError> {
+        if !self.is_cut && !self.kept.is_empty() {
+            return Ok(());
+        }
+        let header = SegmentHeader {
+            log_uuid: *place.log_uuid,
+            segment: self.next_segment(place.dir)?,
+            first_index: self.last_index + 1,
+            previous_index: self.last_index,
+            previous_term: self.last_term,
+            durable: self.last_index,
+            created_ms,
+            incarnation: term,
+            ..SegmentHeader::default()
+        };
+        let file = segment::create(place.storage, place.dir, &header)?;
+        file.sync()?;
+        place.storage.sync_dir(place.dir)?;
+        let end = SEGMENT_HEADER_BYTES as u64;
+        self.kept.push(Kept {
+            header,
+            end,
+            length: end,
+        });
+        self.last_segment = header.segment;
+        self.is_cut = false;
+        Ok(())
+    }
+
+    /// Removes what was cut: shortens segments that are not the last, deletes the others, newest first.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(super) fn remove_cut(&mut self, place: Place<'_>) -> Result<(), OpenError> {
+        let sealed = self.kept.len().saturating_sub(1);
+        for kept in self
+            .kept
+            .iter_mut()
+            .take(sealed)
+            .filter(|kept| kept.length > kept.end)
+        {
+            let path = segment::path(place.dir, kept.header.segment);
+            let file = place.storage.open(&path, false);
+            let file = file?;
+            file.truncate(kept.end)?;
+            file.sync()?;
+            kept.length = kept.end;
+        }
+        if self.doomed.is_empty() {
+            return Ok(());
+        }
+        self.doomed.sort_unstable();
+        while let Some(segment) = self.doomed.pop() {
+            let path = segment::path(place.dir, segment);
+            place.storage.unlink(&path)?;
+        }
+        Ok(place.storage.sync_dir(place.dir)?)
+    }
+}
+
+fn rewrite_range(place: Place<'_>, kept: &Kept, start: u64) -> Result<(), OpenError> {
+    let path = segment::path(place.dir, kept.header.segment);
+    let file = place.storage.open(&path, false)?;
+    let mut position = start;
+    let mut buffer = Vec::new();
+    while position < kept.end {
+        let count = (kept.end - position).min(COPY_BYTES as u64);
+        buffer.resize(count as usize, 0);
+        file.read_at(&mut buffer, position)?;
+        file.write_at(&[IoSlice::new(&buffer)], position)?;
+        position += count;
+    }
+    Ok(file.sync()?)
+}

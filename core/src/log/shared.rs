@@ -1,0 +1,484 @@
+//! What the handle and the threads of a log share, and what ties the parts together: driving the writer,
+//! syncing, stopping.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::{fmt, io, mem};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::completion::{Completion, Wakes, mark_own_thread};
+use crate::error::{Error, ErrorCode, Outcome, Result};
+use crate::ids::{Durability, LeaderEpoch};
+use crate::limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX, SET_BYTES_MAX, SYNC_ACKS_MAX};
+
+use super::LogOptions;
+use super::append::{Append, Run};
+use super::entry::{Kind, Machine};
+use super::error::Fault;
+use super::files::Files;
+use super::io_thread::{IoThread, Stop as IoStop};
+use super::queue::{Queue, Refusal, closed};
+use super::storage::Storage;
+use super::syncer::{Ack, Next, Round, Stop as SyncStop, Syncer};
+use super::writer::Writer;
+
+/// Write groups that one thread writes for others before the io thread takes over.
+const GROUPS_PER_TURN: usize = 16;
+
+const SYNC_THREAD: &str = "headwater-sync";
+const IO_THREAD: &str = "headwater-io";
+
+pub(super) struct Shared {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) dir: String,
+    pub(super) log_uuid: [u8; 16],
+    pub(super) options: LogOptions,
+    pub(super) machine: Arc<dyn Machine>,
+    pub(super) is_durable: bool,
+    pub(super) term: LeaderEpoch,
+    pub(super) files: Files,
+    pub(super) queue: Queue,
+    pub(super) syncer: Syncer,
+    pub(super) io: IoThread,
+    pub(super) written: AtomicU64,
+    /// The largest index that a MARK on disk covers.
+    pub(super) marked: AtomicU64,
+    writer: Mutex<Writer>,
+    threads: Mutex<Threads>,
+    has_sync_thread: AtomicBool,
+    has_io_thread: AtomicBool,
+    /// The result of the close; its lock is held while closing.
+    closing: Mutex<Option<Result<()>>>,
+}
+
+#[derive(Default)]
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    /// Kept when the handles are taken to be joined.
+    ids: Vec<ThreadId>,
+    is_ended: bool,
+}
+
+/// The parts that opening a log makes.
+pub(super) struct Parts {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) dir: String,
+    pub(super) log_uuid: [u8; 16],
+    pub(super) options: LogOptions,
+    pub(super) machine: Arc<dyn Machine>,
+    pub(super) files: Files,
+    pub(super) syncer: Syncer,
+    pub(super) writer: Writer,
+}
+
+impl Shared {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            storage,
+            dir,
+            log_uuid,
+            options,
+            machine,
+            files,
+            syncer,
+            writer,
+        } = parts;
+        Self {
+            is_durable: storage.is_durable(),
+            term: writer.leader_epoch(),
+            written: AtomicU64::new(writer.last_index()),
+            marked: AtomicU64::new(writer.last_index()),
+            storage,
+            dir,
+            log_uuid,
+            options,
+            machine,
+            files,
+            queue: Queue::default(),
+            syncer,
+            io: IoThread::default(),
+            writer: Mutex::new(writer),
+            threads: Mutex::new(Threads::default()),
+            has_sync_thread: AtomicBool::new(false),
+            has_io_thread: AtomicBool::new(false),
+            closing: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn append(self: &Arc<Self>, append: Append, run: Run) {
+        if let Err(error) = self
+            .check_append(&append)
+            .and_then(|()| self.start_threads(run))
+        {
+            return append.completion.finish(Err(error));
+        }
+        if let Err((append, error)) = self.queue.push(append) {
+            return append.completion.finish(Err(error));
+        }
+        match run {
+            Run::Here => self.drive(),
+            Run::Io => self.io.append(),
+        }
+    }
+
+    fn check_append(&self, append: &Append) -> Result<()> {
+        let max = match append.kind {
+            Kind::Records => BATCH_BYTES_MAX,
+            Kind::Set => SET_BYTES_MAX,
+            Kind::Mark | Kind::Footer => return Err(not_appended(append.kind)),
+            kind if !kind.is_supported() => return Err(not_appended(kind)),
+            _ => CONTROL_BYTES_MAX,
+        };
+        let len = append.payload.len();
+        if len > max {
+            let name = append.kind.name();
+            return Err(Error::new(
+                ErrorCode::MessageTooLarge,
+                format!("a {name} entry has {len} bytes; the limit is {max}"),
+            ));
+        }
+        if append.ack == Durability::Quorum || (append.ack == Durability::Disk && !self.is_durable)
+        {
+            return Err(Error::new(
+                ErrorCode::UnsupportedFeature,
+                format!("this log cannot reach durability `{}`", append.ack),
+            ));
+        }
+        if self.syncer.waiting_acks() >= SYNC_ACKS_MAX {
+            return Err(Error::new(
+                ErrorCode::BufferFull,
+                format!("{SYNC_ACKS_MAX} acknowledgements wait for a sync already"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes what is queued, unless another thread does: then that one writes it, because it looks at the
+    /// queue again after it has let go of the lock.
+    pub(super) fn drive(self: &Arc<Self>) {
+        let mut turns = 0;
+        while !self.queue.is_empty() {
+            // Declared before the lock is taken, so that foreign code runs after it was let go.
+            let mut wakes = Wakes::new();
+            let Some(mut writer) = self.writer.try_lock() else {
+                return;
+            };
+            while turns < GROUPS_PER_TURN && self.write_group(&mut writer, &mut wakes) {
+                turns += 1;
+            }
+            drop(writer);
+            wakes.run();
+            if turns >= GROUPS_PER_TURN && !self.queue.is_empty() {
+                turns = 0;
+                if self.start_io_thread().is_ok() {
+                    return self.io.append();
+                }
+            }
+        }
+    }
+
+    /// Writes one group; false if nothing was queued.
+    fn write_group(&self, writer: &mut MutexGuard<'_, Writer>, wakes: &mut Wakes) -> bool {
+        let guard = FenceOnPanic { shared: self };
+        let result = writer.write_group(self, wakes);
+        mem::forget(guard);
+        result.unwrap_or_else(|fault| {
+            self.fence(&fault, wakes);
+            false
+        })
+    }
+
+    /// Looks at the writer, waiting for its lock.
+    pub(super) fn with_writer<T>(self: &Arc<Self>, look: impl FnOnce(&Writer) -> T) -> T {
+        let found = look(&self.writer.lock());
+        self.leave_queued();
+        found
+    }
+
+    /// Has the io thread write what was queued while a thread held the writer's lock that does not write
+    /// records: whoever queued it left it to the holder.
+    fn leave_queued(self: &Arc<Self>) {
+        if !self.queue.is_empty() && self.start_io_thread().is_ok() {
+            self.io.append();
+        }
+    }
+
+    /// Stops the log: everything queued and everything later is answered with the fault.
+    pub(super) fn fence(&self, fault: &Fault, wakes: &mut Wakes) {
+        tracing::error!(dir = %self.dir, %fault, "the log has stopped");
+        let not_done = fault.error(Outcome::NotDone);
+        for append in self.queue.stop(Refusal::Fault(fault.clone())) {
+            append.completion.complete(Err(not_done.clone()), wakes);
+        }
+        let unknown = fault.error(Outcome::Unknown);
+        self.syncer
+            .fail(fault)
+            .into_iter()
+            .for_each(|ack| ack.fail(&unknown, wakes));
+    }
+
+    pub(super) fn sync(self: &Arc<Self>, completion: Completion<()>) {
+        if let Some(refusal) = self.queue.refusal() {
+            return completion.finish(Err(refusal.error()));
+        }
+        if !self.is_durable {
+            return completion.finish(Ok(()));
+        }
+        if let Err(error) = self.start_sync_thread() {
+            return completion.finish(Err(error));
+        }
+        let mut wakes = Wakes::new();
+        let index = self.written.load(Ordering::Acquire);
+        self.syncer.join(Ack::Sync(completion, index), &mut wakes);
+    }
+
+    pub(super) fn schedule(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.start_io_thread()?;
+        self.io.schedule(Box::new(job))
+    }
+
+    /// Syncs a round, tells the machine, answers who waited.
+    fn sync_round(&self, round: &Round, wakes: &mut Wakes) -> Result<(), Fault> {
+        round.sync(|| self.storage.sync_dir(&self.dir))?;
+        let index = round.index();
+        if index > self.syncer.synced() {
+            self.syncer.publish(index);
+            self.machine.synced(index, wakes);
+        }
+        self.syncer
+            .complete(index, self.marked.load(Ordering::Acquire) >= index, wakes);
+        Ok(())
+    }
+
+    /// What the sync thread does.
+    fn run_sync_thread(self: &Arc<Self>) {
+        mark_own_thread();
+        loop {
+            let mut wakes = Wakes::new();
+            let next = self.syncer.next();
+            let guard = FenceOnPanic { shared: self };
+            let result = match next {
+                Next::Stop => Err(None),
+                Next::Sync(round) => self.sync_round(&round, &mut wakes).map_err(Some),
+                Next::Idle => self.mark_idle().map_err(Some),
+            };
+            mem::forget(guard);
+            if let Err(None) = result {
+                return;
+            }
+            if let Err(Some(fault)) = result {
+                self.fence(&fault, &mut wakes);
+            }
+            self.hand_over(wakes);
+        }
+    }
+
+    /// Writes a MARK if nobody writes: then the log is not idle.
+    fn mark_idle(self: &Arc<Self>) -> Result<(), Fault> {
+        let Some(mut writer) = self.writer.try_lock() else {
+            return Ok(());
+        };
+        let synced = self.syncer.synced();
+        let mut result = Ok(());
+        if self.queue.is_empty() && writer.last_index() == synced {
+            result = writer.mark_idle(self).map(|is_marked| {
+                if is_marked {
+                    self.marked.store(synced, Ordering::Release);
+                    self.syncer
+                        .note(synced, true, &mut Vec::new(), &mut Wakes::new());
+                }
+            });
+        }
+        drop(writer);
+        self.leave_queued();
+        result
+    }
+
+    /// Has wake-ups run by the io thread.
+    fn hand_over(self: &Arc<Self>, wakes: Wakes) {
+        if wakes.is_empty() {
+            return;
+        }
+        // A thread that cannot be started, or has ended, leaves them to this one: late beats never.
+        if self.start_io_thread().is_ok() {
+            drop(self.io.wake(wakes));
+        }
+    }
+
+    fn start_threads(self: &Arc<Self>, run: Run) -> Result<()> {
+        if self.is_durable {
+            self.start_sync_thread()?;
+        }
+        if run == Run::Io {
+            self.start_io_thread()?;
+        }
+        Ok(())
+    }
+
+    fn start_sync_thread(self: &Arc<Self>) -> Result<()> {
+        if self.has_sync_thread.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.start_thread(SYNC_THREAD, &self.has_sync_thread, Self::run_sync_thread)
+    }
+
+    fn start_io_thread(self: &Arc<Self>) -> Result<()> {
+        if self.has_io_thread.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.start_thread(IO_THREAD, &self.has_io_thread, |shared| {
+            shared.io.run(|| shared.drive());
+        })
+    }
+
+    fn start_thread(
+        self: &Arc<Self>,
+        name: &'static str,
+        has_thread: &AtomicBool,
+        run: fn(&Arc<Self>),
+    ) -> Result<()> {
+        let mut threads = self.threads.lock();
+        if has_thread.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if threads.is_ended {
+            return Err(closed());
+        }
+        let shared = Arc::clone(self);
+        let handle = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(&shared));
+        let handle = handle.map_err(|error| {
+            Error::new(
+                ErrorCode::KafkaStorageError,
+                format!("cannot start thread {name}: {error}"),
+            )
+            .with_source(error)
+        })?;
+        threads.ids.push(handle.thread().id());
+        threads.handles.push(handle);
+        has_thread.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn thread_count(&self) -> usize {
+        self.threads.lock().handles.len()
+    }
+
+    pub(super) fn close(self: &Arc<Self>) -> Result<()> {
+        if self.is_log_thread(thread::current().id()) {
+            return Err(Error::new(
+                ErrorCode::InvalidState,
+                "a log cannot be closed on a thread of its own",
+            ));
+        }
+        // Declared before the lock is taken, so that foreign code runs after it was let go.
+        let mut wakes = Wakes::new();
+        let mut closing = self.closing.lock();
+        if let Some(result) = closing.as_ref() {
+            return result.clone();
+        }
+        let result = self.close_now(&mut wakes);
+        *closing = Some(result.clone());
+        drop(closing);
+        result
+    }
+
+    fn close_now(self: &Arc<Self>, wakes: &mut Wakes) -> Result<()> {
+        self.queue.close();
+        let mut writer = self.writer.lock();
+        while self.write_group(&mut writer, wakes) {}
+        drop(writer);
+        self.syncer.stop(SyncStop::Finish);
+        self.join(SYNC_THREAD);
+        if let Some(round) = self.syncer.last_round()
+            && let Err(fault) = self.sync_round(&round, wakes)
+        {
+            self.fence(&fault, wakes);
+        }
+        let mut result = Ok(());
+        if !matches!(self.queue.refusal(), Some(Refusal::Fault(_)))
+            && let Err(fault) = self.writer.lock().close(self)
+        {
+            self.fence(&fault, wakes);
+        }
+        if let Some(Refusal::Fault(fault)) = self.queue.refusal() {
+            result = Err(fault.error(Outcome::Unknown));
+        }
+        self.threads.lock().is_ended = true;
+        self.io.stop(IoStop::Finish);
+        self.join(IO_THREAD);
+        self.io.clear();
+        result
+    }
+
+    fn join(&self, name: &str) {
+        let mut threads = self.threads.lock();
+        let at = threads
+            .handles
+            .iter()
+            .position(|handle| handle.thread().name() == Some(name));
+        let handle = at.map(|at| threads.handles.swap_remove(at));
+        drop(threads);
+        if let Some(handle) = handle
+            && handle.join().is_err()
+        {
+            tracing::error!(thread = name, "a thread of the log panicked");
+        }
+    }
+
+    /// What dropping the handle does: nothing is written, nobody is left waiting.
+    pub(super) fn abandon(&self) {
+        let mut wakes = Wakes::new();
+        for append in self.queue.stop(Refusal::Closed) {
+            append.completion.complete(Err(closed()), &mut wakes);
+        }
+        let unknown = closed().with_outcome(Outcome::Unknown);
+        self.syncer
+            .abandon()
+            .into_iter()
+            .for_each(|ack| ack.fail(&unknown, &mut wakes));
+        self.io.stop(IoStop::Abandon);
+        let mut threads = self.threads.lock();
+        threads.is_ended = true;
+        // Detached: a thread that still works ends by itself.
+        threads.handles.clear();
+    }
+
+    fn is_log_thread(&self, id: ThreadId) -> bool {
+        self.threads.lock().ids.contains(&id)
+    }
+}
+
+/// Stops the log when the writer panics: what it had half done is not to be built upon.
+struct FenceOnPanic<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for FenceOnPanic<'_> {
+    fn drop(&mut self) {
+        let panicked = io::Error::other("a panic while writing, which is a bug: please report it");
+        let mut wakes = Wakes::new();
+        self.shared.fence(&panicked.into(), &mut wakes);
+    }
+}
+
+fn not_appended(kind: Kind) -> Error {
+    Error::new(
+        ErrorCode::InvalidRequest,
+        format!("{} entries cannot be appended", kind.name()),
+    )
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("dir", &self.dir)
+            .field("term", &self.term)
+            .field("written", &self.written)
+            .field("synced", &self.syncer.synced())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! What the tests of the log share: a machine that remembers, batches, and short ways to append and wait.
+
+mod basics;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::completion::{Completion, Pending, Wakes};
+use crate::error::Result;
+use crate::ids::{Durability, PartitionId};
+use crate::record::{BatchBuilder, RecordRef};
+
+use super::control::{self, PartitionOpen};
+use super::storage::Storage;
+use super::storage::faulty::FaultyStorage;
+use super::{Append, Appended, Entry, Kind, Location, Log, LogOptions, Machine, Run};
+
+pub(super) const LOG_UUID: [u8; 16] = *b"headwater-tests!";
+pub(super) const DIR: &str = "0000";
+pub(super) const TOPIC: [u8; 16] = [7; 16];
+pub(super) const START_MS: i64 = 1_700_000_000_000;
+
+/// An entry as a test remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) index: u64,
+    pub(super) term: i32,
+    pub(super) kind: Kind,
+    pub(super) partition: PartitionId,
+    pub(super) location: Location,
+    pub(super) payload: Vec<u8>,
+    pub(super) has_tail: bool,
+}
+
+/// A machine that remembers what it was told, and checks the order.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) seen: Mutex<Vec<Seen>>,
+    synced: Mutex<u64>,
+}
+
+impl Memory {
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().clone()
+    }
+
+    pub(super) fn payloads(&self) -> Vec<(u64, Vec<u8>)> {
+        self.seen
+            .lock()
+            .iter()
+            .map(|seen| (seen.index, seen.payload.clone()))
+            .collect()
+    }
+
+    pub(super) fn synced(&self) -> u64 {
+        *self.synced.lock()
+    }
+}
+
+impl Machine for Memory {
+    fn apply(&self, entry: &Entry<'_>, _wakes: &mut Wakes) {
+        let mut seen = self.seen.lock();
+        let last = seen.last().map_or(0, |last| last.index);
+        assert!(
+            entry.index == last + 1 || entry.index == last,
+            "{last} then {}",
+            entry.index
+        );
+        if let Some(tail) = &entry.tail {
+            assert_eq!(tail, entry.payload);
+        }
+        seen.push(Seen {
+            index: entry.index,
+            term: entry.term.0,
+            kind: entry.kind,
+            partition: entry.partition,
+            location: entry.location,
+            payload: entry.payload.to_vec(),
+            has_tail: entry.tail.is_some(),
+        });
+    }
+
+    fn synced(&self, index: u64, _wakes: &mut Wakes) {
+        let applied = self.seen.lock().last().map_or(0, |last| last.index);
+        let mut synced = self.synced.lock();
+        assert!(index > *synced, "{index} after {synced}");
+        assert!(index <= applied, "{index} is synced, {applied} applied");
+        *synced = index;
+    }
+}
+
+/// A log that is open, and its machine.
+pub(super) struct Open {
+    pub(super) log: Arc<Log>,
+    pub(super) memory: Arc<Memory>,
+}
+
+pub(super) fn options(segment_bytes: u64) -> LogOptions {
+    let clock = AtomicI64::new(START_MS);
+    LogOptions {
+        segment_bytes,
+        clock: Arc::new(move || clock.fetch_add(1, Ordering::Relaxed)),
+        // Far away: a test that wants them says so.
+        os_sync_interval_ms: 3_600_000,
+        idle_mark_ms: 3_600_000,
+    }
+}
+
+pub(super) fn try_open_with(storage: Arc<dyn Storage>, options: LogOptions) -> Result<Open> {
+    let memory = Arc::new(Memory::default());
+    let log = Log::open(
+        storage,
+        DIR,
+        LOG_UUID,
+        options,
+        Arc::<Memory>::clone(&memory),
+    )?;
+    Ok(Open {
+        log: Arc::new(log),
+        memory,
+    })
+}
+
+pub(super) fn try_open(storage: &FaultyStorage) -> Result<Open> {
+    try_open_with(Arc::new(storage.clone()), options(64 * 1_024))
+}
+
+pub(super) fn open(storage: &FaultyStorage) -> Open {
+    try_open(storage).unwrap()
+}
+
+impl Open {
+    pub(super) fn submit(&self, append: impl Into<Request>, run: Run) -> Pending<Appended> {
+        let (completion, pending) = Completion::pair();
+        let Request {
+            kind,
+            partition,
+            payload,
+            ack,
+            topic,
+        } = append.into();
+        let append = Append {
+            kind,
+            partition,
+            payload,
+            ack,
+            topic,
+            log_append_time: false,
+            completion,
+        };
+        self.log.append(append, run);
+        pending
+    }
+
+    pub(super) fn append(&self, append: impl Into<Request>) -> Result<Appended> {
+        self.submit(append, Run::Here).wait(None)
+    }
+
+    pub(super) fn open_partition(&self, partition: u32) {
+        self.append(partition_open(partition)).unwrap();
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        let (completion, mut pending) = Completion::pair();
+        self.log.sync(completion);
+        pending.wait(None)
+    }
+}
+
+/// An append without its completion.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) partition: PartitionId,
+    pub(super) payload: Vec<u8>,
+    pub(super) ack: Durability,
+    pub(super) topic: Durability,
+}
+
+impl Request {
+    pub(super) fn disk(mut self) -> Self {
+        self.ack = Durability::Disk;
+        self
+    }
+}
+
+pub(super) fn control<T: serde::Serialize>(kind: Kind, partition: u32, payload: &T) -> Request {
+    Request {
+        kind,
+        partition: PartitionId(partition),
+        payload: control::encode(payload).unwrap(),
+        ack: Durability::Os,
+        topic: Durability::Os,
+    }
+}
+
+pub(super) fn partition_open(partition: u32) -> Request {
+    let open = PartitionOpen {
+        topic: TOPIC,
+        partition: partition as i32,
+        start_offset: 0,
+    };
+    control(Kind::PartitionOpen, partition, &open)
+}
+
+pub(super) fn records(partition: u32, values: &[&[u8]]) -> Request {
+    produced(partition, values, -1, -1, -1)
+}
+
+pub(super) fn produced(
+    partition: u32,
+    values: &[&[u8]],
+    producer_id: i64,
+    epoch: i16,
+    sequence: i32,
+) -> Request {
+    let mut builder = BatchBuilder::new(1_024);
+    for value in values {
+        let record = RecordRef {
+            timestamp_ms: 5,
+            value: Some(value),
+            ..RecordRef::default()
+        };
+        builder.push(&record).unwrap();
+    }
+    Request {
+        kind: Kind::Records,
+        partition: PartitionId(partition),
+        payload: builder.finish(producer_id, epoch, sequence).unwrap(),
+        ack: Durability::Os,
+        topic: Durability::Os,
+    }
+}

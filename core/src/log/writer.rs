@@ -1,0 +1,513 @@
+//! The writer: the one place where bytes are appended, by whichever thread holds its lock.
+//!
+//! It takes what is queued as a group, gives each entry its index, offsets and place, writes the group in
+//! one call, hands each entry to the machine, and only then publishes `written` and answers. Space is
+//! reserved before anything is sequenced: a full disk refuses an append and leaves nothing to take back.
+//! A write that fails leaves bytes nobody knows, so it stops the log.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::completion::Wakes;
+use crate::error::{Error, ErrorCode, Outcome};
+use crate::ids::{Durability, LeaderEpoch, PartitionId};
+use crate::limits::WRITE_GROUP_BYTES_MAX;
+use crate::record::{BatchHeader, batch};
+
+use super::append::{Append, Appended};
+use super::entry::Kind;
+use super::error::{Fault, is_full};
+use super::files::SegmentFile;
+use super::frame::{
+    self, FRAME_HEADER_BYTES, FrameHeader, MARK_CLOSED, MARK_OPENED, PAYLOAD_VERSION,
+};
+use super::group::{Group, Staged};
+use super::recovery::{Found, Place};
+use super::replay::{self, Effect};
+use super::segment::{self, ActiveSegment, SegmentHeader};
+use super::sequencer::{Admission, Sequenced, Sequencer};
+use super::set;
+use super::shared::Shared;
+use super::syncer::Ack;
+
+pub(super) struct Writer {
+    active: ActiveSegment,
+    active_file: Arc<SegmentFile>,
+    next_segment: u64,
+    sequencer: Sequencer,
+    last_index: u64,
+    term: u32,
+    /// After a clean close, until the first write: what opening found, to be made durable with the MARK
+    /// that says the log is open.
+    unopened: Option<Box<Found>>,
+    /// Whether anything was written since the open.
+    is_written: bool,
+    group: Group,
+    taken: VecDeque<Append>,
+    acks: Vec<Ack>,
+}
+
+/// What an append becomes, decided before it has a place.
+enum Plan {
+    /// A record batch that is new.
+    Records(BatchHeader, i64),
+    /// One that was appended before.
+    Duplicate(Sequenced),
+    /// Control payloads, and what they do to the sequencer.
+    Control(Vec<(PartitionId, Effect)>),
+}
+
+/// Why an append is not staged.
+enum Refused {
+    /// It alone is refused.
+    Append(Error),
+    /// The log has to stop.
+    Log(Fault),
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self::Log(fault)
+    }
+}
+
+impl Writer {
+    /// A writer that goes on behind what opening found.
+    pub(super) fn new(
+        active: ActiveSegment,
+        active_file: Arc<SegmentFile>,
+        next_segment: u64,
+        term: u32,
+        mut found: Found,
+    ) -> Self {
+        let sequencer = mem::take(&mut found.sequencer);
+        let last_index = found.last_index;
+        let unopened = found.is_clean.then(|| Box::new(found));
+        Self {
+            active,
+            active_file,
+            next_segment,
+            sequencer,
+            last_index,
+            term,
+            is_written: unopened.is_none(),
+            unopened,
+            group: Group::default(),
+            taken: VecDeque::new(),
+            acks: Vec::new(),
+        }
+    }
+
+    pub(super) const fn last_index(&self) -> u64 {
+        self.last_index
+    }
+
+    pub(super) fn leader_epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(i32::try_from(self.term).unwrap_or(i32::MAX))
+    }
+
+    pub(super) fn next_offset(&self, partition: PartitionId) -> Option<i64> {
+        self.sequencer.next_offset(partition)
+    }
+
+    /// Writes one group of what is queued; false if nothing was.
+    ///
+    /// # Errors
+    /// What stops the log. Everything taken from the queue has been answered.
+    pub(super) fn write_group(&mut self, log: &Shared, wakes: &mut Wakes) -> Result<bool, Fault> {
+        let mut taken = mem::take(&mut self.taken);
+        log.queue.take(&mut taken, WRITE_GROUP_BYTES_MAX);
+        if taken.is_empty() {
+            self.taken = taken;
+            return Ok(false);
+        }
+        let time_ms = (log.options.clock)();
+        let mut result = Ok(());
+        while let Some(append) = taken.pop_front() {
+            result = self.stage(log, append, time_ms, wakes);
+            if result.is_err() {
+                break;
+            }
+        }
+        let result = result.and_then(|()| self.write_staged(log, wakes));
+        if let Err(fault) = &result {
+            self.group.fail(&fault.error(Outcome::Unknown), wakes);
+            let not_done = fault.error(Outcome::NotDone);
+            taken
+                .drain(..)
+                .for_each(|append| append.completion.complete(Err(not_done.clone()), wakes));
+        }
+        self.taken = taken;
+        result.map(|()| true)
+    }
+
+    /// Gives an append its place in the group, or answers it.
+    fn stage(
+        &mut self,
+        log: &Shared,
+        mut append: Append,
+        time_ms: i64,
+        wakes: &mut Wakes,
+    ) -> Result<(), Fault> {
+        let plan = match self.plan(&append) {
+            Ok(Plan::Duplicate(sequenced)) => {
+                self.group.push_duplicate(append, sequenced);
+                return Ok(());
+            }
+            Ok(plan) => plan,
+            Err(error) => {
+                append.completion.complete(Err(error), wakes);
+                return Ok(());
+            }
+        };
+        match self.make_room(log, append.payload.len(), time_ms, wakes) {
+            Ok(()) => {}
+            Err(Refused::Append(error)) => {
+                append.completion.complete(Err(error), wakes);
+                return Ok(());
+            }
+            Err(Refused::Log(fault)) => {
+                append
+                    .completion
+                    .complete(Err(fault.error(Outcome::NotDone)), wakes);
+                return Err(fault);
+            }
+        }
+        let index = self.last_index + 1;
+        let mut appended = Appended {
+            index,
+            base_offset: 0,
+            is_duplicate: false,
+            time_ms,
+            durability: append.ack,
+            append_time_ms: -1,
+        };
+        match plan {
+            Plan::Records(header, base_offset) => {
+                let epoch = self.leader_epoch();
+                batch::stamp(&mut append.payload, base_offset, epoch.0);
+                if append.log_append_time {
+                    batch::stamp_append_time(&mut append.payload, time_ms);
+                    appended.append_time_ms = time_ms;
+                }
+                appended.base_offset = base_offset;
+                self.sequencer
+                    .take(append.partition, &header, sequenced(&appended));
+            }
+            Plan::Control(effects) => {
+                for (partition, effect) in effects {
+                    effect.control(&mut self.sequencer, partition);
+                }
+            }
+            Plan::Duplicate(_) => {}
+        }
+        self.last_index = index;
+        let header = self.frame_header(log, append.kind, append.payload.len(), time_ms);
+        let header = FrameHeader {
+            partition: append.partition.0,
+            ..header
+        };
+        self.active.position += self.group.push(
+            append,
+            header,
+            appended,
+            self.active.seed,
+            self.active.segment,
+            self.active.position,
+        );
+        Ok(())
+    }
+
+    fn plan(&self, append: &Append) -> Result<Plan, Error> {
+        match append.kind {
+            Kind::Records => {
+                let header =
+                    BatchHeader::parse(&append.payload).map_err(|error| invalid(&error))?;
+                let (found, expected) = (append.payload.len(), header.total_bytes());
+                if found != expected {
+                    return Err(invalid(&crate::record::BatchError::TotalBytes {
+                        found,
+                        expected,
+                    }));
+                }
+                Ok(match self.sequencer.admit(append.partition, &header)? {
+                    Admission::New { base_offset } => Plan::Records(header, base_offset),
+                    Admission::Duplicate(sequenced) => Plan::Duplicate(sequenced),
+                })
+            }
+            Kind::Set => {
+                let parts = set::parts(&append.payload).map_err(|error| invalid(&error))?;
+                let effects = parts
+                    .iter()
+                    .map(|part| self.control_effect(part.kind, part.partition, part.payload));
+                Ok(Plan::Control(effects.collect::<Result<_, _>>()?))
+            }
+            kind => {
+                let effect = self.control_effect(kind, append.partition, &append.payload)?;
+                Ok(Plan::Control(vec![effect]))
+            }
+        }
+    }
+
+    fn control_effect(
+        &self,
+        kind: Kind,
+        partition: PartitionId,
+        payload: &[u8],
+    ) -> Result<(PartitionId, Effect), Error> {
+        if kind == Kind::Records {
+            return Err(Error::new(
+                ErrorCode::UnsupportedFeature,
+                "record batches in a SET are not supported yet",
+            ));
+        }
+        let effect = replay::control_effect(kind, payload).map_err(|error| invalid(&error))?;
+        effect.check(&self.sequencer, partition)?;
+        Ok((partition, effect))
+    }
+
+    /// Sees to it that a frame with `payload_bytes` has space behind what is staged: opens a log that was
+    /// closed cleanly, rolls the segment, reserves.
+    fn make_room(
+        &mut self,
+        log: &Shared,
+        payload_bytes: usize,
+        time_ms: i64,
+        wakes: &mut Wakes,
+    ) -> Result<(), Refused> {
+        self.open_unopened(log, time_ms)?;
+        let len = FRAME_HEADER_BYTES + payload_bytes;
+        if !self.active.has_room(len, log.options.segment_bytes) {
+            self.write_staged(log, wakes)?;
+            self.roll(log, time_ms)?;
+        }
+        self.reserve(log, len)
+    }
+
+    fn reserve(&mut self, log: &Shared, len: usize) -> Result<(), Refused> {
+        let end = self.active.position + frame::padded(len as u64);
+        match self.active.reserve(end, log.options.segment_bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if is_full(&error) => Err(Refused::Append(disk_full(log, len))),
+            Err(error) => Err(Refused::Log(error.into())),
+        }
+    }
+
+    /// After a clean close: makes durable what opening found, and says that the log is open, before the
+    /// first append is acknowledged or readable.
+    fn open_unopened(&mut self, log: &Shared, time_ms: i64) -> Result<(), Refused> {
+        let Some(found) = &mut self.unopened else {
+            return Ok(());
+        };
+        let place = Place {
+            storage: log.storage.as_ref(),
+            dir: &log.dir,
+            log_uuid: &log.log_uuid,
+        };
+        found.rewrite(place).map_err(Fault::from)?;
+        self.reserve(log, FRAME_HEADER_BYTES)?;
+        self.write_mark(log, MARK_OPENED, time_ms)?;
+        self.active.file.sync().map_err(Fault::from)?;
+        self.unopened = None;
+        self.is_written = true;
+        Ok(())
+    }
+
+    /// Begins the next segment. Nothing is synced here: the sync thread does it, in order.
+    fn roll(&mut self, log: &Shared, time_ms: i64) -> Result<(), Refused> {
+        let header = SegmentHeader {
+            log_uuid: log.log_uuid,
+            segment: self.next_segment,
+            first_index: self.last_index + 1,
+            previous_index: self.last_index,
+            previous_term: self.term,
+            durable: log.syncer.synced(),
+            created_ms: time_ms,
+            incarnation: self.term,
+            ..SegmentHeader::default()
+        };
+        self.next_segment += 1;
+        let file = match segment::create(log.storage.as_ref(), &log.dir, &header) {
+            Ok(file) => file,
+            Err(error) => return Err(self.undo_roll(log, header.segment, error)),
+        };
+        let end = self.active.position;
+        let start = segment::SEGMENT_HEADER_BYTES as u64;
+        self.active = ActiveSegment::new(Arc::clone(&file), &header, start, start, log.is_durable);
+        self.active_file = log
+            .files
+            .add(header.segment, start, Some(Arc::clone(&file)));
+        log.syncer.roll(end, file);
+        Ok(())
+    }
+
+    /// A segment that could not be created whole must not be there when the log goes on in the old one: its
+    /// header would cut what comes.
+    fn undo_roll(&self, log: &Shared, segment: u64, error: std::io::Error) -> Refused {
+        let path = segment::path(&log.dir, segment);
+        let is_gone = match log.storage.unlink(&path) {
+            Ok(()) => log.storage.sync_dir(&log.dir).is_ok(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        if is_gone && is_full(&error) {
+            Refused::Append(disk_full(log, segment::SEGMENT_HEADER_BYTES))
+        } else {
+            Refused::Log(error.into())
+        }
+    }
+
+    /// Writes what is staged, in one call; then applies, publishes and answers it.
+    fn write_staged(&mut self, log: &Shared, wakes: &mut Wakes) -> Result<(), Fault> {
+        self.group.write(self.active.file.as_ref())?;
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        self.active_file.set_end(self.active.position);
+        let is_wanted = self.group.is_sync_wanted();
+        let has_frames = self.group.has_frames();
+        let mut staged = self.group.take_staged();
+        for entry in &mut staged {
+            entry.apply(self.term, log.machine.as_ref(), wakes);
+        }
+        log.written.store(self.last_index, Ordering::Release);
+        if !log.is_durable && has_frames {
+            log.syncer.publish(self.last_index);
+            log.machine.synced(self.last_index, wakes);
+        }
+        let mut duplicates = Vec::new();
+        for entry in staged.drain(..) {
+            let Staged {
+                completion,
+                appended,
+                ..
+            } = entry;
+            if appended.durability == Durability::Os {
+                completion.complete(Ok(appended), wakes);
+            } else if appended.is_duplicate {
+                duplicates.push(Ack::Append(completion, appended));
+            } else {
+                self.acks.push(Ack::Append(completion, appended));
+            }
+        }
+        self.group.recycle(staged);
+        if log.is_durable && has_frames {
+            log.syncer
+                .note(self.last_index, is_wanted, &mut self.acks, wakes);
+        }
+        duplicates
+            .into_iter()
+            .for_each(|ack| log.syncer.join(ack, wakes));
+        Ok(())
+    }
+
+    /// Writes a MARK that covers everything synced; false if there is no space for it.
+    ///
+    /// # Errors
+    /// What stops the log.
+    pub(super) fn mark_idle(&mut self, log: &Shared) -> Result<bool, Fault> {
+        match self.reserve(log, FRAME_HEADER_BYTES) {
+            Ok(()) => {}
+            Err(Refused::Append(_)) => return Ok(false),
+            Err(Refused::Log(fault)) => return Err(fault),
+        }
+        self.write_mark(log, 0, (log.options.clock)())
+            .map(|()| true)
+    }
+
+    /// Says that the log is closed cleanly, if anything was written since it was opened. Everything is
+    /// written and synced, and no thread writes any more.
+    ///
+    /// # Errors
+    /// What stops the log.
+    pub(super) fn close(&mut self, log: &Shared) -> Result<(), Fault> {
+        if !self.is_written {
+            return Ok(());
+        }
+        match self.reserve(log, FRAME_HEADER_BYTES) {
+            Ok(()) => {}
+            // The close is then not a clean one, and the next open raises the term: safe, and all there is.
+            Err(Refused::Append(error)) => {
+                tracing::warn!(dir = %log.dir, %error, "no space for the mark of a clean close");
+                return Ok(());
+            }
+            Err(Refused::Log(fault)) => return Err(fault),
+        }
+        self.write_mark(log, MARK_CLOSED, (log.options.clock)())?;
+        let end = self.active.position;
+        self.active.file.truncate(end)?;
+        Ok(self.active.file.sync()?)
+    }
+
+    fn write_mark(&mut self, log: &Shared, flags: u8, time_ms: i64) -> Result<(), Fault> {
+        let header = self.frame_header(log, Kind::Mark, 0, time_ms);
+        let header = FrameHeader { flags, ..header };
+        write_mark(&mut self.active, header)?;
+        self.active_file.set_end(self.active.position);
+        Ok(())
+    }
+
+    fn frame_header(
+        &self,
+        log: &Shared,
+        kind: Kind,
+        payload_bytes: usize,
+        time_ms: i64,
+    ) -> FrameHeader {
+        FrameHeader {
+            // Checked against the largest frame when it was appended.
+            len: (FRAME_HEADER_BYTES + payload_bytes) as u32,
+            crc: 0,
+            index: self.last_index,
+            durable: log.syncer.synced(),
+            time_ms,
+            term: self.term,
+            partition: 0,
+            kind: kind.number(),
+            flags: 0,
+            version: PAYLOAD_VERSION,
+            reserved: 0,
+        }
+    }
+}
+
+/// Writes a MARK at the end of a segment, with space reserved.
+///
+/// # Errors
+/// The storage's; then nothing is known of the bytes there.
+pub(super) fn write_mark(active: &mut ActiveSegment, header: FrameHeader) -> std::io::Result<()> {
+    let bytes = frame::seal(header, active.seed, active.position, &[]);
+    active
+        .file
+        .write_at(&[std::io::IoSlice::new(&bytes)], active.position)?;
+    active.position += header.padded_bytes();
+    Ok(())
+}
+
+fn sequenced(appended: &Appended) -> Sequenced {
+    Sequenced {
+        index: appended.index,
+        base_offset: appended.base_offset,
+        time_ms: appended.time_ms,
+        append_time_ms: appended.append_time_ms,
+    }
+}
+
+fn invalid(error: &dyn std::error::Error) -> Error {
+    Error::new(
+        ErrorCode::CorruptMessage,
+        format!("what is to be appended is malformed: {error}"),
+    )
+}
+
+fn disk_full(log: &Shared, bytes: usize) -> Error {
+    Error::new(
+        ErrorCode::DiskFull,
+        format!(
+            "the disk has no room for {bytes} more bytes of log {}",
+            log.dir
+        ),
+    )
+}
