@@ -5,9 +5,11 @@
 //! or says two things that contradict each other. Formats under a checksum are also tried with the
 //! checksum put right, or nothing behind it would be reached. Feature `testing` only.
 
+mod address;
 mod blocks;
 mod folder;
 mod mutate;
+mod protocol;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,9 @@ pub const TARGETS: &[Target] = &[
     blocks::SEND_ROWS,
     blocks::COMPLETION_ROWS,
     folder::FOLDER_FORMAT,
+    protocol::OPENING,
+    protocol::NATIVE_FRAMES,
+    address::ADDRESS,
 ];
 
 /// Runs the target of this name.

@@ -42,6 +42,9 @@ smoke! {
     send_rows,
     completion_rows,
     folder_format,
+    opening,
+    native_frames,
+    address,
 }
 
 #[test]
