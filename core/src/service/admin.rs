@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::groups::done;
-use super::stand_in::{SetPart, encode_set};
 use super::{Inner, Run, unknown_topic};
 use crate::completion::{Completion, Wakes};
 use crate::engine::topic_config::{TopicConfig, check_topic_name};
@@ -12,7 +11,7 @@ use crate::engine::topics::Topic;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{Durability, PartitionId};
 use crate::limits;
-use crate::log::{Appended, Kind, control};
+use crate::log::{Appended, Kind, SetPart, control, encode_set};
 use crate::protocol::response::{PartitionDescription, Response, TopicDescription};
 
 /// Topics that are on their way into the log: asked for, not yet applied.
@@ -61,7 +60,7 @@ impl Inner {
         creating.waiting.insert(name.to_owned(), Vec::new());
         creating.next_partition = next_partition.saturating_add(config.partitions);
         drop(creating);
-        match encode_topic((self.new_uuid)(), name, &config, next_partition) {
+        match self.encode_topic(name, &config, next_partition) {
             Ok(payload) => {
                 let created = self.created(name.to_owned(), completion);
                 self.append_encoded(Kind::Set, PartitionId(0), payload, None, run, created);
@@ -106,6 +105,38 @@ impl Inner {
             ));
         }
         Ok(())
+    }
+
+    /// One SET: a topic and its partitions are there together or not at all.
+    fn encode_topic(
+        &self,
+        name: &str,
+        config: &TopicConfig,
+        first_partition: u32,
+    ) -> Result<Vec<u8>> {
+        let uuid = (self.new_uuid)().map_err(|error| {
+            Error::new(
+                ErrorCode::UnknownServerError,
+                "the operating system has no randomness to give",
+            )
+            .with_source(error)
+        })?;
+        let create = control::TopicCreate {
+            uuid,
+            name: name.to_owned(),
+            config: config.to_pairs(),
+        };
+        let mut parts = vec![part(Kind::TopicCreate, PartitionId(0), &create)?];
+        for number in 0..config.partitions {
+            let open = control::PartitionOpen {
+                topic: uuid,
+                partition: i32::try_from(number).unwrap_or(i32::MAX),
+                start_offset: 0,
+            };
+            let id = PartitionId(first_partition.saturating_add(number));
+            parts.push(part(Kind::PartitionOpen, id, &open)?);
+        }
+        Ok(encode_set(&parts))
     }
 
     pub(super) fn delete_topic(
@@ -179,31 +210,6 @@ impl Inner {
             .collect::<Result<_>>()
             .map(Response::Topics)
     }
-}
-
-/// One SET: a topic and its partitions are there together or not at all.
-fn encode_topic(
-    uuid: [u8; 16],
-    name: &str,
-    config: &TopicConfig,
-    first_partition: u32,
-) -> Result<Vec<u8>> {
-    let create = control::TopicCreate {
-        uuid,
-        name: name.to_owned(),
-        config: config.to_pairs(),
-    };
-    let mut parts = vec![part(Kind::TopicCreate, PartitionId(0), &create)?];
-    for number in 0..config.partitions {
-        let open = control::PartitionOpen {
-            topic: uuid,
-            partition: i32::try_from(number).unwrap_or(i32::MAX),
-            start_offset: 0,
-        };
-        let id = PartitionId(first_partition.saturating_add(number));
-        parts.push(part(Kind::PartitionOpen, id, &open)?);
-    }
-    Ok(encode_set(&parts))
 }
 
 fn part(kind: Kind, partition: PartitionId, payload: &impl serde::Serialize) -> Result<SetPart> {

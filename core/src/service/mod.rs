@@ -11,7 +11,6 @@ mod offsets;
 mod open;
 mod produce;
 mod session;
-mod stand_in;
 mod subscription;
 
 use std::fmt;
@@ -25,7 +24,7 @@ use crate::engine::topic_config::TopicDefaults;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::Durability;
 use crate::log::Log;
-use stand_in::FolderLock;
+use crate::log::lock::FolderLock;
 
 pub use crate::protocol::fetched::FetchedBatch;
 pub use open::ServiceOptions;

@@ -1,23 +1,27 @@
 //! Opening and closing: one service per folder and process, shared by all who open it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::stand_in::{self as format, FolderLock, disk_storage, memory_storage};
 use super::{Inner, Service, admin, groups, produce};
 use crate::engine::State;
 use crate::engine::topic_config::TopicDefaults;
 use crate::error::Result;
 use crate::ids::Durability;
+use crate::log::format::{self, Format};
+use crate::log::lock::{FolderKey, FolderLock, folder_key};
 use crate::log::storage::Storage;
+use crate::log::storage::disk::DiskStorage;
+use crate::log::storage::memory::MemoryStorage;
 use crate::log::{Clock, Log, LogOptions};
 
 /// Where new uuids come from.
-pub(super) type NewUuid = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
+pub(super) type NewUuid = Arc<dyn Fn() -> io::Result<[u8; 16]> + Send + Sync>;
 
 /// The folder of the one shard there is.
 const SHARD: &str = "0000";
@@ -51,7 +55,7 @@ impl Default for ServiceOptions {
 
 #[derive(Default)]
 struct Registry {
-    folders: HashMap<PathBuf, Weak<Inner>>,
+    folders: Vec<(FolderKey, Weak<Inner>)>,
     memories: HashMap<String, Weak<Inner>>,
 }
 
@@ -71,20 +75,25 @@ impl Service {
     pub fn open_folder(path: &Path, options: &ServiceOptions) -> Result<Self> {
         let mut registry = REGISTRY.lock();
         let registry = registry.get_or_insert_default();
-        let key = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let key = key.canonicalize().unwrap_or(key);
-        if let Some(open) = registry.folders.get(&key).and_then(Weak::upgrade)
-            && let Some(service) = Self::join(&open)
-        {
-            return Ok(service);
+        registry.folders.retain(|(_, open)| open.strong_count() > 0);
+        // A folder that is not there yet has no key, and nobody has it open.
+        if let Ok(key) = folder_key(path) {
+            let mut open = registry.folders.iter().filter(|(known, _)| *known == key);
+            if let Some(service) = open.find_map(|(_, open)| Self::join(&open.upgrade()?)) {
+                return Ok(service);
+            }
         }
+        let storage = DiskStorage::open(path, options.create)
+            .map_err(|error| format::folder_error(path, &error))?;
         let name = path.display().to_string();
-        let storage = disk_storage(path, options.create)?;
+        if !options.create {
+            // Nothing may be changed in a folder that holds no log, not even a lock be left.
+            format::read(&storage, &name)?;
+        }
         let lock = FolderLock::acquire(path)?;
-        let service = Self::open_storage(name, storage, Some(lock), options)?;
-        // The folder may not have existed when the key was made.
-        let key = path.canonicalize().unwrap_or(key);
-        registry.folders.insert(key, Arc::downgrade(&service.inner));
+        let key = lock.key().clone();
+        let service = Self::open_storage(name, Arc::new(storage), Some(lock), options)?;
+        registry.folders.push((key, Arc::downgrade(&service.inner)));
         Ok(service)
     }
 
@@ -100,7 +109,7 @@ impl Service {
         {
             return Ok(service);
         }
-        let storage = memory_storage()?;
+        let storage = Arc::new(MemoryStorage::new());
         let service = Self::open_storage(format!("mem:{name}"), storage, None, options)?;
         if !name.is_empty() {
             registry
@@ -114,14 +123,15 @@ impl Service {
     ///
     /// # Errors
     /// As [`Service::open_folder`].
-    pub(super) fn open_storage(
+    pub fn open_storage(
         name: String,
         storage: Arc<dyn Storage>,
         lock: Option<FolderLock>,
         options: &ServiceOptions,
     ) -> Result<Self> {
         let is_durable = storage.is_durable();
-        let folder = format::read_or_create(&*storage)?;
+        let Format { log_uuid, .. } =
+            format::read_or_create(&*storage, &name, format::random_uuid)?;
         let defaults = TopicDefaults {
             durability: if is_durable {
                 Durability::Disk
@@ -137,14 +147,14 @@ impl Service {
             ..LogOptions::default()
         };
         let machine = Arc::clone(&state);
-        let log = Log::open(storage, SHARD, folder.log_uuid, log_options, machine)?;
+        let log = Log::open(storage, SHARD, log_uuid, log_options, machine)?;
         let inner = Inner {
             name,
-            log_uuid: folder.log_uuid,
+            log_uuid,
             defaults,
             is_durable,
             auto_create_topics: options.auto_create_topics,
-            new_uuid: Arc::new(format::new_uuid),
+            new_uuid: Arc::new(format::random_uuid),
             creating: Mutex::new(admin::Creating::default()),
             producer_ids: Mutex::new(produce::ProducerIds::new(state.next_producer_id())),
             coordinator: Mutex::new(groups::Coordinator::default()),

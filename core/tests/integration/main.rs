@@ -1,4 +1,6 @@
 //! The integration tests of core: one binary, one module a subject.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod golden;
 mod record_kafka;
+mod service;
