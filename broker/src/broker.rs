@@ -1,0 +1,207 @@
+//! A running broker: a log, and a port on which it is served.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use headwater::client::runtime::runtime;
+use headwater::server::{Server, ServerOptions};
+use headwater::service::{Service, ServiceOptions};
+use headwater::{Completion, Error, ErrorCode, Pending, Result, ServeOptions};
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+
+use crate::config::{Config, DEFAULT_RETENTION_MS, Data};
+use crate::listen::{self, Listening};
+
+/// A broker that is running. Clones are the same broker; it runs until it is closed.
+#[derive(Clone)]
+pub struct Broker(Arc<Inner>);
+
+struct Inner {
+    service: Service,
+    server: Server,
+    runtime: &'static Runtime,
+    addresses: Vec<SocketAddr>,
+    listening: Mutex<Vec<Listening>>,
+    close_timeout: Duration,
+    is_closed: AtomicBool,
+}
+
+impl Broker {
+    /// Opens the log and listens. When the answer is there, connections are accepted.
+    ///
+    /// # Errors
+    /// What is wrong with the options or the addresses, before anything is opened; `ADDRESS_IN_USE`;
+    /// and what opening a folder can answer: `FOLDER_LOCKED`, `NOT_A_FOLDER`, `FOLDER_TOO_NEW`,
+    /// `CORRUPT_SEGMENT`.
+    ///
+    /// ```
+    /// use headwater_broker::{Broker, Config};
+    ///
+    /// let broker = Broker::start(Config::memory()).wait(None)?;
+    /// let address = broker.addresses()[0].to_string();
+    /// let db = headwater::connect(&address).wait(None)?;
+    /// db.admin().create_topic("orders", Default::default()).wait(None)?;
+    /// db.close(None).wait(None)?;
+    /// broker.close(None).wait(None)?;
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn start(config: Config) -> Pending<Self> {
+        in_background("headwater-start", move || Self::start_here(&config))
+    }
+
+    fn start_here(config: &Config) -> Result<Self> {
+        config.check()?;
+        // The port first: a port in use must not leave a folder behind.
+        let listeners = config
+            .listen()
+            .iter()
+            .map(|it| bind(it))
+            .collect::<Result<Vec<_>>>()?;
+        let addresses = listeners
+            .iter()
+            .map(address_of)
+            .collect::<Result<Vec<_>>>()?;
+        let options = &config.options;
+        let runtime = runtime(Some(threads(options)))?;
+        let service = open(config)?;
+        let server_options = ServerOptions {
+            frame_bytes_max: usize::try_from(options.max_frame_bytes()).unwrap_or(usize::MAX),
+            idle_timeout: Duration::from_millis(options.idle_timeout_ms()),
+            close_timeout: Duration::from_millis(options.close_timeout_ms()),
+            ..ServerOptions::default()
+        };
+        let server = Server::new(service.clone(), server_options);
+        let places = listen::Places::new(options.max_connections());
+        let listening = listeners
+            .into_iter()
+            .map(|listener| listen::accept(listener, server.clone(), &places, runtime))
+            .collect::<Result<Vec<_>>>();
+        let listening = match listening {
+            Ok(listening) => listening,
+            Err(error) => {
+                let _ = service.close();
+                return Err(error);
+            }
+        };
+        Ok(Self(Arc::new(Inner {
+            service,
+            server,
+            runtime,
+            addresses,
+            listening: Mutex::new(listening),
+            close_timeout: Duration::from_millis(options.close_timeout_ms()),
+            is_closed: AtomicBool::new(false),
+        })))
+    }
+
+    /// Where it listens, with the ports it really has, in the order they were given.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.0.addresses
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.0.server.connection_count()
+    }
+
+    /// Stops accepting, answers what was asked, ends the connections (those that are not done within
+    /// `timeout` are cut; none: `close_timeout_ms`) and closes the log. Closing twice does nothing.
+    ///
+    /// # Errors
+    /// `KAFKA_STORAGE_ERROR` if the log could not be closed in order.
+    pub fn close(&self, timeout: Option<Duration>) -> Pending<()> {
+        if self.0.is_closed.swap(true, Ordering::AcqRel) {
+            return Pending::ready(Ok(()));
+        }
+        let broker = self.clone();
+        let timeout = timeout.unwrap_or(self.0.close_timeout);
+        let (completion, pending) = Completion::pair();
+        let listening = std::mem::take(&mut *self.0.listening.lock());
+        for one in &listening {
+            one.stop_accepting();
+        }
+        self.0.runtime.spawn(async move {
+            broker.0.server.close(timeout).await;
+            // What is left is cut here: its tasks end with what holds them.
+            drop(listening);
+            let closing = in_background("headwater-close", move || broker.0.service.close());
+            completion.finish(closing.await);
+        });
+        pending
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("addresses", &self.0.addresses)
+            .field("service", &self.0.service)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Threads of the runtime, if this broker is the first to need it.
+fn threads(options: &ServeOptions) -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    options
+        .threads
+        .map_or_else(|| cores.min(4), |threads| threads as usize)
+}
+
+fn open(config: &Config) -> Result<Service> {
+    let options = &config.options;
+    let service_options = ServiceOptions {
+        create: true,
+        segment_bytes: options.segment_bytes(),
+        tail_cache_bytes: usize::try_from(options.tail_cache_bytes()).unwrap_or(usize::MAX),
+        retention_ms: DEFAULT_RETENTION_MS,
+        auto_create_topics: options.auto_create_topics.unwrap_or(false),
+    };
+    match &config.data {
+        Data::Folder(path) => Service::open_folder(path, &service_options),
+        Data::Memory => Service::open_memory("", &service_options),
+    }
+}
+
+fn bind(address: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).map_err(|error| {
+        let (code, what) = match error.kind() {
+            std::io::ErrorKind::AddrInUse => (
+                ErrorCode::AddressInUse,
+                "is in use; is a broker running there already?".to_owned(),
+            ),
+            _ => (
+                ErrorCode::InvalidAddress,
+                format!("cannot be listened on: {error}"),
+            ),
+        };
+        Error::new(code, format!("{address} {what}")).with_source(error)
+    })
+}
+
+fn address_of(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(|error| {
+        Error::new(
+            ErrorCode::InvalidAddress,
+            format!("a listener without an address: {error}"),
+        )
+    })
+}
+
+/// Does what may block on a thread of its own.
+fn in_background<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Pending<T> {
+    let (completion, pending) = Completion::pair();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    // A thread that cannot be had drops the completion, which answers `Closed`.
+    let _ = thread.spawn(move || completion.finish(work()));
+    pending
+}

@@ -1,0 +1,112 @@
+//! The command line: `headwater NOUN VERB`.
+//!
+//! Data goes to stdout, everything else to stderr. `--json` turns every answer into one JSON object a
+//! line and errors into `{"error": ..}` on stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing
+//! found or timed out, 130 interrupted.
+
+mod args;
+mod bench;
+mod consume;
+mod dump;
+mod group;
+mod output;
+mod produce;
+mod serve;
+mod stop;
+mod topic;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use headwater::{Client, ConnectOptions, Error, ErrorKind};
+
+use args::{Args, Command};
+pub use output::Io;
+pub use stop::Stop;
+
+/// Done.
+const EXIT_DONE: u8 = 0;
+/// Failed.
+const EXIT_FAILED: u8 = 1;
+/// The command line itself is wrong.
+const EXIT_USAGE: u8 = 2;
+/// Nothing found, or timed out.
+const EXIT_NOTHING: u8 = 3;
+/// Interrupted by Ctrl-C.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// How a command ended, short of failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Done,
+    Nothing,
+    Interrupted,
+}
+
+/// Runs a command line, program name first, and says how the process should exit.
+///
+/// It neither exits nor touches signals: `stop` is how a caller asks a running command to end.
+pub fn run<I, T>(args: I, mut io: Io, stop: &Stop) -> ExitCode
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => return usage(&error, &mut io),
+    };
+    io.set_json(args.json);
+    io.set_quiet(args.quiet);
+    let ended = dispatch(args, &mut io, stop).and_then(|ended| io.flush().map(|()| ended));
+    let code = match ended {
+        Ok(Ended::Done) => EXIT_DONE,
+        Ok(Ended::Nothing) => EXIT_NOTHING,
+        Ok(Ended::Interrupted) => EXIT_INTERRUPTED,
+        Err(_) if io.is_pipe_broken() => EXIT_DONE,
+        Err(error) => {
+            io.error(&error);
+            match error.kind() {
+                ErrorKind::NotFound | ErrorKind::Timeout => EXIT_NOTHING,
+                _ => EXIT_FAILED,
+            }
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn usage(error: &clap::Error, io: &mut Io) -> ExitCode {
+    let text = error.render();
+    if error.use_stderr() {
+        io.note(text.to_string().trim_end());
+        return ExitCode::from(EXIT_USAGE);
+    }
+    // Help and version were asked for: they are the answer.
+    match io.line(text.to_string().trim_end()) {
+        Ok(()) => ExitCode::from(EXIT_DONE),
+        Err(_) => ExitCode::from(EXIT_FAILED),
+    }
+}
+
+fn dispatch(args: Args, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
+    let address = args.address;
+    match args.command {
+        Command::Serve(serve) => serve::run(&serve, io, stop),
+        Command::Topic(topic) => topic::run(topic, &address, io),
+        Command::Produce(produce) => produce::run(&produce, &address, io, stop),
+        Command::Consume(consume) => consume::run(&consume, &address, io, stop),
+        Command::Group(group) => group::run(group, &address, io),
+        Command::Bench(bench) => bench::run(&bench, &address, io, stop),
+        Command::Dump(dump) => dump::run(&dump, io, stop),
+        Command::Completions { shell } => args::completions(shell, io),
+    }
+}
+
+/// Connects as a command does: only those that write create a missing folder.
+fn connect(address: &str, create: bool) -> Result<Client, Error> {
+    let options = ConnectOptions {
+        create: Some(create),
+        ..ConnectOptions::default()
+    };
+    headwater::connect_with(address, options).wait(None)
+}

@@ -1,0 +1,170 @@
+//! What a broker is started with.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use headwater::{Error, ErrorCode, Result, ServeOptions};
+
+/// Where a broker's log lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// In a folder, which is created if it is missing.
+    Folder(PathBuf),
+    /// In memory: gone when the broker closes.
+    Memory,
+}
+
+/// How a broker is started. See [`Config::folder`] and [`Config::memory`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the log lives.
+    pub data: Data,
+    /// Whether other machines may connect. There is no authentication yet: they could do everything.
+    pub allow_remote: bool,
+    /// The options of the table's group `serve`; port 0 in `listen` takes a free one.
+    pub options: ServeOptions,
+}
+
+/// Where a broker listens if nobody says otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9092";
+
+/// `retention_ms` of topics in a folder that a broker serves, if they do not say: 7 days.
+pub const DEFAULT_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+
+impl Config {
+    /// A broker of a folder, on 127.0.0.1:9092.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self {
+            data: Data::Folder(path.into()),
+            allow_remote: false,
+            options: ServeOptions::default(),
+        }
+    }
+
+    /// A broker in memory, on a free loopback port, that creates topics as they are used: for tests.
+    #[must_use]
+    pub fn memory() -> Self {
+        let options = ServeOptions {
+            listen: Some(vec!["127.0.0.1:0".to_owned()]),
+            auto_create_topics: Some(true),
+            ..ServeOptions::default()
+        };
+        Self {
+            data: Data::Memory,
+            allow_remote: false,
+            options,
+        }
+    }
+
+    /// The addresses to listen on.
+    #[must_use]
+    pub fn listen(&self) -> Vec<String> {
+        self.options
+            .listen
+            .clone()
+            .unwrap_or_else(|| vec![DEFAULT_LISTEN.to_owned()])
+    }
+
+    /// Checks options and addresses before anything is opened.
+    ///
+    /// # Errors
+    /// `INVALID_ADDRESS` for what is no `host:port`; `INVALID_OPTION` for an address that others can
+    /// reach without `allow_remote`.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.options.check()?;
+        let listen = self.listen();
+        if listen.is_empty() {
+            return Err(Error::new(
+                ErrorCode::InvalidAddress,
+                "there is no address to listen on",
+            ));
+        }
+        for address in &listen {
+            let host = host_of(address).ok_or_else(|| {
+                Error::new(
+                    ErrorCode::InvalidAddress,
+                    format!("`{address}` is no address to listen on; it must be host:port"),
+                )
+            })?;
+            if !self.allow_remote && !is_loopback(host) {
+                return Err(Error::new(
+                    ErrorCode::InvalidOption,
+                    format!(
+                        "{address} can be reached from other machines, and there is no \
+                         authentication yet; listen on 127.0.0.1, or allow it with --allow-remote"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn host_of(address: &str) -> Option<&str> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host
+        .strip_prefix('[')
+        .map_or(Some(host), |inner| inner.strip_suffix(']'))?;
+    (port.parse::<u16>().is_ok() && !host.is_empty()).then_some(host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|ip| IpAddr::V4(ip).is_loopback())
+        || host
+            .parse::<Ipv6Addr>()
+            .is_ok_and(|ip| IpAddr::V6(ip).is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening_on(address: &str, allow_remote: bool) -> Result<()> {
+        let mut config = Config {
+            allow_remote,
+            ..Config::memory()
+        };
+        config.options.listen = Some(vec![address.to_owned()]);
+        config.check()
+    }
+
+    #[test]
+    fn loopback_needs_no_permission() {
+        for address in ["127.0.0.1:9092", "localhost:0", "[::1]:9092", "127.8.8.8:1"] {
+            assert_eq!(listening_on(address, false), Ok(()), "{address}");
+        }
+    }
+
+    #[test]
+    fn other_addresses_need_permission_in_so_many_words() {
+        for address in [
+            "0.0.0.0:9092",
+            "[::]:9092",
+            "192.168.0.1:9092",
+            "example.org:1",
+        ] {
+            let error = listening_on(address, false).unwrap_err();
+            assert!(error.message().contains("--allow-remote"), "{error}");
+            assert_eq!(listening_on(address, true), Ok(()), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for address in [
+            "",
+            "9092",
+            "localhost",
+            "localhost:",
+            "localhost:99999",
+            ":9092",
+            "[::1:1",
+        ] {
+            let error = listening_on(address, true).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::InvalidAddress, "{address}");
+        }
+    }
+}
