@@ -4,7 +4,9 @@
 //! reads. None means core's default. Also here: the plain Python types of `headwater._types`.
 
 use headwater::ErrorCode;
-use headwater::client::{ConnectOptions, ConsumerOptions, ProducerOptions, TopicOptions, options};
+use headwater::client::{
+    ConnectOptions, ConsumerOptions, ProducerOptions, ServeOptions, TopicOptions, options,
+};
 use headwater::protocol::request::PartitionOffset;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -38,7 +40,8 @@ groups!(
     ConnectOptions,
     ProducerOptions,
     ConsumerOptions,
-    TopicOptions
+    TopicOptions,
+    ServeOptions
 );
 
 /// The options that `keywords` set.

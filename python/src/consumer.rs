@@ -128,7 +128,8 @@ impl Consumer {
         drop(fetch);
     }
 
-    /// Marks records as processed.
+    /// Mark records as processed, in any order (ack="manual"). What is committed is always the first
+    /// offset that is not done.
     fn ack(&self, py: Python<'_>, records: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Ok(msg) = records.cast::<Msg>() {
             let msg = msg.get();
@@ -188,15 +189,18 @@ impl Consumer {
         Ok(PyPending::done("seek", pending))
     }
 
+    /// For each partition the offset of the first record that does not count as processed.
     fn positions(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.report();
         offsets_to_py(py, self.shared.inner.positions())
     }
 
+    /// The partitions that are read, each with the offset of the next record to be given out.
     fn assignment(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         offsets_to_py(py, self.shared.inner.assignment())
     }
 
+    /// Whether nothing more will come: `until` is reached, or it was closed.
     #[getter]
     fn finished(&self) -> bool {
         self.shared.inner.is_finished()

@@ -44,12 +44,14 @@ impl Delivery {
 
 #[pymethods]
 impl Delivery {
+    /// Wait for the answer (seconds; None: for ever) and return where the record went.
     #[pyo3(signature = (timeout=None))]
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<PyRecordMetadata> {
         let timeout = seconds(py, timeout)?;
         wait_for(py, "delivery", timeout, self.inner())
     }
 
+    /// Whether the record is acknowledged or failed.
     fn done(&self) -> bool {
         is_done(self.inner())
     }
@@ -98,6 +100,8 @@ pub(crate) struct Deliveries {
 
 #[pymethods]
 impl Deliveries {
+    /// Wait for all (seconds; None: for ever) and return where the records went, or raise the first
+    /// failure.
     #[pyo3(signature = (timeout=None))]
     fn result<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
         let timeout = seconds(py, timeout)?;
@@ -111,6 +115,7 @@ impl Deliveries {
         PyList::new(py, found)
     }
 
+    /// Whether every record is acknowledged or failed.
     fn done(&self) -> bool {
         self.inner.iter().all(is_done)
     }

@@ -35,7 +35,7 @@ mod _native {
     #[pymodule_export]
     use crate::admin::Admin;
     #[pymodule_export]
-    use crate::broker::cli_main;
+    use crate::broker::{Broker, cli_main, start_broker};
     #[pymodule_export]
     use crate::client::{Client, after_fork_in_child, at_exit, connect, parse_address};
     #[pymodule_export]

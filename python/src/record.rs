@@ -29,11 +29,13 @@ pub(crate) struct Msg {
 
 #[pymethods]
 impl Msg {
+    /// The topic.
     #[getter]
     fn topic(&self, py: Python<'_>) -> Option<Py<PyString>> {
         Some(self.block.runs.get(self.run as usize)?.topic.clone_ref(py))
     }
 
+    /// The partition.
     #[getter]
     pub(crate) fn partition(&self) -> i32 {
         self.block
@@ -42,22 +44,26 @@ impl Msg {
             .map_or(-1, |run| run.partition)
     }
 
+    /// The offset in the partition.
     #[getter]
     pub(crate) fn offset(&self) -> i64 {
         let run = self.block.runs.get(self.run as usize);
         run.map_or(-1, |run| self.block.offset(run, self.row))
     }
 
+    /// Milliseconds since 1970 UTC.
     #[getter]
     fn timestamp(&self) -> i64 {
         self.block.timestamp_ms(self.row)
     }
 
+    /// The key, None if there is none.
     #[getter]
     fn key<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.block.key(self.row).map(|key| PyBytes::new(py, key))
     }
 
+    /// The value, None for a tombstone.
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.block
@@ -65,6 +71,7 @@ impl Msg {
             .map(|value| PyBytes::new(py, value))
     }
 
+    /// The headers, as pairs of a str and bytes or None.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let mut headers = Vec::new();
@@ -301,26 +308,31 @@ pub(crate) struct PyRecordMetadata(pub(crate) RecordMetadata);
 
 #[pymethods]
 impl PyRecordMetadata {
+    /// The topic.
     #[getter]
     fn topic(&self) -> &str {
         &self.0.topic
     }
 
+    /// The partition.
     #[getter]
     fn partition(&self) -> i32 {
         self.0.partition
     }
 
+    /// The offset in the partition.
     #[getter]
     fn offset(&self) -> i64 {
         self.0.offset
     }
 
+    /// Milliseconds since 1970 UTC: the log's where the topic says so, else the record's own.
     #[getter]
     fn timestamp(&self) -> i64 {
         self.0.timestamp_ms
     }
 
+    /// The level reached: os, disk or quorum.
     #[getter]
     fn durability(&self) -> &'static str {
         self.0.durability.name()

@@ -6,12 +6,12 @@
 //! the thread is ended before the interpreter goes down, and no wake-up comes in after that.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use headwater::NotifyQueue;
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -34,25 +34,36 @@ struct WakingState {
     is_ended: bool,
 }
 
-/// Replaced in the child of a fork, where the thread does not exist.
-static THREAD: RwLock<Option<Arc<WakingThread>>> = RwLock::new(None);
+/// Generations of forks in which event loops are woken, as many as core connects in.
+const FORK_GENERATIONS_MAX: usize = 64;
+
+/// One per fork generation: a child must not touch what a thread of its parent may have locked.
+static THREADS: [OnceLock<WakingThread>; FORK_GENERATIONS_MAX] =
+    [const { OnceLock::new() }; FORK_GENERATIONS_MAX];
+static GENERATION: AtomicUsize = AtomicUsize::new(0);
+
+/// None beyond the last fork generation, in which nothing can be connected either.
+fn waking_thread() -> Option<&'static WakingThread> {
+    let thread = THREADS.get(GENERATION.load(Ordering::Relaxed))?;
+    Some(thread.get_or_init(WakingThread::default))
+}
 
 /// Runs `job` soon, with the interpreter's lock, on the waking thread. Never waits for that lock.
 pub(crate) fn call_soon(job: impl FnOnce(Python<'_>) + Send + 'static) {
-    let known = THREAD.read().clone();
-    let thread = known.unwrap_or_else(|| Arc::clone(THREAD.write().get_or_insert_default()));
+    let Some(thread) = waking_thread() else {
+        return;
+    };
     let mut state = thread.state.lock();
     if state.is_ended {
         return;
     }
     state.jobs.push(Box::new(job));
     if !state.is_running {
-        let worker = Arc::clone(&thread);
         let name = String::from("headwater-wake");
         // Without a thread to be had the jobs stay queued, and the next wake-up tries again.
         let spawned = std::thread::Builder::new()
             .name(name)
-            .spawn(move || worker.run());
+            .spawn(|| thread.run());
         state.is_running = spawned.is_ok();
     }
     thread.changed.notify_one();
@@ -81,7 +92,7 @@ impl WakingThread {
 /// Ends the waking thread: called at exit, before the interpreter goes down.
 pub(crate) fn end(py: Python<'_>) {
     const PATIENCE: Duration = Duration::from_secs(5);
-    let Some(thread) = THREAD.read().clone() else {
+    let Some(thread) = waking_thread() else {
         return;
     };
     py.detach(|| {
@@ -100,12 +111,9 @@ pub(crate) fn end(py: Python<'_>) {
 
 /// Forgets what a fork did not take along.
 pub(crate) fn after_fork_in_child() {
-    // The parent's thread may have held these locks when the process forked; if so they stay as they
-    // are, and event loops of the child get no wake-ups.
-    if let Some(mut thread) = THREAD.try_write() {
-        // Not dropped: its lock may be held for ever.
-        std::mem::forget(thread.take());
-    }
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    // Free: it is only locked by who has the interpreter's lock, and that is who forked. The loops of
+    // the parent are not dropped: locks inside may be held for ever.
     if let Some(mut loops) = LOOPS.try_lock() {
         std::mem::forget(std::mem::take(&mut *loops));
     }

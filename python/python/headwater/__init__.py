@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from headwater import _process
+from headwater._broker import Broker
 from headwater._client import Admin, Client, Consumer, Producer, connect
 from headwater._errors import (
     AlreadyExists,
@@ -49,6 +50,7 @@ __all__ = [
     "Admin",
     "AlreadyExists",
     "Batch",
+    "Broker",
     "Client",
     "CloseReport",
     "Closed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from headwater import _native
@@ -9,8 +10,6 @@ from headwater import _native
 
 def main() -> int:
     """Run the command and return its exit code."""
-    return _native.cli_main(sys.argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    # The command handles Ctrl-C itself; Python's handler would raise once more behind it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return _native.cli_main(["headwater", *sys.argv[1:]])

@@ -3,12 +3,20 @@
 from asyncio import Future
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
+from os import PathLike
 from typing import Any, Final, Generic, Literal, Self, TypeVar, Unpack, final, overload
 
 import pyarrow as pa
+from typing_extensions import disjoint_base
 
 from headwater._errors import HeadwaterError
-from headwater._options import ConnectOptions, ConsumerOptions, ProducerOptions, TopicOptions
+from headwater._options import (
+    ConnectOptions,
+    ConsumerOptions,
+    ProducerOptions,
+    ServeOptions,
+    TopicOptions,
+)
 from headwater._types import (
     CloseReport,
     Data,
@@ -19,6 +27,33 @@ from headwater._types import (
     TopicDescription,
 )
 
+__all__ = [
+    "Admin",
+    "Batch",
+    "Broker",
+    "Client",
+    "Consumer",
+    "Deliveries",
+    "Delivery",
+    "Msg",
+    "Pending",
+    "Producer",
+    "RecordMetadata",
+    "Records",
+    "SEND_WAITERS_MAX",
+    "Sending",
+    "__version__",
+    "after_fork_in_child",
+    "at_exit",
+    "cli_main",
+    "connect",
+    "error_table",
+    "make_error",
+    "option_table",
+    "parse_address",
+    "start_broker",
+]
+
 _T_co = TypeVar("_T_co", covariant=True)
 
 __version__: Final[str]
@@ -28,6 +63,12 @@ def connect(address: str, **options: Unpack[ConnectOptions]) -> Pending[Client]:
 def parse_address(text: str) -> str: ...
 def at_exit() -> CloseReport: ...
 def after_fork_in_child() -> None: ...
+def start_broker(
+    data: str | PathLike[str] | None = None,
+    *,
+    allow_remote: bool = False,
+    **options: Unpack[ServeOptions],
+) -> Pending[Broker]: ...
 def cli_main(arguments: Sequence[str]) -> int: ...
 def option_table() -> list[tuple[str, str, str, str, str, str]]: ...
 def error_table() -> list[tuple[str, str, bool, bool]]: ...
@@ -66,6 +107,15 @@ class Admin:
         self, group: str, offsets: Iterable[tuple[str, int, int]]
     ) -> Pending[None]: ...
 
+@final
+class Broker:
+    @property
+    def addresses(self) -> list[str]: ...
+    @property
+    def connection_count(self) -> int: ...
+    def close(self, timeout: float | None = None) -> Pending[None]: ...
+
+@disjoint_base
 class Producer:
     def __new__(
         cls,
@@ -210,6 +260,7 @@ class Batch(Sequence[Msg]):
     def __iter__(self) -> Iterator[Msg]: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+@disjoint_base
 class Consumer:
     def __new__(
         cls, client: Client, topics: Sequence[str], **options: Unpack[ConsumerOptions]

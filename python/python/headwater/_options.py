@@ -77,3 +77,18 @@ class TopicOptions(TypedDict, total=False):
     message_timestamp_type: Literal["create_time", "log_append_time"] | None
     min_insync_replicas: int | None
     exist_ok: bool | None
+
+
+class ServeOptions(TypedDict, total=False):
+    """How a broker serves."""
+
+    listen: str | Sequence[str] | None
+    segment_bytes: int | None
+    tail_cache_bytes: int | None
+    threads: int | None
+    max_connections: int | None
+    max_frame_bytes: int | None
+    idle_timeout_ms: int | None
+    keep_alive_ms: int | None
+    auto_create_topics: bool | None
+    close_timeout_ms: int | None

@@ -198,15 +198,6 @@ class Producer(_native.Producer):
 
     if TYPE_CHECKING:
 
-        def __new__(
-            cls,
-            client: _native.Client,
-            *,
-            on_failure: Callable[[DeliveryFailure], object] | None = None,
-            on_full: Callable[..., KeptDelivery] | None = None,
-            **options: Unpack[ProducerOptions],
-        ) -> Self: ...
-
         def send(
             self,
             topic: str,
@@ -334,15 +325,6 @@ class Consumer(_native.Consumer):
     """
 
     __slots__ = ()
-
-    if TYPE_CHECKING:
-
-        def __new__(
-            cls,
-            client: _native.Client,
-            topics: Sequence[str],
-            **options: Unpack[ConsumerOptions],
-        ) -> Self: ...
 
     async def __aiter__(self) -> AsyncIterator[Msg]:
         """The records, one by one; waits for more until ``until`` is reached or it is closed."""
