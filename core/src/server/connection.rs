@@ -35,7 +35,7 @@ where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + 'static,
 {
-    let closing = server.closing.subscribe();
+    let mut closing = server.closing.subscribe();
     let link = Link::new(writer, limits::FRAME_BYTES_MAX);
     let _guard = CloseOnDrop(Arc::clone(&link));
     let mut decoder = FrameDecoder::new(
@@ -52,7 +52,7 @@ where
                 reads: AtomicU64::new(0),
                 options,
             };
-            let end = connection.run(&mut reader, &link, closing.clone()).await;
+            let end = connection.run(&mut reader, &link, &mut closing).await;
             connection.finish(&link, &end).await;
             end
         }
@@ -160,7 +160,7 @@ impl Connection<'_> {
         &mut self,
         reader: &mut R,
         link: &Link,
-        mut closing: watch::Receiver<bool>,
+        closing: &mut watch::Receiver<bool>,
     ) -> End {
         let Self {
             decoder,

@@ -11,6 +11,8 @@
 
 mod connection;
 mod door;
+#[cfg(test)]
+pub(crate) mod fake;
 mod handshake;
 mod load;
 mod notice;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -88,7 +88,7 @@ impl Connection {
         });
         match sent {
             Ok((id, position)) => {
-                let deadline = Instant::now() + self.request_timeout;
+                let deadline = tokio::time::Instant::now() + self.request_timeout;
                 let has_effect = in_flight::has_effect(request);
                 state
                     .in_flight
@@ -169,7 +169,7 @@ impl Connection {
         let mut state = self.state.lock();
         state.end(self.closed());
         if !is_own_thread() {
-            let deadline = Instant::now().checked_add(timeout);
+            let deadline = std::time::Instant::now().checked_add(timeout);
             while state.in_flight.len() > 0 {
                 match deadline {
                     Some(deadline) => {

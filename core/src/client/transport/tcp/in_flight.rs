@@ -4,7 +4,7 @@
 //! the lowest number is always the next to run out of it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Outcome};
