@@ -1,6 +1,8 @@
 //! What frames decode to: those we sent, and random and hostile bytes.
 
 mod golden;
+#[cfg(feature = "tcp")]
+mod link;
 mod random;
 
 use std::collections::VecDeque;
