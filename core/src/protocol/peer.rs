@@ -22,7 +22,10 @@ impl Peer {
     }
 
     pub(crate) async fn say(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
+        self.stream
+            .write_all(bytes)
+            .await
+            .expect("the other side reads");
     }
 
     pub(crate) async fn send<H: Serialize>(&mut self, id: u64, kind: FrameKind, header: &H) {
@@ -51,7 +54,7 @@ impl Peer {
     /// The next frame; none when the other side closed.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
-            if let Some(frame) = self.decoder.next_frame().unwrap() {
+            if let Some(frame) = self.decoder.next_frame().expect("a frame") {
                 return Some(frame);
             }
             if self.read().await == 0 {
@@ -90,7 +93,7 @@ pub(crate) fn encode<H: Serialize>(
 ) -> Vec<u8> {
     let mut buffer = bytes::BytesMut::new();
     let limit = limits::FRAME_BYTES_MAX;
-    frame::encode(&mut buffer, id, kind, header, payload.len(), limit).unwrap();
+    frame::encode(&mut buffer, id, kind, header, payload.len(), limit).expect("a small frame");
     buffer.extend_from_slice(payload);
     buffer.to_vec()
 }

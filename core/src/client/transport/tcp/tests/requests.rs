@@ -189,7 +189,7 @@ async fn requests_are_written_as_the_socket_takes_them() {
 async fn a_scheduled_job_runs() {
     let (client, _server, _fake) = both_ends().await;
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    client.schedule(Box::new(move || drop(sender.send(7))));
+    client.schedule(Box::new(move || sender.send(7).unwrap()));
     assert_eq!(receiver.await, Ok(7));
     assert_eq!(client.description(), "a:9092");
     settle().await;
