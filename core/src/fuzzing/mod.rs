@@ -8,6 +8,7 @@
 mod address;
 mod blocks;
 mod folder;
+mod log;
 mod mutate;
 mod protocol;
 mod records;
@@ -35,6 +36,8 @@ pub const TARGETS: &[Target] = &[
     blocks::SEND_ROWS,
     blocks::COMPLETION_ROWS,
     folder::FOLDER_FORMAT,
+    log::SEGMENT_FILE,
+    log::LOG_FRAMES,
     protocol::OPENING,
     protocol::NATIVE_FRAMES,
     address::ADDRESS,

@@ -104,7 +104,7 @@ fn batch_of(records: &[RecordRef<'_>], producer_id: i64, base_offset: i64) -> Ve
 }
 
 /// The same bytes with length and checksum put right.
-fn repaired(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn repaired(bytes: &[u8]) -> Option<Vec<u8>> {
     let length = i32::try_from(bytes.len().checked_sub(12)?).ok()?;
     let mut repaired = bytes.to_vec();
     repaired

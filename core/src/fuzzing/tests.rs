@@ -42,6 +42,8 @@ smoke! {
     send_rows,
     completion_rows,
     folder_format,
+    segment_file,
+    log_frames,
     opening,
     native_frames,
     address,
