@@ -3,4 +3,6 @@
 
 mod golden;
 mod record_kafka;
+#[cfg(feature = "tcp")]
+mod server;
 mod service;
