@@ -1,5 +1,6 @@
 'use strict'
+const { Broker } = require('./lib/broker.cjs')
 const { Client, connect } = require('./lib/client.cjs')
 const { HeadwaterError } = require('./lib/errors.cjs')
 
-module.exports = { Client, HeadwaterError, connect }
+module.exports = { Broker, Client, HeadwaterError, connect }

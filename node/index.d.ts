@@ -152,6 +152,23 @@ export class Admin {
   commitOffsets(group: string, offsets: Iterable<TopicPartitionOffset>, options?: Abortable): Promise<void>
 }
 
+/** A broker inside this process: `connect(broker.address)`, from here or from any other. */
+export class Broker implements AsyncDisposable {
+  private constructor()
+  /**
+   * Serves the folder `data`, on 127.0.0.1:9092; or without it a log in memory, on a free port of this machine, that
+   * creates topics as they are used. Like a server of Node's own it keeps the process alive until it is closed.
+   */
+  static start(options?: BrokerOptions & Abortable): Promise<Broker>
+  /** Where it listens, `host:port` each, with the ports it really has. */
+  readonly addresses: string[]
+  /** The first of them. */
+  readonly address: string
+  /** Stops accepting, answers what was asked, closes the log; connections that are not done in time are cut. */
+  close(timeoutMs?: number): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
 /** A failure. `kind` says what to do about it, `code` what it was; the message is for people. */
 export class HeadwaterError extends Error {
   private constructor()
@@ -377,6 +394,14 @@ export interface TopicOptions {
   minInsyncReplicas?: number
   /** Whether a topic of that name is no error. Default: false. */
   existOk?: boolean
+}
+
+/** How `Broker.start` serves. */
+export interface BrokerOptions extends Omit<ServeOptions, 'data'> {
+  /** The folder to serve. Default: none, a log in memory. */
+  data?: string
+  /** Whether other machines may connect. There is no authentication yet: they could do everything. Default: false. */
+  allowRemote?: boolean
 }
 
 /** How a broker serves. */

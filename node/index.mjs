@@ -1,3 +1,3 @@
 import headwater from './index.cjs'
 
-export const { Client, HeadwaterError, connect } = headwater
+export const { Broker, Client, HeadwaterError, connect } = headwater

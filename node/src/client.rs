@@ -32,7 +32,11 @@ pub fn connect(env: &Env, ticket: i64, address: String, options: Vec<String>) ->
     let pending = guard(env, || Ok(client::connect_with(&address, options)))?;
     Host::ask(env, ticket, pending, move |env, client| {
         let host = Host::of(env).map_err(|error| not_initialised(&error))?;
-        let id = host.opened(client.clone(), exit_timeout);
+        let ending = client.clone();
+        let id = host.opened(exit_timeout, move |timeout| {
+            // Nobody is left who could be told what was not delivered.
+            drop(ending.close(Some(timeout)).wait(Some(timeout)));
+        });
         Ok(NativeClient {
             client,
             host,

@@ -1,7 +1,7 @@
 //! Options: pairs of name and text, as JavaScript flattens them, into core's options.
 
 use headwater::client::options::{
-    self, ConnectOptions, ConsumerOptions, ProducerOptions, TopicOptions,
+    self, ConnectOptions, ConsumerOptions, ProducerOptions, ServeOptions, TopicOptions,
 };
 use headwater::limits::SEND_WAITERS_MAX;
 use headwater::{Error, ErrorCode, Result};
@@ -89,5 +89,6 @@ settable!(
     ConnectOptions,
     ProducerOptions,
     ConsumerOptions,
-    TopicOptions
+    TopicOptions,
+    ServeOptions
 );

@@ -5,13 +5,12 @@
 //! (JavaScript does, while somebody waits). One [`Host`] per environment, so that workers are separate.
 //! When the environment ends, what is open is closed here, within its `exit_timeout_ms`.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::client::Client;
 use headwater::{Error, NotifyQueue, Pending};
 use napi::Env;
 use napi::bindgen_prelude::{Function, ToNapiValue, Unknown};
@@ -26,14 +25,17 @@ pub(crate) struct Host {
     /// Where answered tickets gather.
     pub(crate) queue: Arc<NotifyQueue>,
     answers: RefCell<HashMap<u64, Box<dyn Answer>>>,
-    clients: RefCell<HashMap<u64, (Client, Duration)>>,
-    last_client: RefCell<u64>,
+    open: RefCell<BTreeMap<u64, (Duration, Ending)>>,
+    last_opened: Cell<u64>,
 }
 
 /// An answer on its way, and how it becomes a value of JavaScript.
 trait Answer {
     fn take<'env>(self: Box<Self>, env: &'env Env) -> napi::Result<Unknown<'env>>;
 }
+
+/// Closes something that is open, within a time.
+type Ending = Box<dyn FnOnce(Duration)>;
 
 struct Asked<T, F> {
     pending: Pending<T>,
@@ -83,30 +85,25 @@ impl Host {
         Ok(())
     }
 
-    /// Remembers an open client until it is closed, for the end of the environment.
-    pub(crate) fn opened(&self, client: Client, exit_timeout: Duration) -> u64 {
-        let mut last = self.last_client.borrow_mut();
-        *last += 1;
-        self.clients
-            .borrow_mut()
-            .insert(*last, (client, exit_timeout));
-        *last
+    /// Remembers what is open until it is closed; `end` closes it if the environment ends before, waiting
+    /// at most for the time it is given.
+    pub(crate) fn opened(&self, timeout: Duration, end: impl FnOnce(Duration) + 'static) -> u64 {
+        let id = self.last_opened.get() + 1;
+        self.last_opened.set(id);
+        self.open.borrow_mut().insert(id, (timeout, Box::new(end)));
+        id
     }
 
-    /// Forgets a client that was told to close.
-    pub(crate) fn closed(&self, client: u64) {
-        self.clients.borrow_mut().remove(&client);
+    /// Forgets what was told to close.
+    pub(crate) fn closed(&self, id: u64) {
+        self.open.borrow_mut().remove(&id);
     }
 
-    /// Closes what is still open, waiting at most for the longest `exit_timeout_ms`.
+    /// Closes what is still open: one after the other, in the order of opening.
     fn end(&self) {
-        let clients: Vec<_> = self.clients.borrow_mut().drain().collect();
-        let closing = clients
-            .iter()
-            .map(|(_, (client, timeout))| (client.close(Some(*timeout)), *timeout));
-        for (mut pending, timeout) in closing.collect::<Vec<_>>() {
-            // Nobody is left who could be told.
-            drop(pending.wait(Some(timeout)));
+        let open = self.open.take();
+        for (timeout, end) in open.into_values() {
+            end(timeout);
         }
     }
 }
@@ -131,8 +128,8 @@ pub fn init(
         make_error: make_error.create_ref()?,
         queue,
         answers: RefCell::default(),
-        clients: RefCell::default(),
-        last_client: RefCell::default(),
+        open: RefCell::default(),
+        last_opened: Cell::default(),
     });
     env.add_env_cleanup_hook(Rc::clone(&host), |host| host.end())?;
     env.set_instance_data(host, (), |_| ())

@@ -47,7 +47,16 @@ enum Ended {
 /// Runs a command line, program name first, and says how the process should exit.
 ///
 /// It neither exits nor touches signals: `stop` is how a caller asks a running command to end.
-pub fn run<I, T>(args: I, mut io: Io, stop: &Stop) -> ExitCode
+pub fn run<I, T>(args: I, io: Io, stop: &Stop) -> ExitCode
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    ExitCode::from(run_code(args, io, stop))
+}
+
+/// The same for hosts that end their process themselves: the exit code as a number.
+pub fn run_code<I, T>(args: I, mut io: Io, stop: &Stop) -> u8
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
@@ -59,7 +68,7 @@ where
     io.set_json(args.json);
     io.set_quiet(args.quiet);
     let ended = dispatch(args, &mut io, stop).and_then(|ended| io.flush().map(|()| ended));
-    let code = match ended {
+    match ended {
         Ok(Ended::Done) => EXIT_DONE,
         Ok(Ended::Nothing) => EXIT_NOTHING,
         Ok(Ended::Interrupted) => EXIT_INTERRUPTED,
@@ -71,20 +80,19 @@ where
                 _ => EXIT_FAILED,
             }
         }
-    };
-    ExitCode::from(code)
+    }
 }
 
-fn usage(error: &clap::Error, io: &mut Io) -> ExitCode {
+fn usage(error: &clap::Error, io: &mut Io) -> u8 {
     let text = error.render();
     if error.use_stderr() {
         io.note(text.to_string().trim_end());
-        return ExitCode::from(EXIT_USAGE);
+        return EXIT_USAGE;
     }
     // Help and version were asked for: they are the answer.
     match io.line(text.to_string().trim_end()) {
-        Ok(()) => ExitCode::from(EXIT_DONE),
-        Err(_) => ExitCode::from(EXIT_FAILED),
+        Ok(()) => EXIT_DONE,
+        Err(_) => EXIT_FAILED,
     }
 }
 

@@ -1,6 +1,7 @@
 // Checked by types.test.mjs, never run: what users write must type, and what is wrong must not.
 import {
   type Batch,
+  Broker,
   type CloseReport,
   type DeliveryFailure,
   HeadwaterError,
@@ -39,6 +40,9 @@ for await (const batch of c.batches({ signal })) {
 await c.seek('orders', 0, 'latest')
 await c.commit([{ topic: 'orders', partition: 0, offset: 7 }])
 console.log(partition, offset, durability, sent, report, c.positions())
+
+await using broker = await Broker.start({ data: './served', listen: ['127.0.0.1:0'] })
+await connect(broker.address)
 
 try {
   await db.close()
