@@ -185,7 +185,11 @@ impl<T: Send + 'static> Completion<T> {
         let slot = Arc::new(Slot::new());
         (
             Self(Some(Filler::Slot(Arc::clone(&slot)))),
-            Pending { slot, assist: None },
+            Pending {
+                slot,
+                assist: None,
+                taken: None,
+            },
         )
     }
 
@@ -204,6 +208,15 @@ impl<T: Send + 'static> Completion<T> {
     #[must_use]
     pub fn call(fill: impl FnOnce(Result<T>, &mut Wakes) + Send + 'static) -> Self {
         Self(Some(Filler::Call(Box::new(fill))))
+    }
+
+    /// Whether nobody can ever take the answer: every pending half was dropped.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        match &self.0 {
+            Some(Filler::Slot(slot)) => Arc::strong_count(slot) == 1,
+            Some(Filler::Call(_)) | None => false,
+        }
     }
 
     /// Fills it; foreign wake-ups go to `wakes`.
@@ -360,6 +373,7 @@ fn taken() -> Error {
 pub struct Pending<T> {
     slot: Arc<Slot<T>>,
     assist: Option<Arc<dyn Assist>>,
+    taken: Option<Arc<AtomicBool>>,
 }
 
 impl<T: Send + 'static> Pending<T> {
@@ -376,6 +390,13 @@ impl<T: Send + 'static> Pending<T> {
         self
     }
 
+    /// The same, with a flag that is set when the answer is taken: an answer that was dropped with its
+    /// pending half was not.
+    pub fn with_taken(mut self, taken: Arc<AtomicBool>) -> Self {
+        self.taken = Some(taken);
+        self
+    }
+
     /// Parks the calling thread until the answer is there, at most `timeout` (`None`: without end).
     ///
     /// # Errors
@@ -386,11 +407,11 @@ impl<T: Send + 'static> Pending<T> {
         if let Some(assist) = self.assist.as_deref() {
             assist.assist();
         }
-        self.slot
-            .park(deadline_of(timeout), |state| {
-                state.result.take().unwrap_or_else(|| Err(taken()))
-            })
-            .unwrap_or_else(|| Err(timed_out(timeout)))
+        let answer = self.slot.park(deadline_of(timeout), |state| {
+            state.result.take().unwrap_or_else(|| Err(taken()))
+        });
+        self.mark_taken(answer.is_some());
+        answer.unwrap_or_else(|| Err(timed_out(timeout)))
     }
 
     /// Parks the calling thread until the answer is there, at most `timeout`, and leaves it there:
@@ -414,7 +435,9 @@ impl<T: Send + 'static> Pending<T> {
 
     /// The answer, if it is there and was not taken.
     pub fn try_take(&mut self) -> Option<Result<T>> {
-        self.slot.state.lock().result.take()
+        let answer = self.slot.state.lock().result.take();
+        self.mark_taken(answer.is_some());
+        answer
     }
 
     /// Pushes `ticket` to `queue` when the answer is there (at once if it is).
@@ -423,13 +446,23 @@ impl<T: Send + 'static> Pending<T> {
     }
 }
 
+impl<T> Pending<T> {
+    fn mark_taken(&self, is_taken: bool) {
+        if is_taken && let Some(taken) = &self.taken {
+            taken.store(true, Ordering::Release);
+        }
+    }
+}
+
 impl<T> Future for Pending<T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.slot.poll(context, |state| {
+        let polled = self.slot.poll(context, |state| {
             state.result.take().unwrap_or_else(|| Err(taken()))
-        })
+        });
+        self.mark_taken(polled.is_ready());
+        polled
     }
 }
 
@@ -484,6 +517,19 @@ impl<T: Clone + Send + 'static> Shared<T> {
     /// Wakes `wake` when the answer is there (at once if it is).
     pub fn watch(&self, wake: Wake) {
         self.slot.watch(wake);
+    }
+
+    /// A pending half of one's own, which gets a copy.
+    pub fn follow(&self) -> Pending<T> {
+        let (completion, pending) = Completion::pair();
+        let (shared, completion) = (self.clone(), Mutex::new(Some(completion)));
+        self.watch(Wake::Hook(Arc::new(move || {
+            let completion = completion.lock().take();
+            if let (Some(completion), Some(answer)) = (completion, shared.peek()) {
+                completion.finish(answer);
+            }
+        })));
+        pending
     }
 
     /// Polls it, as a future does; any number of tasks may.

@@ -93,6 +93,18 @@ pub const SUBSCRIPTION_PARTITIONS_MAX: usize = 100_000;
 pub const SEND_WAITERS_MAX: usize = 1_024;
 /// Failures of which a producer keeps the whole error, for `take_error`.
 pub const ERRORS_KEPT_MAX: usize = 1_024;
+/// Topics that a producer tells apart; beyond it a new name is refused.
+pub const PRODUCER_TOPICS_MAX: usize = 100_000;
+/// Flushes and closes of one producer that may wait at once.
+pub const FLUSH_WAITERS_MAX: usize = 10_000;
+/// Topics that a failure of `enqueue` names in its message.
+pub const FAILED_TOPICS_NAMED_MAX: usize = 10;
+/// Generations of forks in which a process can still connect.
+pub const FORK_GENERATIONS_MAX: usize = 64;
+/// Topics of one consumer.
+pub const CONSUMER_TOPICS_MAX: usize = 10_000;
+/// Commits of one consumer that may wait at once.
+pub const COMMIT_WAITERS_MAX: usize = 10_000;
 /// Bytes of a block that crosses to another language (a single larger record may exceed it).
 pub const BLOCK_BYTES_MAX: usize = 64 * MIB;
 /// Records of a block that crosses to another language.
