@@ -1,18 +1,47 @@
 //! Topics, groups and offsets: one request each.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fork;
+use super::handle::Shared;
 use super::options::TopicOptions;
-use super::unfinished;
-use crate::completion::Pending;
-use crate::protocol::request::OffsetQuery;
-use crate::protocol::response::{GroupDescription, TopicDescription};
+use super::transport::Transport;
+use crate::completion::{Assist, Completion, Pending};
+use crate::error::{Error, ErrorCode, Result};
+use crate::protocol::request::{OffsetQuery, PartitionOffset, Request};
+use crate::protocol::response::{GroupDescription, Response, TopicDescription};
 
 /// Administration of a log. Clones are the same.
+///
+/// ```
+/// use headwater::TopicOptions;
+///
+/// let db = headwater::connect("mem:").wait(None)?;
+/// let options = TopicOptions { partitions: Some(4), ..Default::default() };
+/// db.admin().create_topic("orders", options).wait(None)?;
+/// let topic = db.admin().describe_topic("orders").wait(None)?;
+/// assert_eq!(topic.partitions.len(), 4);
+/// # Ok::<(), headwater::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-pub struct Admin(());
+pub struct Admin(Arc<Shared>);
 
 impl Admin {
-    pub(crate) const fn new() -> Self {
-        Self(())
+    pub(super) const fn new(client: Arc<Shared>) -> Self {
+        Self(client)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        request: Request,
+        read: impl FnOnce(Response) -> Result<T, Response> + Send + 'static,
+    ) -> Pending<T> {
+        match fork::check_process(self.0.generation) {
+            Ok(()) => ask(&self.0.transport, request, read),
+            Err(forked) => Pending::ready(Err(forked)),
+        }
     }
 
     /// Creates a topic.
@@ -20,8 +49,15 @@ impl Admin {
     /// # Errors
     /// `TOPIC_ALREADY_EXISTS` (not with `exist_ok`), `INVALID_TOPIC_EXCEPTION`, `INVALID_OPTION`.
     pub fn create_topic(&self, name: &str, options: TopicOptions) -> Pending<()> {
-        let _ = (name, options);
-        Pending::ready(Err(unfinished()))
+        if let Err(error) = options.check() {
+            return Pending::ready(Err(error));
+        }
+        let request = Request::CreateTopic {
+            name: name.to_owned(),
+            config: options.config(),
+            exist_ok: options.exist_ok(),
+        };
+        self.ask(request, done)
     }
 
     /// Deletes a topic and its records.
@@ -29,8 +65,12 @@ impl Admin {
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION`.
     pub fn delete_topic(&self, name: &str) -> Pending<()> {
-        let _ = name;
-        Pending::ready(Err(unfinished()))
+        self.ask(
+            Request::DeleteTopic {
+                name: name.to_owned(),
+            },
+            done,
+        )
     }
 
     /// Changes the options that are set; the others stay as they are.
@@ -38,8 +78,14 @@ impl Admin {
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION`, `INVALID_OPTION`.
     pub fn alter_topic(&self, name: &str, options: TopicOptions) -> Pending<()> {
-        let _ = (name, options);
-        Pending::ready(Err(unfinished()))
+        if let Err(error) = options.check() {
+            return Pending::ready(Err(error));
+        }
+        let request = Request::AlterTopic {
+            name: name.to_owned(),
+            config: options.config(),
+        };
+        self.ask(request, done)
     }
 
     /// Every topic, by name.
@@ -47,7 +93,10 @@ impl Admin {
     /// # Errors
     /// When the log cannot be reached.
     pub fn list_topics(&self) -> Pending<Vec<TopicDescription>> {
-        Pending::ready(Err(unfinished()))
+        self.ask(Request::ListTopics, |response| match response {
+            Response::Topics(topics) => Ok(topics),
+            other => Err(other),
+        })
     }
 
     /// One topic: its options and how its partitions stand.
@@ -55,8 +104,13 @@ impl Admin {
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION`.
     pub fn describe_topic(&self, name: &str) -> Pending<TopicDescription> {
-        let _ = name;
-        Pending::ready(Err(unfinished()))
+        let request = Request::DescribeTopics {
+            names: vec![name.to_owned()],
+        };
+        self.ask(request, |response| match response {
+            Response::Topics(mut topics) if topics.len() == 1 => Ok(topics.remove(0)),
+            other => Err(other),
+        })
     }
 
     /// Every group, by id.
@@ -64,7 +118,10 @@ impl Admin {
     /// # Errors
     /// When the log cannot be reached.
     pub fn list_groups(&self) -> Pending<Vec<GroupDescription>> {
-        Pending::ready(Err(unfinished()))
+        self.ask(Request::ListGroups, |response| match response {
+            Response::Groups(groups) => Ok(groups),
+            other => Err(other),
+        })
     }
 
     /// One group: its state, members and committed offsets.
@@ -72,8 +129,13 @@ impl Admin {
     /// # Errors
     /// `GROUP_ID_NOT_FOUND`.
     pub fn describe_group(&self, group: &str) -> Pending<GroupDescription> {
-        let _ = group;
-        Pending::ready(Err(unfinished()))
+        let request = Request::DescribeGroup {
+            group: group.to_owned(),
+        };
+        self.ask(request, |response| match response {
+            Response::Group(group) => Ok(group),
+            other => Err(other),
+        })
     }
 
     /// Forgets a group without members and what it has committed.
@@ -81,8 +143,12 @@ impl Admin {
     /// # Errors
     /// `GROUP_ID_NOT_FOUND`, `NON_EMPTY_GROUP`.
     pub fn delete_group(&self, group: &str) -> Pending<()> {
-        let _ = group;
-        Pending::ready(Err(unfinished()))
+        self.ask(
+            Request::DeleteGroup {
+                group: group.to_owned(),
+            },
+            done,
+        )
     }
 
     /// Offsets by their meaning, in the order asked.
@@ -90,20 +156,65 @@ impl Admin {
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION`.
     pub fn list_offsets(&self, queries: Vec<OffsetQuery>) -> Pending<Vec<i64>> {
-        let _ = queries;
-        Pending::ready(Err(unfinished()))
+        let wanted = queries.len();
+        self.ask(
+            Request::ListOffsets { queries },
+            move |response| match response {
+                Response::Offsets(offsets) if offsets.len() == wanted => Ok(offsets),
+                other => Err(other),
+            },
+        )
     }
 
     /// Commits offsets of a group by hand, allowed while it has no member.
     ///
     /// # Errors
     /// `NON_EMPTY_GROUP`, `UNKNOWN_TOPIC_OR_PARTITION`.
-    pub fn commit_offsets(
-        &self,
-        group: &str,
-        offsets: Vec<crate::protocol::request::PartitionOffset>,
-    ) -> Pending<()> {
-        let _ = (group, offsets);
-        Pending::ready(Err(unfinished()))
+    pub fn commit_offsets(&self, group: &str, offsets: Vec<PartitionOffset>) -> Pending<()> {
+        let request = Request::CommitOffsets {
+            group: group.to_owned(),
+            member: None,
+            offsets,
+        };
+        self.ask(request, done)
     }
+}
+
+/// Submits a request and reads the answer to it. A thread that waits for it may write to the log itself.
+pub(super) fn ask<T: Send + 'static>(
+    transport: &Arc<dyn Transport>,
+    request: Request,
+    read: impl FnOnce(Response) -> Result<T, Response> + Send + 'static,
+) -> Pending<T> {
+    let (completion, pending) = Completion::pair();
+    let answered = Completion::call(move |answer: Result<Response>, wakes| {
+        let answer = answer.and_then(|response| read(response).map_err(|other| unexpected(&other)));
+        completion.complete(answer, wakes);
+    });
+    transport.submit(request, Bytes::new(), answered);
+    pending.with_assist(Arc::new(Writer(Arc::clone(transport))))
+}
+
+/// A thread that waits writes what is queued first.
+pub(super) struct Writer(pub(super) Arc<dyn Transport>);
+
+impl Assist for Writer {
+    fn assist(&self) {
+        self.0.assist();
+    }
+}
+
+pub(super) fn done(response: Response) -> Result<(), Response> {
+    match response {
+        Response::Done => Ok(()),
+        other => Err(other),
+    }
+}
+
+/// For an answer that does not fit its question.
+pub(super) fn unexpected(found: &Response) -> Error {
+    Error::new(
+        ErrorCode::UnknownServerError,
+        format!("the log gave an answer that does not fit: {found:?}"),
+    )
 }

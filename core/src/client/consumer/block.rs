@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorCode, Result};
 use crate::record::{Batch, RecordView, Records, block};
 
-/// Records in the packed layout that crosses to other languages. It belongs to whoever holds it; closing
-/// the consumer does not touch it.
+/// Records in the packed layout that crosses to other languages (`record::block`). It belongs to whoever
+/// holds it; closing the consumer does not touch it.
 #[derive(Clone, Debug)]
 pub struct Block {
     block: Arc<block::Block>,
@@ -14,6 +14,13 @@ pub struct Block {
 }
 
 impl Block {
+    pub(super) fn new(block: block::Block, records: u32) -> Self {
+        Self {
+            block: Arc::new(block),
+            records,
+        }
+    }
+
     /// The bytes; their base address is a multiple of 8.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -42,12 +49,12 @@ impl AsRef<[u8]> for Block {
 /// A record batch as it is stored, and which of its records are to be read.
 #[derive(Clone, Debug)]
 pub struct ConsumerBatch {
-    topic: Arc<str>,
-    partition: i32,
-    high_watermark: i64,
-    batch: Batch,
-    from_offset: i64,
-    until_offset: i64,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) high_watermark: i64,
+    pub(super) batch: Batch,
+    pub(super) from_offset: i64,
+    pub(super) until_offset: i64,
 }
 
 impl ConsumerBatch {
@@ -74,6 +81,8 @@ impl ConsumerBatch {
     pub fn records(&self) -> BatchRecords<'_> {
         BatchRecords {
             records: self.batch.records(),
+            topic: &self.topic,
+            partition: self.partition,
             from_offset: self.from_offset,
             until_offset: self.until_offset,
         }
@@ -84,6 +93,8 @@ impl ConsumerBatch {
 #[derive(Clone, Debug)]
 pub struct BatchRecords<'a> {
     records: Records<'a>,
+    topic: &'a str,
+    partition: i32,
     from_offset: i64,
     until_offset: i64,
 }
@@ -99,12 +110,31 @@ impl<'a> Iterator for BatchRecords<'a> {
                 Ok(record) if record.offset >= self.until_offset => return None,
                 Ok(record) => return Some(Ok(record)),
                 Err(error) => {
-                    return Some(Err(Error::new(
-                        ErrorCode::CorruptMessage,
-                        error.to_string(),
+                    return Some(Err(malformed(
+                        self.topic,
+                        self.partition,
+                        self.from_offset,
+                        &error,
                     )));
                 }
             }
         }
     }
+}
+
+/// For a batch that is not what it should be.
+pub(super) fn malformed(
+    topic: &str,
+    partition: i32,
+    from_offset: i64,
+    error: &crate::record::BatchError,
+) -> Error {
+    let code = match error {
+        crate::record::BatchError::UnsupportedCodec { .. } => ErrorCode::UnsupportedCompressionType,
+        _ => ErrorCode::CorruptMessage,
+    };
+    Error::new(
+        code,
+        format!("{topic}-{partition}, batch at or before offset {from_offset}: {error}"),
+    )
 }

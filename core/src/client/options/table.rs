@@ -101,6 +101,18 @@ macro_rules! options {
                 self
             }
 
+            /// Every option that is set, by name and as text.
+            #[must_use]
+            pub fn entries(&self) -> Vec<(&'static str, String)> {
+                let mut entries = Vec::new();
+                $(
+                    if let Some(value) = &self.$field {
+                        entries.push((stringify!($field), <$type as Value>::print(value)));
+                    }
+                )*
+                entries
+            }
+
             $(options!(@resolve $how $field $type, $default);)*
         }
     };
@@ -273,5 +285,18 @@ options! {
         auto_create_topics: bool, none("false (--dev, Broker(): true)"), BOOLEANS;
         /// How long the broker waits for what is in flight when it is told to end.
         close_timeout_ms: u64, default(30_000, "30000"), numbers(0, 600_000);
+    }
+}
+
+impl TopicOptions {
+    /// What a topic is created or altered with: every option that is set, `exist_ok` apart.
+    pub(crate) fn config(&self) -> Vec<(String, String)> {
+        let entries = self
+            .entries()
+            .into_iter()
+            .filter(|(name, _)| *name != "exist_ok");
+        entries
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 }

@@ -14,6 +14,9 @@ pub(super) trait Value: Sized {
     /// Reads it from text.
     fn parse(row: &OptionRow, text: &str) -> Result<Self>;
 
+    /// Writes it as text that `parse` reads.
+    fn print(&self) -> String;
+
     /// Refuses what is out of range, when the field was set from code.
     fn check(&self, _row: &OptionRow) -> Result<()> {
         Ok(())
@@ -29,6 +32,10 @@ macro_rules! numbers {
                 let value: Self = text.trim().parse().map_err(|_| row.refuse(&text))?;
                 value.check(row)?;
                 Ok(value)
+            }
+
+            fn print(&self) -> String {
+                self.to_string()
             }
 
             fn check(&self, row: &OptionRow) -> Result<()> {
@@ -51,6 +58,10 @@ impl Value for bool {
             _ => Err(row.refuse(&text)),
         }
     }
+
+    fn print(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl Value for String {
@@ -60,6 +71,10 @@ impl Value for String {
         let value = Self::from(text);
         value.check(row)?;
         Ok(value)
+    }
+
+    fn print(&self) -> String {
+        self.clone()
     }
 
     fn check(&self, row: &OptionRow) -> Result<()> {
@@ -78,6 +93,10 @@ impl Value for Vec<String> {
         let parts = text.split(',').map(str::trim);
         parts.map(|part| String::parse(row, part)).collect()
     }
+
+    fn print(&self) -> String {
+        self.join(",")
+    }
 }
 
 impl Value for Vec<i32> {
@@ -90,6 +109,11 @@ impl Value for Vec<i32> {
             .map_err(|_| row.refuse(&text))?;
         value.check(row)?;
         Ok(value)
+    }
+
+    fn print(&self) -> String {
+        let parts: Vec<_> = self.iter().map(ToString::to_string).collect();
+        parts.join(",")
     }
 
     fn check(&self, row: &OptionRow) -> Result<()> {
@@ -131,6 +155,10 @@ macro_rules! words {
                     $($word => Ok(Self::$variant),)*
                     _ => Err(row.refuse(&text)),
                 }
+            }
+
+            fn print(&self) -> String {
+                self.to_string()
             }
         }
     };
@@ -232,6 +260,10 @@ impl Value for Durability {
     fn parse(row: &OptionRow, text: &str) -> Result<Self> {
         text.trim().parse().map_err(|_| row.refuse(&text))
     }
+
+    fn print(&self) -> String {
+        self.to_string()
+    }
 }
 
 /// Where a consumer without a committed offset begins.
@@ -259,6 +291,15 @@ impl Value for Start {
                 Some(Place::Time(time)) => Ok(Self::Time(time)),
                 None => Err(row.refuse(&text)),
             },
+        }
+    }
+
+    fn print(&self) -> String {
+        match self {
+            Self::Earliest => "earliest".to_owned(),
+            Self::Latest => "latest".to_owned(),
+            Self::Offset(offset) => format!("offset:{offset}"),
+            Self::Time(time) => format!("time:{time}"),
         }
     }
 
@@ -292,6 +333,14 @@ impl Value for Until {
                 Some(Place::Time(time)) => Ok(Self::Time(time)),
                 None => Err(row.refuse(&text)),
             },
+        }
+    }
+
+    fn print(&self) -> String {
+        match self {
+            Self::End => "end".to_owned(),
+            Self::Offset(offset) => format!("offset:{offset}"),
+            Self::Time(time) => format!("time:{time}"),
         }
     }
 

@@ -1,16 +1,39 @@
 //! The producer: records in, deliveries out.
+//!
+//! `accumulator` gathers records into batches and decides what is sent when, knowing no clock and no
+//! transport; `sender` stands before it, with the lock, the waiting and the room; `dispatch` sends batches
+//! and tells what became of them; `ledger` keeps what the host has to be told.
 
+mod accumulator;
+mod batch;
+mod closing;
 mod delivery;
+mod dispatch;
+mod ledger;
+mod parked;
+mod rows;
+mod sender;
+mod topics;
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-pub use delivery::{Delivery, RecordMetadata};
+use parking_lot::{Condvar, Mutex};
 
-use super::{CloseReport, unfinished};
-use crate::completion::Pending;
-use crate::error::{Error, Result};
-use crate::record::Header;
+use self::accumulator::{Accumulator, Settings};
+pub use self::delivery::{Delivery, RecordMetadata};
+use self::dispatch::Helper;
+use self::ledger::Ledger;
+use self::sender::{Desk, Letter, Patience, Sender, Want, now_ms, patience};
+use super::handle::Shared as ClientShared;
+use super::options::{Compression, ProducerOptions};
+use super::{CloseReport, fork};
+use crate::completion::{Completion, Pending};
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::Durability;
+use crate::record::{Header, HeadersRef, RecordRef};
 
 /// A record to send, borrowed: key and value are copied before `send` returns.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,18 +90,58 @@ pub struct DeliveryFailure {
 /// Records of one partition keep the order in which they were handed over. Dropping the last handle
 /// flushes in the background, as far as it gets; [`flush`](Self::flush) or [`close`](Self::close) say
 /// whether it got there.
-#[derive(Clone, Debug)]
-pub struct Producer(());
+///
+/// ```
+/// use headwater::{ProducerOptions, Record, TopicOptions};
+///
+/// let db = headwater::connect("mem:").wait(None)?;
+/// db.admin().create_topic("orders", TopicOptions::default()).wait(None)?;
+/// let producer = db.producer(ProducerOptions::default())?;
+/// let delivery = producer.send("orders", &Record::new(b"hello").with_key(b"k1"))?;
+/// assert_eq!(delivery.wait(None)?.offset, 0);
+/// producer.enqueue("orders", &Record::new(b"nobody waits for this one"))?;
+/// producer.flush().wait(None)?;
+/// # Ok::<(), headwater::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Producer(Arc<Handle>);
+
+/// Dropped with the last handle: then the producer flushes and ends.
+struct Handle {
+    sender: Arc<Sender>,
+    /// Keeps the client open.
+    client: Arc<ClientShared>,
+}
 
 impl Producer {
+    pub(super) fn open(client: Arc<ClientShared>, options: &ProducerOptions) -> Result<Self> {
+        let settings = settings(options)?;
+        let mut accumulator = Accumulator::new(settings);
+        accumulator.topics.set_seed(next_seed());
+        let sender = Arc::new(Sender {
+            transport: Arc::clone(&client.transport),
+            counters: Arc::clone(&client.counters),
+            generation: client.generation,
+            durability: options.durability,
+            settings,
+            max_block: Duration::from_millis(options.max_block_ms()),
+            request_timeout: Duration::from_millis(options.request_timeout_ms()),
+            desk: Mutex::new(Desk::new(accumulator)),
+            room: Condvar::new(),
+            draining: Mutex::new(()),
+            ledger: Ledger::default(),
+            closing: OnceLock::new(),
+        });
+        Ok(Self(Arc::new(Handle { sender, client })))
+    }
+
     /// Sends a record. Waits up to `max_block_ms` for room; on a thread of Headwater it never waits.
     ///
     /// # Errors
-    /// `UNKNOWN_TOPIC_OR_PARTITION`, `MESSAGE_TOO_LARGE`, `BUFFER_FULL`, `CLOSED`, `FORKED`; and the
-    /// failure of an earlier send to the partition after which nothing more can be sent.
+    /// `UNKNOWN_TOPIC_OR_PARTITION`, `MESSAGE_TOO_LARGE`, `INVALID_RECORD`, `BUFFER_FULL`, `CLOSED`,
+    /// `FORKED`.
     pub fn send(&self, topic: &str, record: &Record<'_>) -> Result<Delivery> {
-        let _ = (topic, record);
-        Err(unfinished())
+        self.deliver(topic, record, patience())
     }
 
     /// The same without waiting.
@@ -86,8 +149,18 @@ impl Producer {
     /// # Errors
     /// As [`send`](Self::send); `BUFFER_FULL` at once.
     pub fn try_send(&self, topic: &str, record: &Record<'_>) -> Result<Delivery> {
-        let _ = (topic, record);
-        Err(unfinished())
+        self.deliver(topic, record, Patience::None)
+    }
+
+    fn deliver(&self, topic: &str, record: &Record<'_>, patience: Patience) -> Result<Delivery> {
+        let letter = record.letter(Want::Delivery);
+        let delivery = self.0.sender.accept(topic, &letter, patience)?;
+        delivery.ok_or_else(|| {
+            Error::new(
+                ErrorCode::UnknownServerError,
+                "a record was taken without a delivery",
+            )
+        })
     }
 
     /// Sends a record and gives nothing back. Never waits. What fails is counted and comes out of
@@ -96,77 +169,226 @@ impl Producer {
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn enqueue(&self, topic: &str, record: &Record<'_>) -> Result<()> {
-        let _ = (topic, record);
-        Err(unfinished())
+        let letter = record.letter(Want::Nothing);
+        self.0
+            .sender
+            .accept(topic, &letter, Patience::None)
+            .map(|_| ())
     }
 
     /// The number that stands for a topic in send rows. It never changes for this producer.
     ///
     /// # Errors
-    /// `INVALID_TOPIC_EXCEPTION`; whether the topic exists is found when it is sent to.
+    /// `INVALID_TOPIC_EXCEPTION` for an empty or too long name, `QUOTA_EXCEEDED`. Whether the topic
+    /// exists is found when it is sent to.
     pub fn topic(&self, name: &str) -> Result<u32> {
-        let _ = name;
-        Err(unfinished())
+        fork::check(self.0.sender.generation)?;
+        self.0.sender.desk.lock().accumulator.topics.number(name)
     }
 
     /// Sends records packed as send rows and returns how many bytes were taken: whole rows, fewer than
     /// all when there is no more room. Never waits, never keeps the buffer.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for a malformed row and `UNKNOWN_TOPIC_OR_PARTITION` for a topic id or partition
-    /// that is not there: nothing is taken then.
+    /// `INVALID_ARGUMENT` for a malformed row or topic id, `UNKNOWN_TOPIC_OR_PARTITION`,
+    /// `MESSAGE_TOO_LARGE`, `CLOSED`, `FORKED`: nothing is taken then.
     pub fn send_rows(&self, rows: &[u8]) -> Result<usize> {
-        let _ = rows;
-        Err(unfinished())
+        self.0.sender.accept_rows(rows)
     }
 
     /// Calls `hook` when there are completion rows to take, and not again before they were taken. It
     /// must not block. A later hook replaces an earlier one.
     pub fn completions(&self, hook: impl Fn() + Send + Sync + 'static) {
-        let _ = hook;
+        self.0.sender.ledger.set_rows_hook(Arc::new(hook));
     }
 
     /// Takes the completion rows so far, 40 bytes each, back to back: the ends of records that were sent
-    /// by rows with a ticket.
+    /// by rows with a ticket. Rows that are not taken fill the producer's buffer.
     #[must_use]
     pub fn take_completions(&self) -> Vec<u8> {
-        Vec::new()
+        let rows = self.0.sender.ledger.take_rows();
+        if !rows.is_empty() {
+            self.0.sender.rows_taken();
+        }
+        rows
     }
 
     /// The error that a completion row names; the last 1,024 are kept.
     #[must_use]
     pub fn take_error(&self, error_id: u32) -> Option<Error> {
-        let _ = error_id;
-        None
+        self.0.sender.ledger.error(error_id)
     }
 
     /// Calls `hook` for failures that nobody waits for. It must not block. A later hook replaces an
     /// earlier one.
     pub fn on_failure(&self, hook: impl Fn(&DeliveryFailure) + Send + Sync + 'static) {
-        let _ = hook;
+        self.0.sender.ledger.set_failure_hook(Arc::new(hook));
     }
 
-    /// Answers when there is room for one more record.
+    /// Answers when there is room for what was refused last.
     ///
     /// # Errors
-    /// `CLOSED`.
+    /// `CLOSED`; `BUFFER_FULL` if too many wait already.
     pub fn ready(&self) -> Pending<()> {
-        Pending::ready(Err(unfinished()))
+        let (completion, pending) = Completion::pair();
+        self.0.sender.ready(completion);
+        pending.with_assist(Arc::new(Helper(Arc::clone(&self.0.sender))))
     }
 
-    /// Answers when everything sent so far is acknowledged or failed.
+    /// Answers when everything sent so far is acknowledged or failed. A thread that waits for it may
+    /// write to the log itself.
     ///
     /// # Errors
     /// The first failure since the last flush that nobody was told about, with the count and the topics
-    /// in its message.
+    /// in its message; `FORKED`.
     pub fn flush(&self) -> Pending<()> {
-        Pending::ready(Err(unfinished()))
+        let sender = &self.0.sender;
+        if let Err(forked) = sender.check_process() {
+            return Pending::ready(Err(forked));
+        }
+        let (completion, pending) = Completion::pair();
+        let told = Arc::clone(sender);
+        sender.flush(Completion::call(move |flushed, wakes| {
+            let result = flushed.and_then(|()| told.ledger.take_untold().into_result());
+            completion.complete(result, wakes);
+        }));
+        pending.with_assist(Arc::new(Helper(Arc::clone(sender))))
     }
 
     /// Takes no more records and answers when those it has are acknowledged or failed, at the latest
     /// after `timeout` (none: `close_timeout_ms`), saying what was not delivered.
+    ///
+    /// # Errors
+    /// `FORKED`; else none.
     pub fn close(&self, timeout: Option<Duration>) -> Pending<CloseReport> {
-        let _ = timeout;
-        Pending::ready(Err(unfinished()))
+        let sender = &self.0.sender;
+        if let Err(forked) = sender.check_process() {
+            return Pending::ready(Err(forked));
+        }
+        let timeout = timeout.unwrap_or(self.0.client.close_timeout);
+        let report = sender.close(timeout).follow();
+        report.with_assist(Arc::new(Helper(Arc::clone(sender))))
+    }
+
+    pub(super) fn remembered(&self) -> Remembered {
+        Remembered(Arc::downgrade(&self.0.sender))
     }
 }
+
+/// What a client keeps of its producers.
+#[derive(Debug)]
+pub(super) struct Remembered(Weak<Sender>);
+
+impl Remembered {
+    pub(super) fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// Begins to close it, if it is still there.
+    pub(super) fn close(&self, timeout: Duration) -> Option<Pending<CloseReport>> {
+        let sender = self.0.upgrade()?;
+        let report = sender.close(timeout).follow();
+        Some(report.with_assist(Arc::new(Helper(sender))))
+    }
+
+    pub(super) fn buffered_bytes(&self) -> u64 {
+        let sender = self.0.upgrade();
+        sender.map_or(0, |sender| {
+            sender.desk.lock().accumulator.used_bytes() as u64
+        })
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // In a forked child the locks may be held by threads that are not there.
+        if fork::check(self.sender.generation).is_ok() && self.sender.begin_close() {
+            let sender = Arc::clone(&self.sender);
+            // Held by what is on its way, so that the log stays open as long.
+            let client = Arc::clone(&self.client);
+            self.sender.flush(Completion::call(move |_, _| {
+                if let Err(error) = sender.ledger.take_untold().into_result() {
+                    tracing::warn!(%error, "a producer was dropped with records that failed");
+                }
+                drop(client);
+            }));
+        }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Producer").field(&self.0.sender).finish()
+    }
+}
+
+fn settings(options: &ProducerOptions) -> Result<Settings> {
+    options.check()?;
+    let refuse = |code, message: String| Err(Error::new(code, message));
+    let (batch_bytes, buffer_bytes) = (options.batch_bytes(), options.buffer_bytes());
+    if buffer_bytes < 2 * batch_bytes {
+        return refuse(
+            ErrorCode::InvalidOption,
+            format!(
+                "producer option `buffer_bytes` is {buffer_bytes}; it must be at least twice                  `batch_bytes`, which is {batch_bytes}"
+            ),
+        );
+    }
+    let (linger_ms, timeout_ms) = (options.linger_ms(), options.delivery_timeout_ms());
+    let least_ms = linger_ms + options.request_timeout_ms();
+    if timeout_ms < least_ms && options.delivery_timeout_ms.is_some() {
+        return refuse(
+            ErrorCode::InvalidOption,
+            format!(
+                "producer option `delivery_timeout_ms` is {timeout_ms}; it must be at least                  `linger_ms` + `request_timeout_ms`, which is {least_ms}"
+            ),
+        );
+    }
+    if options.compression() != Compression::None {
+        return refuse(
+            ErrorCode::UnsupportedCompressionType,
+            format!(
+                "compression `{}` is not built yet; use `none`",
+                options.compression()
+            ),
+        );
+    }
+    if options.durability == Some(Durability::Quorum) {
+        return refuse(
+            ErrorCode::UnsupportedFeature,
+            "durability `quorum` needs a cluster, which is not built yet; use `disk`".into(),
+        );
+    }
+    Ok(Settings {
+        batch_bytes: usize::try_from(batch_bytes).unwrap_or(usize::MAX),
+        buffer_bytes: usize::try_from(buffer_bytes).unwrap_or(usize::MAX),
+        linger: Duration::from_millis(linger_ms),
+        delivery_timeout: Duration::from_millis(timeout_ms.max(least_ms)),
+        in_flight: options.in_flight() as usize,
+        is_idempotent: options.idempotence(),
+    })
+}
+
+/// Another number for every producer of the process.
+fn next_seed() -> i32 {
+    static NEXT: AtomicI32 = AtomicI32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX
+}
+
+impl Record<'_> {
+    fn letter(&self, want: Want) -> Letter<'_> {
+        Letter {
+            partition: self.partition,
+            record: RecordRef {
+                timestamp_ms: self.timestamp_ms.unwrap_or_else(now_ms),
+                key: self.key,
+                value: self.value,
+                headers: HeadersRef::Slice(self.headers),
+            },
+            want,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! Nothing here waits: an answer fills a [`Completion`], a feed that has something wakes its [`Wake`].
 //! Retries, deadlines of deliveries and positions are the business of the producer and the consumer.
 
+pub(crate) mod in_process;
 #[cfg(feature = "tcp")]
 pub(crate) mod tcp;
 
@@ -50,6 +51,12 @@ pub(crate) trait Transport: Send + Sync + Debug {
 
     /// What it is connected to, for messages: `./data` or `localhost:9092`.
     fn description(&self) -> String;
+
+    /// Whether record batches have passed a network and are to be checked.
+    fn is_remote(&self) -> bool;
+
+    /// Threads of ours that serve it.
+    fn thread_count(&self) -> u64;
 }
 
 /// A stream of record batches.

@@ -117,6 +117,14 @@ impl Transport for TcpTransport {
     fn description(&self) -> String {
         self.connection.description().to_owned()
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn thread_count(&self) -> u64 {
+        runtime::thread_count() as u64
+    }
 }
 
 impl Drop for TcpTransport {

@@ -1,0 +1,68 @@
+//! The end of a consumer: commit what is processed, leave the group, at most until a deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::state::State;
+use crate::client::{CloseReport, timer};
+use crate::completion::{Completion, Shared};
+use crate::error::{Error, ErrorCode, Outcome};
+
+impl State {
+    /// Ends reading, and answers when the group knows, at the latest after `timeout`. Called again it
+    /// gives the first answer.
+    pub(super) fn close(self: &Arc<Self>, timeout: Duration) -> Shared<CloseReport> {
+        let mut mine = None;
+        let report = self.closing.get_or_init(|| {
+            let (completion, report) = Completion::shared();
+            mine = Some(completion);
+            report
+        });
+        if let Some(completion) = mine {
+            self.is_closed.store(true, Ordering::Release);
+            self.bell.ring();
+            self.stop_reading();
+            self.end_feed();
+            self.end_by(completion, Instant::now() + timeout);
+        }
+        report.clone()
+    }
+
+    fn end_by(self: &Arc<Self>, completion: Completion<CloseReport>, deadline: Instant) {
+        let completion = Arc::new(Mutex::new(Some(completion)));
+        let late = Arc::clone(&completion);
+        let timer = timer::at(deadline, move || {
+            if let Some(completion) = late.lock().take() {
+                completion.finish(Ok(report(Some(too_late()))));
+            }
+        });
+        let state = Arc::clone(self);
+        let committed = Completion::call(move |committed: Result<(), Error>, _| {
+            state.leave(Completion::call(move |left: Result<(), Error>, wakes| {
+                drop(timer);
+                if let Some(completion) = completion.lock().take() {
+                    completion.complete(Ok(report(committed.and(left).err())), wakes);
+                }
+            }));
+        });
+        self.commit(None, committed);
+    }
+}
+
+fn report(first_error: Option<Error>) -> CloseReport {
+    CloseReport {
+        first_error,
+        ..CloseReport::default()
+    }
+}
+
+fn too_late() -> Error {
+    Error::new(
+        ErrorCode::RequestTimedOut,
+        "the consumer's last commit was not acknowledged in time",
+    )
+    .with_outcome(Outcome::Unknown)
+}

@@ -1,0 +1,170 @@
+//! Commits: one at a time, so that an older one never overtakes a newer.
+//!
+//! What is processed is committed when the application asks, every `commit_interval_ms` while there is
+//! something new, and at close. Offsets given by hand go the same way, in their turn.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::state::State;
+use crate::client::timer::{self, Timer};
+use crate::completion::{Completion, Wakes};
+use crate::error::{Error, ErrorCode, Result};
+use crate::limits::COMMIT_WAITERS_MAX;
+use crate::protocol::request::{PartitionOffset, Request};
+use crate::protocol::response::Response;
+
+/// Commits that wait, and the one that is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    is_running: bool,
+    rounds: VecDeque<Round>,
+    waiters: usize,
+    timer: Option<Timer>,
+    /// Why the group takes no more commits of this consumer.
+    pub(super) fatal: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Round {
+    /// By hand; none: what is processed when its turn comes.
+    offsets: Option<Vec<PartitionOffset>>,
+    waiters: Vec<Completion<()>>,
+}
+
+impl State {
+    /// Commits `offsets`, or what is processed.
+    pub(super) fn commit(
+        self: &Arc<Self>,
+        offsets: Option<Vec<PartitionOffset>>,
+        done: Completion<()>,
+    ) {
+        if let Err(error) = self.add_round(offsets, done) {
+            let (done, error) = *error;
+            return done.finish(Err(error));
+        }
+        self.run_commits(&mut Wakes::new());
+    }
+
+    fn add_round(
+        &self,
+        offsets: Option<Vec<PartitionOffset>>,
+        done: Completion<()>,
+    ) -> Result<(), Box<(Completion<()>, Error)>> {
+        let mut commits = self.commits.lock();
+        if commits.waiters >= COMMIT_WAITERS_MAX {
+            let message = format!("{COMMIT_WAITERS_MAX} commits of this consumer wait already");
+            drop(commits);
+            return Err(Box::new((done, Error::new(ErrorCode::BufferFull, message))));
+        }
+        commits.waiters += 1;
+        match commits.rounds.back_mut() {
+            Some(last) if last.offsets.is_none() && offsets.is_none() => last.waiters.push(done),
+            _ => commits.rounds.push_back(Round {
+                offsets,
+                waiters: vec![done],
+            }),
+        }
+        Ok(())
+    }
+
+    fn run_commits(self: &Arc<Self>, wakes: &mut Wakes) {
+        while let Some(round) = self.next_round() {
+            let offsets = round
+                .offsets
+                .unwrap_or_else(|| self.fetcher.lock().to_commit());
+            let group = self.settings.group.clone();
+            let (Some(group), false) = (group, offsets.is_empty()) else {
+                self.end_round(round.waiters, Ok(()), wakes);
+                continue;
+            };
+            let member = self.member.lock().clone();
+            let request = Request::CommitOffsets {
+                group,
+                member,
+                offsets: offsets.clone(),
+            };
+            let (state, waiters) = (Arc::clone(self), round.waiters);
+            let answered = Completion::call(move |answer: Result<Response>, wakes| {
+                if answer.is_ok() {
+                    state.fetcher.lock().committed(&offsets);
+                }
+                state.end_round(waiters, answer.map(|_| ()), wakes);
+                state.go_on_later();
+            });
+            self.transport.submit(request, Bytes::new(), answered);
+            return;
+        }
+    }
+
+    fn next_round(&self) -> Option<Round> {
+        let mut commits = self.commits.lock();
+        if commits.is_running {
+            return None;
+        }
+        let round = commits.rounds.pop_front()?;
+        commits.is_running = true;
+        Some(round)
+    }
+
+    fn end_round(&self, waiters: Vec<Completion<()>>, result: Result<()>, wakes: &mut Wakes) {
+        let mut commits = self.commits.lock();
+        commits.is_running = false;
+        commits.waiters -= waiters.len();
+        if let Err(error) = &result
+            && error.is_fatal()
+        {
+            commits.fatal.get_or_insert_with(|| error.clone());
+        }
+        drop(commits);
+        if let Err(error) = &result {
+            tracing::warn!(%error, "offsets were not committed");
+        }
+        for waiter in waiters {
+            waiter.complete(result.clone(), wakes);
+        }
+    }
+
+    /// The next round begins in a job: answers may come before the question returns, and would nest.
+    fn go_on_later(self: &Arc<Self>) {
+        if !self.commits.lock().rounds.is_empty() {
+            let state = Arc::clone(self);
+            let job = move || state.run_commits(&mut Wakes::new());
+            self.transport.schedule(Box::new(job));
+        }
+    }
+
+    /// Something may have been processed: it is committed after the interval.
+    pub(super) fn commit_in_time(self: &Arc<Self>) {
+        if self.settings.group.is_none() || self.is_closed() {
+            return;
+        }
+        if self.commits.lock().timer.is_some() || !self.fetcher.lock().has_to_commit() {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        let timer = timer::at(Instant::now() + self.settings.commit_interval, move || {
+            let Some(state) = weak.upgrade() else { return };
+            let transport = Arc::clone(&state.transport);
+            transport.schedule(Box::new(move || state.commit_due()));
+        });
+        self.commits.lock().timer = Some(timer);
+    }
+
+    fn commit_due(self: &Arc<Self>) {
+        self.commits.lock().timer = None;
+        let state = Arc::downgrade(self);
+        let done = Completion::call(move |result: Result<()>, _| {
+            // A commit that may succeed later is tried again after the interval.
+            if let (Err(error), Some(state)) = (result, state.upgrade())
+                && !error.is_fatal()
+            {
+                state.commit_in_time();
+            }
+        });
+        self.commit(None, done);
+    }
+}

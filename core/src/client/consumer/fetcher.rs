@@ -1,0 +1,454 @@
+//! The fetcher: which records were given out, which are done, and what is to be committed.
+//!
+//! A state machine without clock or transport. Per partition:
+//!
+//! ```text
+//!   committed <= position <= delivered <= until
+//! ```
+//!
+//! `delivered` is the offset of the next record to be given out. `position` is the first that does not
+//! count as processed: with `ack=auto` the first row of the current lease that the host has not passed,
+//! with `ack=manual` the first record given out that is not acknowledged. Only `position` is ever
+//! committed, so a record that was handed over but not passed is read again by the next member.
+//!
+//! What was given out last is the *lease*. Seeking a partition ends its part of the lease: rows passed or
+//! acknowledged later do not move the new position.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::unacked::Unacked;
+use crate::error::{Error, ErrorCode};
+use crate::protocol::request::PartitionOffset;
+
+/// Which partitions are read, by name, and where each ends. It does not change.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    by_topic: HashMap<Arc<str>, HashMap<i32, usize>>,
+    until: Vec<Option<i64>>,
+}
+
+impl Places {
+    /// The place of a partition, if it is read.
+    pub(super) fn find(&self, topic: &str, partition: i32) -> Option<usize> {
+        self.by_topic.get(topic)?.get(&partition).copied()
+    }
+
+    /// The offset before which reading ends.
+    pub(super) fn until(&self, place: usize) -> i64 {
+        self.until.get(place).copied().flatten().unwrap_or(i64::MAX)
+    }
+}
+
+/// A partition that is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Assigned {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    /// Where to begin.
+    pub(super) start: i64,
+    /// What its group has committed, if it has.
+    pub(super) committed: Option<i64>,
+    /// Where to end, exclusive.
+    pub(super) until: Option<i64>,
+}
+
+/// Rows of one partition in a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// The partition's place in the fetcher.
+    pub(super) place: usize,
+    pub(super) offsets: Offsets,
+    /// Where reading goes on behind them.
+    pub(super) next_offset: i64,
+}
+
+/// The offsets of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Offsets {
+    /// Without gaps.
+    Contiguous(Range<i64>),
+    /// With gaps, rising.
+    Sparse(Vec<i64>),
+}
+
+impl Offsets {
+    fn len(&self) -> u32 {
+        let rows = match self {
+            Self::Contiguous(range) => range.start.abs_diff(range.end),
+            Self::Sparse(offsets) => offsets.len() as u64,
+        };
+        u32::try_from(rows).unwrap_or(u32::MAX)
+    }
+
+    fn at(&self, row: u32) -> Option<i64> {
+        match self {
+            Self::Contiguous(range) => Some(range.start + i64::from(row)),
+            Self::Sparse(offsets) => offsets.get(row as usize).copied(),
+        }
+    }
+
+    /// Calls `each` with the ranges of rows `rows`.
+    fn ranges(&self, rows: Range<u32>, mut each: impl FnMut(Range<i64>)) {
+        match self {
+            Self::Contiguous(range) => {
+                each(range.start + i64::from(rows.start)..range.start + i64::from(rows.end));
+            }
+            Self::Sparse(offsets) => {
+                let rows = rows.start as usize..rows.end as usize;
+                for offset in offsets.get(rows).unwrap_or_default() {
+                    each(*offset..offset + 1);
+                }
+            }
+        }
+    }
+}
+
+/// A segment as it stands in the current lease.
+#[derive(Debug)]
+struct Leased {
+    segment: Segment,
+    first_row: u32,
+    rows: u32,
+    /// The partition's seeks when it was given out.
+    seeks: u32,
+    /// Where reading stood before it.
+    before: i64,
+}
+
+#[derive(Debug)]
+struct PartitionState {
+    topic: Arc<str>,
+    partition: i32,
+    delivered: i64,
+    /// As far as the host has passed (`ack=auto`).
+    passed: i64,
+    /// Given out and not acknowledged (`ack=manual`).
+    unacked: Unacked,
+    /// What was committed last; where it began, if nothing was.
+    committed: i64,
+    seeks: u32,
+}
+
+impl PartitionState {
+    fn position(&self, is_manual: bool) -> i64 {
+        if is_manual {
+            self.unacked.first().unwrap_or(self.delivered)
+        } else {
+            self.passed
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Fetcher {
+    partitions: Vec<PartitionState>,
+    places: Arc<Places>,
+    is_manual: bool,
+    lease: Vec<Leased>,
+    lease_rows: u32,
+    /// Rows of the lease that the host has passed, and the segment they end in.
+    passed_rows: u32,
+    passed_segments: usize,
+}
+
+impl Fetcher {
+    pub(super) fn new(assigned: Vec<Assigned>, is_manual: bool) -> Self {
+        let mut places = Places::default();
+        let mut partitions = Vec::with_capacity(assigned.len());
+        for (place, assigned) in assigned.into_iter().enumerate() {
+            let of_topic = places
+                .by_topic
+                .entry(Arc::clone(&assigned.topic))
+                .or_default();
+            of_topic.insert(assigned.partition, place);
+            places.until.push(assigned.until);
+            partitions.push(PartitionState {
+                topic: assigned.topic,
+                partition: assigned.partition,
+                delivered: assigned.start,
+                passed: assigned.start,
+                unacked: Unacked::default(),
+                committed: assigned.committed.unwrap_or(assigned.start),
+                seeks: 0,
+            });
+        }
+        Self {
+            partitions,
+            places: Arc::new(places),
+            is_manual,
+            ..Self::default()
+        }
+    }
+
+    /// Which partitions these are.
+    pub(super) fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.places)
+    }
+
+    fn is_done(&self, place: usize) -> bool {
+        let state = self.partitions.get(place);
+        state.is_none_or(|state| state.delivered >= self.places.until(place))
+    }
+
+    /// Whether every partition has reached its end.
+    pub(super) fn is_finished(&self) -> bool {
+        !self.partitions.is_empty() && (0..self.partitions.len()).all(|place| self.is_done(place))
+    }
+
+    /// How many records were given out and are not acknowledged (`ack=manual`).
+    pub(super) fn unacked(&self) -> u64 {
+        self.partitions
+            .iter()
+            .map(|state| state.unacked.count())
+            .sum()
+    }
+
+    /// The first record that is not acknowledged of the partition that has most of them.
+    pub(super) fn most_unacked(&self) -> Option<PartitionOffset> {
+        let state = self
+            .partitions
+            .iter()
+            .max_by_key(|state| state.unacked.count())?;
+        state.unacked.first().map(|offset| offset_of(state, offset))
+    }
+
+    /// Gives out rows: the lease before them is over, every row of it passed.
+    ///
+    /// Returns how many they are.
+    pub(super) fn lease(&mut self, segments: Vec<Segment>) -> u32 {
+        self.end_lease();
+        for segment in segments {
+            let Some(state) = self.partitions.get_mut(segment.place) else {
+                continue;
+            };
+            let rows = segment.offsets.len();
+            let before = std::mem::replace(&mut state.delivered, segment.next_offset);
+            if self.is_manual {
+                segment
+                    .offsets
+                    .ranges(0..rows, |range| state.unacked.add(range));
+            }
+            let (first_row, seeks) = (self.lease_rows, state.seeks);
+            self.lease_rows += rows;
+            self.lease.push(Leased {
+                segment,
+                first_row,
+                rows,
+                seeks,
+                before,
+            });
+        }
+        // Segments without rows at the front are behind the host already.
+        self.pass(0);
+        self.lease_rows
+    }
+
+    /// Takes the lease back: the host never got it. Its records are given out again.
+    pub(super) fn take_back(&mut self) -> bool {
+        let lease = std::mem::take(&mut self.lease);
+        let is_any = !lease.is_empty();
+        for leased in lease.iter().rev() {
+            let Some(state) = self.partitions.get_mut(leased.segment.place) else {
+                continue;
+            };
+            if state.seeks == leased.seeks {
+                state.delivered = leased.before;
+                state.passed = state.passed.min(leased.before);
+                let offsets = &leased.segment.offsets;
+                offsets.ranges(0..leased.rows, |range| state.unacked.remove(range));
+            }
+        }
+        (self.lease_rows, self.passed_rows, self.passed_segments) = (0, 0, 0);
+        is_any
+    }
+
+    /// The host is done with the lease: all its rows are passed.
+    pub(super) fn end_lease(&mut self) {
+        self.pass(self.lease_rows);
+        self.lease.clear();
+        (self.lease_rows, self.passed_rows, self.passed_segments) = (0, 0, 0);
+    }
+
+    /// The host has passed the first `rows` rows of the lease.
+    pub(super) fn pass(&mut self, rows: u32) {
+        let rows = rows.min(self.lease_rows);
+        if rows < self.passed_rows {
+            return;
+        }
+        self.passed_rows = rows;
+        while let Some(leased) = self.lease.get(self.passed_segments) {
+            if rows < leased.first_row {
+                return;
+            }
+            let Some(state) = self.partitions.get_mut(leased.segment.place) else {
+                return;
+            };
+            let own = rows.saturating_sub(leased.first_row).min(leased.rows);
+            let passed = match own == leased.rows {
+                true => Some(leased.segment.next_offset),
+                false => leased.segment.offsets.at(own),
+            };
+            if let Some(passed) = passed
+                && state.seeks == leased.seeks
+            {
+                state.passed = state.passed.max(passed);
+            }
+            if own < leased.rows {
+                return;
+            }
+            self.passed_segments += 1;
+        }
+    }
+
+    /// Acknowledges one record.
+    pub(super) fn ack(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
+        self.check_manual()?;
+        let place = self.place_or_error(topic, partition)?;
+        let Some(state) = self.partitions.get_mut(place) else {
+            return Ok(());
+        };
+        if offset < 0 || offset >= state.delivered {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!(
+                    "offset {offset} of {topic}-{partition} cannot be acknowledged: it was not given \
+                     out yet; the next is {}",
+                    state.delivered
+                ),
+            ));
+        }
+        state.unacked.remove(offset..offset + 1);
+        Ok(())
+    }
+
+    /// Acknowledges rows of the lease.
+    pub(super) fn ack_rows(&mut self, rows: Range<u32>) -> Result<(), Error> {
+        self.check_manual()?;
+        if rows.start > rows.end || rows.end > self.lease_rows {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!(
+                    "rows {} to {} cannot be acknowledged: the current block has {} rows",
+                    rows.start, rows.end, self.lease_rows
+                ),
+            ));
+        }
+        for leased in &self.lease {
+            let Some(state) = self.partitions.get_mut(leased.segment.place) else {
+                continue;
+            };
+            let last_row = leased.first_row + leased.rows;
+            let own = rows.start.max(leased.first_row)..rows.end.min(last_row);
+            if own.start < own.end && state.seeks == leased.seeks {
+                let own = own.start - leased.first_row..own.end - leased.first_row;
+                leased
+                    .segment
+                    .offsets
+                    .ranges(own, |range| state.unacked.remove(range));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_manual(&self) -> Result<(), Error> {
+        if self.is_manual {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::InvalidState,
+            "this consumer has ack=auto: a record counts as processed when the next is asked for; \
+             open it with ack=manual to acknowledge records",
+        ))
+    }
+
+    /// Goes on at `offset` in a partition.
+    pub(super) fn seek(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
+        let place = self.place_or_error(topic, partition)?;
+        if offset < 0 {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!("cannot seek {topic}-{partition} to offset {offset}; it must be 0 or more"),
+            ));
+        }
+        if let Some(state) = self.partitions.get_mut(place) {
+            state.seeks = state.seeks.wrapping_add(1);
+            (state.delivered, state.passed) = (offset, offset);
+            state.unacked.clear();
+        }
+        Ok(())
+    }
+
+    fn place_or_error(&self, topic: &str, partition: i32) -> Result<usize, Error> {
+        self.places.find(topic, partition).ok_or_else(|| {
+            Error::new(
+                ErrorCode::UnknownTopicOrPartition,
+                format!("this consumer does not read {topic}-{partition}"),
+            )
+        })
+    }
+
+    /// Where reading goes on in every partition.
+    pub(super) fn next_offsets(&self) -> Vec<PartitionOffset> {
+        let partitions = self.partitions.iter();
+        partitions
+            .map(|state| offset_of(state, state.delivered))
+            .collect()
+    }
+
+    /// The same for those that have not reached their end.
+    pub(super) fn unfinished(&self) -> Vec<PartitionOffset> {
+        let partitions = self.partitions.iter().enumerate();
+        let open = partitions.filter(|(place, _)| !self.is_done(*place));
+        open.map(|(_, state)| offset_of(state, state.delivered))
+            .collect()
+    }
+
+    /// The first offset of every partition that does not count as processed.
+    pub(super) fn positions(&self) -> Vec<PartitionOffset> {
+        let partitions = self.partitions.iter();
+        partitions
+            .map(|state| offset_of(state, state.position(self.is_manual)))
+            .collect()
+    }
+
+    /// What is to be committed.
+    pub(super) fn to_commit(&self) -> Vec<PartitionOffset> {
+        let dirty = self.partitions.iter().filter(|state| self.is_dirty(state));
+        dirty
+            .map(|state| offset_of(state, state.position(self.is_manual)))
+            .collect()
+    }
+
+    /// Whether there is something to commit.
+    pub(super) fn has_to_commit(&self) -> bool {
+        self.partitions.iter().any(|state| self.is_dirty(state))
+    }
+
+    fn is_dirty(&self, state: &PartitionState) -> bool {
+        state.position(self.is_manual) != state.committed
+    }
+
+    /// These offsets are committed.
+    pub(super) fn committed(&mut self, offsets: &[PartitionOffset]) {
+        for committed in offsets {
+            let place = self.places.find(&committed.topic, committed.partition);
+            if let Some(state) = place.and_then(|place| self.partitions.get_mut(place)) {
+                state.committed = committed.offset;
+            }
+        }
+    }
+}
+
+fn offset_of(state: &PartitionState, offset: i64) -> PartitionOffset {
+    PartitionOffset {
+        topic: state.topic.to_string(),
+        partition: state.partition,
+        offset,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! Opening: which partitions, from where, to where.
+//!
+//! A chain of requests, each answered into the next step; nothing waits. With a group: join it and begin
+//! at what it committed. Without: every partition of the topics, or those asked for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fetcher::{Assigned, Fetcher};
+use super::reader::Reader;
+use super::state::State;
+use crate::client::admin::unexpected;
+use crate::client::options::{Start, Until};
+use crate::completion::{Completion, Shared, Wakes};
+use crate::error::{Error, ErrorCode, Result};
+use crate::protocol::request::{OffsetAt, OffsetQuery, Request, Subscribe};
+use crate::protocol::response::{Response, TopicDescription};
+
+/// One opening on its way.
+struct Opening {
+    state: Arc<State>,
+    done: Completion<()>,
+    assigned: Vec<Assigned>,
+    /// For every question, which of the assigned it is about.
+    asked: Vec<(usize, Asked)>,
+}
+
+#[derive(Clone, Copy)]
+enum Asked {
+    Start,
+    Until,
+}
+
+impl State {
+    /// Opens it, unless it is open or opening. After a failure the next call tries again.
+    pub(super) fn open(self: &Arc<Self>) -> Shared<()> {
+        let (done, shared) = Completion::shared();
+        let mut opening = self.opening.lock();
+        if let Some(known) = &*opening
+            && !matches!(known.peek(), Some(Err(_)))
+        {
+            return known.clone();
+        }
+        *opening = Some(shared.clone());
+        drop(opening);
+        let opening = Opening {
+            state: Arc::clone(self),
+            done,
+            assigned: Vec::new(),
+            asked: Vec::new(),
+        };
+        match self.check_open() {
+            Ok(()) => opening.begin(),
+            Err(error) => opening.fail(error, &mut Wakes::new()),
+        }
+        shared
+    }
+}
+
+impl Opening {
+    fn begin(self) {
+        let topics = self.state.topics.clone();
+        match self.state.settings.group.clone() {
+            Some(group) => self.ask(Request::JoinGroup { group, topics }, Self::joined),
+            None => self.ask(Request::DescribeTopics { names: topics }, Self::described),
+        }
+    }
+
+    /// Sends a request; its answer goes to `next`.
+    fn ask(self, request: Request, next: fn(Self, Response, &mut Wakes)) {
+        let transport = Arc::clone(&self.state.transport);
+        let answered = Completion::call(move |answer, wakes| match answer {
+            Ok(_) if self.state.is_closed() => {
+                let closed = Error::new(ErrorCode::Closed, "the consumer was closed");
+                self.fail(closed, wakes);
+            }
+            Ok(response) => next(self, response, wakes),
+            Err(error) => self.fail(error, wakes),
+        });
+        transport.submit(request, Bytes::new(), answered);
+    }
+
+    fn joined(mut self, response: Response, wakes: &mut Wakes) {
+        let (member, assignment) = match response {
+            Response::Joined { member, assignment } => (member, assignment),
+            other => return self.fail(unexpected(&other), wakes),
+        };
+        *self.state.member.lock() = Some(member);
+        let mut names = Names::default();
+        let assigned = assignment.into_iter().map(|it| Assigned {
+            topic: names.share(&it.topic),
+            partition: it.partition,
+            start: it.offset.max(0),
+            committed: (it.offset >= 0).then_some(it.offset),
+            until: None,
+        });
+        self.assigned = assigned.collect();
+        self.resolve(wakes);
+    }
+
+    fn described(mut self, response: Response, wakes: &mut Wakes) {
+        let Response::Topics(topics) = response else {
+            return self.fail(unexpected(&response), wakes);
+        };
+        let wanted = self.state.settings.partitions.clone();
+        for topic in &topics {
+            match partitions_of(topic, wanted.as_deref()) {
+                Ok(assigned) => self.assigned.extend(assigned),
+                Err(error) => return self.fail(error, wakes),
+            }
+        }
+        self.resolve(wakes);
+    }
+
+    /// Turns what the options say into offsets.
+    fn resolve(mut self, wakes: &mut Wakes) {
+        let mut queries = Vec::new();
+        let settings = &self.state.settings;
+        for (place, assigned) in self.assigned.iter_mut().enumerate() {
+            let start = match settings.start {
+                _ if assigned.committed.is_some() => None,
+                Start::Earliest => Some(OffsetAt::Earliest),
+                Start::Latest => Some(OffsetAt::Latest),
+                Start::Time(time_ms) => Some(OffsetAt::Time(time_ms)),
+                Start::Offset(offset) => {
+                    assigned.start = offset;
+                    None
+                }
+            };
+            let until = match settings.until {
+                None => None,
+                Some(Until::End) => Some(OffsetAt::Latest),
+                Some(Until::Time(time_ms)) => Some(OffsetAt::Time(time_ms)),
+                Some(Until::Offset(offset)) => {
+                    assigned.until = Some(offset);
+                    None
+                }
+            };
+            for (at, about) in [(start, Asked::Start), (until, Asked::Until)] {
+                if let Some(at) = at {
+                    let topic = assigned.topic.to_string();
+                    queries.push(OffsetQuery {
+                        topic,
+                        partition: assigned.partition,
+                        at,
+                    });
+                    self.asked.push((place, about));
+                }
+            }
+        }
+        if queries.is_empty() {
+            return self.subscribe(wakes);
+        }
+        self.ask(Request::ListOffsets { queries }, Self::located);
+    }
+
+    fn located(mut self, response: Response, wakes: &mut Wakes) {
+        let offsets = match response {
+            Response::Offsets(offsets) if offsets.len() == self.asked.len() => offsets,
+            other => return self.fail(unexpected(&other), wakes),
+        };
+        for ((place, about), offset) in self.asked.iter().zip(offsets) {
+            if let Some(assigned) = self.assigned.get_mut(*place) {
+                match about {
+                    Asked::Start => assigned.start = offset,
+                    Asked::Until => assigned.until = Some(offset),
+                }
+            }
+        }
+        self.subscribe(wakes);
+    }
+
+    fn subscribe(mut self, wakes: &mut Wakes) {
+        let state = Arc::clone(&self.state);
+        let fetcher = Fetcher::new(std::mem::take(&mut self.assigned), state.settings.is_manual);
+        let reader = match state.subscribe(&fetcher) {
+            Ok(reader) => reader,
+            Err(error) => return self.fail(error, wakes),
+        };
+        *state.fetcher.lock() = fetcher;
+        *state.reader.lock() = Some(reader);
+        // Looked at after the feed is there: either this or `close` ends it.
+        if state.is_closed() {
+            state.end_feed();
+            return self.fail(
+                Error::new(ErrorCode::Closed, "the consumer was closed"),
+                wakes,
+            );
+        }
+        self.done.complete(Ok(()), wakes);
+    }
+
+    fn fail(self, error: Error, wakes: &mut Wakes) {
+        self.state.leave(Completion::call(|_, _| {}));
+        self.done.complete(Err(error), wakes);
+    }
+}
+
+impl State {
+    /// A reader of what `fetcher` has not reached the end of.
+    pub(super) fn subscribe(&self, fetcher: &Fetcher) -> Result<Reader> {
+        let feed = self.transport.subscribe(Subscribe {
+            partitions: fetcher.unfinished(),
+            credit_bytes: self.settings.credit_bytes,
+        })?;
+        *self.feed.lock() = Some(Arc::clone(&feed));
+        Ok(Reader::new(
+            feed,
+            fetcher.places(),
+            self.transport.is_remote(),
+        ))
+    }
+
+    /// Ends the stream; nothing more comes.
+    pub(super) fn end_feed(&self) {
+        let feed = self.feed.lock().take();
+        if let Some(feed) = feed {
+            feed.close();
+        }
+    }
+
+    /// Leaves the group, if it is in one.
+    pub(super) fn leave(&self, done: Completion<()>) {
+        let member = self.member.lock().take();
+        let (Some(member), Some(group)) = (member, self.settings.group.clone()) else {
+            return done.finish(Ok(()));
+        };
+        let answered = Completion::call(move |answer: Result<Response>, wakes| {
+            done.complete(answer.map(|_| ()), wakes);
+        });
+        self.transport.submit(
+            Request::LeaveGroup { group, member },
+            Bytes::new(),
+            answered,
+        );
+    }
+}
+
+fn partitions_of(topic: &TopicDescription, wanted: Option<&[i32]>) -> Result<Vec<Assigned>> {
+    let name: Arc<str> = topic.name.as_str().into();
+    let assigned = |partition| Assigned {
+        topic: Arc::clone(&name),
+        partition,
+        start: 0,
+        committed: None,
+        until: None,
+    };
+    let there = topic.partitions.iter().map(|it| it.partition);
+    let Some(wanted) = wanted else {
+        return Ok(there.map(assigned).collect());
+    };
+    let there: Vec<i32> = there.collect();
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable();
+    wanted.dedup();
+    if let Some(missing) = wanted.iter().find(|partition| !there.contains(partition)) {
+        return Err(Error::new(
+            ErrorCode::UnknownTopicOrPartition,
+            format!(
+                "topic `{}` has no partition {missing}; it has 0 to {}",
+                topic.name,
+                there.len().saturating_sub(1)
+            ),
+        ));
+    }
+    Ok(wanted.into_iter().map(assigned).collect())
+}
+
+/// One allocation for every name.
+#[derive(Default)]
+struct Names(Option<Arc<str>>);
+
+impl Names {
+    fn share(&mut self, name: &str) -> Arc<str> {
+        match &self.0 {
+            Some(last) if **last == *name => Arc::clone(last),
+            _ => Arc::clone(self.0.insert(name.into())),
+        }
+    }
+}

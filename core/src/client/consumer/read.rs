@@ -1,0 +1,185 @@
+//! Reading: one attempt, the wait between two, and what ends a lease.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::reader::Reader;
+use super::state::State;
+use super::task::{Item, What};
+use crate::completion::is_own_thread;
+use crate::error::{Error, ErrorCode, Result};
+
+impl State {
+    /// Reads on a thread that may wait.
+    pub(super) fn read_here(
+        self: &Arc<Self>,
+        what: What,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Item>> {
+        if is_own_thread() {
+            return Err(Error::new(
+                ErrorCode::InvalidState,
+                "a thread of Headwater itself must not wait; use `next_block` or `next_batch`",
+            ));
+        }
+        self.check_process()?;
+        if self.is_closed() {
+            return Ok(None);
+        }
+        let _turn = self.take_turn()?;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let opening = self.open();
+        if opening.peek().is_none() {
+            self.transport.assist();
+        }
+        if let Err(error) = opening.wait(left) {
+            return match opening.peek() {
+                None => Ok(None),
+                Some(_) => Err(error),
+            };
+        }
+        loop {
+            self.bell.silence();
+            if let Some(item) = self.attempt(what)? {
+                return Ok(Some(item));
+            }
+            if self.is_finished() {
+                return Ok(None);
+            }
+            self.watch_feed();
+            if !self.bell.wait(deadline) {
+                return self.nothing();
+            }
+        }
+    }
+
+    /// Gives out what is there.
+    pub(super) fn attempt(self: &Arc<Self>, what: What) -> Result<Option<Item>> {
+        if self.is_closed() {
+            return Ok(None);
+        }
+        if let Some(fatal) = self.commits.lock().fatal.clone() {
+            return Err(fatal);
+        }
+        let mut limits = self.settings.limits;
+        if self.settings.is_manual {
+            let left = self
+                .settings
+                .max_unacked
+                .saturating_sub(self.fetcher.lock().unacked());
+            limits.records = limits
+                .records
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            if limits.records == 0 {
+                return Ok(None);
+            }
+        }
+        let mut reader = self.reader.lock();
+        let Some(reader) = reader.as_mut() else {
+            return Ok(None);
+        };
+        let before = reader.bytes_taken;
+        let (item, segments) = match what {
+            What::Block => {
+                let (block, segments) = reader.block(limits);
+                (block.map(|block| block.map(Item::Block)), segments)
+            }
+            What::Batch => {
+                let (batch, segments) = reader.batch(limits.bytes);
+                (batch.map(|batch| batch.map(Item::Batch)), segments)
+            }
+        };
+        self.counters
+            .bytes_received
+            .add(reader.bytes_taken - before);
+        if !segments.is_empty() {
+            // Still under the reader's lock: a seek comes before the batches were taken or after the lease.
+            let records = self.fetcher.lock().lease(segments);
+            self.counters.records_received.add(records.into());
+        }
+        item
+    }
+
+    /// The answer when time is up: nothing, or why there cannot be more.
+    pub(super) fn nothing(&self) -> Result<Option<Item>> {
+        if !self.settings.is_manual {
+            return Ok(None);
+        }
+        let fetcher = self.fetcher.lock();
+        let unacked = fetcher.unacked();
+        let Some(first) = fetcher
+            .most_unacked()
+            .filter(|_| unacked >= self.settings.max_unacked)
+        else {
+            return Ok(None);
+        };
+        Err(Error::new(
+            ErrorCode::QuotaExceeded,
+            format!(
+                "{unacked} records are not acknowledged, max_unacked is {}; the first is offset {} of \
+                 {}-{}: acknowledge records, or raise the option",
+                self.settings.max_unacked, first.offset, first.topic, first.partition
+            ),
+        ))
+    }
+
+    /// Rings when the feed may give something.
+    pub(super) fn watch_feed(&self) {
+        let is_full =
+            self.settings.is_manual && self.fetcher.lock().unacked() >= self.settings.max_unacked;
+        if is_full {
+            // Until something is acknowledged, what the feed has is of no use.
+            tracing::warn!(
+                max_unacked = self.settings.max_unacked,
+                "reading waits for `ack`"
+            );
+            return;
+        }
+        let feed = self.feed.lock().clone();
+        if let Some(feed) = feed {
+            feed.watch(self.bell.rope());
+        }
+    }
+
+    /// The host asks for more: what it had is passed, or was never taken and is given out again.
+    pub(super) fn end_lease(self: &Arc<Self>, was_taken: bool) -> Result<()> {
+        if was_taken {
+            self.fetcher.lock().end_lease();
+            self.commit_in_time();
+            return Ok(());
+        }
+        let mut reader = self.reader.lock();
+        if self.fetcher.lock().take_back() {
+            self.begin_again(reader.as_mut())?;
+        }
+        Ok(())
+    }
+
+    /// Reads on from where the fetcher stands now.
+    pub(super) fn begin_again(&self, reader: Option<&mut Reader>) -> Result<()> {
+        let Some(reader) = reader else { return Ok(()) };
+        reader.clear();
+        let fetcher = self.fetcher.lock();
+        if reader.feed.reassign(fetcher.unfinished()).is_err() {
+            // The stream has ended, perhaps because of where it stood: another one may do.
+            reader.feed.close();
+            *reader = self.subscribe(&fetcher)?;
+        }
+        drop(fetcher);
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Goes on reading a partition at `offset`.
+    pub(super) fn seek(self: &Arc<Self>, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let mut reader = self.reader.lock();
+        if reader.is_none() {
+            return Err(Self::not_open());
+        }
+        self.fetcher.lock().seek(topic, partition, offset)?;
+        self.begin_again(reader.as_mut())?;
+        drop(reader);
+        self.commit_in_time();
+        Ok(())
+    }
+}

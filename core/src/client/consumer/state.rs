@@ -1,0 +1,130 @@
+//! What the handles, jobs and timers of one consumer share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::bell::Bell;
+use super::commit::Commits;
+use super::fetcher::Fetcher;
+use super::reader::{BlockLimits, Reader};
+use super::task::Turn;
+use crate::client::CloseReport;
+use crate::client::counters::Counters;
+use crate::client::fork;
+use crate::client::options::{Ack, ConsumerOptions, Start, Until};
+use crate::client::transport::{Feed, Transport};
+use crate::completion::Shared;
+use crate::error::{Error, ErrorCode, Result};
+use crate::protocol::request::Member;
+
+/// The options that a consumer acts on, resolved.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) group: Option<String>,
+    pub(super) partitions: Option<Vec<i32>>,
+    pub(super) start: Start,
+    pub(super) until: Option<Until>,
+    pub(super) is_manual: bool,
+    pub(super) commit_interval: Duration,
+    pub(super) limits: BlockLimits,
+    /// Bytes that the feed may hold.
+    pub(super) credit_bytes: u64,
+    pub(super) max_unacked: u64,
+}
+
+/// See the module. Locks are taken in the order `reader`, `fetcher`; the others alone. `reader` is held
+/// while files are read and a block is built, the others for moments.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) generation: usize,
+    pub(super) topics: Vec<String>,
+    pub(super) settings: Settings,
+    pub(super) bell: Arc<Bell>,
+    pub(super) fetcher: Mutex<Fetcher>,
+    /// There while it is open.
+    pub(super) reader: Mutex<Option<Reader>>,
+    /// The reader's feed, to be woken by and to be ended without waiting for the reader.
+    pub(super) feed: Mutex<Option<Arc<dyn Feed>>>,
+    pub(super) member: Mutex<Option<Member>>,
+    pub(super) opening: Mutex<Option<Shared<()>>>,
+    pub(super) turn: Mutex<Turn>,
+    pub(super) commits: Mutex<Commits>,
+    pub(super) is_closed: AtomicBool,
+    pub(super) closing: OnceLock<Shared<CloseReport>>,
+}
+
+impl Settings {
+    pub(super) fn new(options: &ConsumerOptions) -> Result<Self> {
+        options.check()?;
+        if options.group.is_some() && options.partitions.is_some() {
+            return Err(Error::new(
+                ErrorCode::InvalidOption,
+                "consumer option `partitions` cannot be set together with `group`: a group gives its \
+                 members their partitions",
+            ));
+        }
+        let read_ahead = options.read_ahead_bytes();
+        // What one block is made of leaves the feed before the block is built: both are the budget.
+        let take_bytes = options.max_block_bytes().min(read_ahead / 2);
+        Ok(Self {
+            group: options.group.clone(),
+            partitions: options.partitions.clone(),
+            start: options.start(),
+            until: options.until,
+            is_manual: options.ack() == Ack::Manual,
+            commit_interval: Duration::from_millis(options.commit_interval_ms()),
+            limits: BlockLimits {
+                records: options.max_block_records() as usize,
+                bytes: usize::try_from(take_bytes).unwrap_or(usize::MAX),
+            },
+            credit_bytes: read_ahead - take_bytes,
+            max_unacked: options.max_unacked().into(),
+        })
+    }
+}
+
+impl State {
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn check_process(&self) -> Result<()> {
+        fork::check_process(self.generation)
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        self.check_process()?;
+        if self.is_closed() {
+            return Err(Error::new(ErrorCode::Closed, "the consumer is closed"));
+        }
+        Ok(())
+    }
+
+    /// The group, for what needs one.
+    pub(super) fn group(&self) -> Result<&str> {
+        self.settings.group.as_deref().ok_or_else(|| {
+            Error::new(
+                ErrorCode::InvalidState,
+                "this consumer has no group, so there is nothing to commit to; open it with the \
+                 option `group`",
+            )
+        })
+    }
+
+    pub(super) fn not_open() -> Error {
+        Error::new(
+            ErrorCode::InvalidState,
+            "the consumer is not open yet; call `open` first, or read something",
+        )
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_closed() || self.fetcher.lock().is_finished()
+    }
+}

@@ -1,0 +1,361 @@
+//! An open log, as the application holds it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::admin::Admin;
+use super::connect::no_thread;
+use super::consumer::{self, Consumer};
+use super::counters::Counters;
+use super::options::{ConnectOptions, ConsumerOptions, ProducerOptions};
+use super::producer::{self, Producer};
+use super::transport::Transport;
+use super::{fork, registry, timer};
+use crate::completion::{self, Completion, Pending};
+use crate::error::{Error, ErrorCode, Result};
+
+/// How much longer than its deadline a close may take before it answers without the details.
+const CLOSE_GRACE: Duration = Duration::from_millis(250);
+
+/// What the handles of one client share. Producers and consumers keep it too: the log is open as long as
+/// any of them is.
+pub(crate) struct Shared {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) counters: Arc<Counters>,
+    /// The fork generation that it was made in.
+    pub(super) generation: usize,
+    pub(super) close_timeout: Duration,
+    pub(super) exit_timeout: Duration,
+    address: String,
+    members: Mutex<Members>,
+    closing: OnceLock<completion::Shared<CloseReport>>,
+    is_transport_closed: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Members {
+    is_closed: bool,
+    producers: Vec<producer::Remembered>,
+    consumers: Vec<consumer::Remembered>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        address: String,
+        generation: usize,
+        options: &ConnectOptions,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            transport,
+            counters: Arc::new(Counters::default()),
+            generation,
+            close_timeout: Duration::from_millis(options.close_timeout_ms()),
+            exit_timeout: Duration::from_millis(options.exit_timeout_ms()),
+            address,
+            members: Mutex::new(Members::default()),
+            closing: OnceLock::new(),
+            is_transport_closed: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// See [`Client::close`].
+    pub(super) fn close(
+        self: &Arc<Self>,
+        timeout: Option<Duration>,
+    ) -> completion::Shared<CloseReport> {
+        let mut mine = None;
+        let report = self.closing.get_or_init(|| {
+            let (completion, report) = Completion::shared();
+            mine = Some(completion);
+            report
+        });
+        if let Some(completion) = mine {
+            let mut members = self.members.lock();
+            let open = std::mem::take(&mut *members);
+            members.is_closed = true;
+            drop(members);
+            let deadline = Instant::now() + timeout.unwrap_or(self.close_timeout);
+            self.close_by(open, deadline, completion);
+        }
+        report.clone()
+    }
+
+    /// Closes everything on a thread of its own, because closing a log waits for its threads.
+    fn close_by(
+        self: &Arc<Self>,
+        members: Members,
+        deadline: Instant,
+        completion: Completion<CloseReport>,
+    ) {
+        let completion = Arc::new(Mutex::new(Some(completion)));
+        let late = Arc::clone(&completion);
+        let guard = timer::at(deadline + CLOSE_GRACE, move || {
+            if let Some(completion) = late.lock().take() {
+                completion.finish(Ok(CloseReport {
+                    first_error: Some(stuck()),
+                    ..Default::default()
+                }));
+            }
+        });
+        let (shared, done) = (Arc::clone(self), Arc::clone(&completion));
+        let thread = std::thread::Builder::new().name("headwater-close".into());
+        let spawned = thread.spawn(move || {
+            let report = shared.close_here(&members, deadline);
+            drop(guard);
+            if let Some(completion) = done.lock().take() {
+                completion.finish(Ok(report));
+            }
+        });
+        if let Err(error) = spawned {
+            let error = no_thread("close the log", error);
+            if let Some(completion) = completion.lock().take() {
+                completion.finish(Err(error));
+            }
+        }
+    }
+
+    fn close_here(&self, members: &Members, deadline: Instant) -> CloseReport {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let producers = members.producers.iter().filter_map(|it| it.close(left()));
+        let mut closing: Vec<_> = producers.collect();
+        closing.extend(members.consumers.iter().filter_map(|it| it.close(left())));
+        let mut report = CloseReport::default();
+        for closing in &mut closing {
+            // Each answers by itself at the deadline; the rest is for a machine that is very slow.
+            match closing.wait(Some(left() + CLOSE_GRACE / 2)) {
+                Ok(one) => report.add(one),
+                Err(error) => _ = report.first_error.get_or_insert(error),
+            }
+        }
+        self.is_transport_closed.store(true, Ordering::Release);
+        if let Err(error) = self.transport.close(left()) {
+            report.first_error.get_or_insert(error);
+        }
+        report
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.members.lock().is_closed
+    }
+
+    fn check_open(&self) -> Result<()> {
+        fork::check_process(self.generation)?;
+        if self.is_closed() {
+            let message = format!("the client of {} is closed", self.address);
+            return Err(Error::new(ErrorCode::Closed, message));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.is_transport_closed.load(Ordering::Acquire) || fork::check(self.generation).is_err()
+        {
+            return;
+        }
+        // Nobody closed it: the log is closed all the same, in the background, so that it opens clean.
+        let transport = Arc::clone(&self.transport);
+        let timeout = self.close_timeout;
+        registry::in_background("headwater-close", move || {
+            if let Err(error) = transport.close(timeout) {
+                tracing::warn!(%error, "a log that was not closed could not be closed");
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.address)
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+fn stuck() -> Error {
+    Error::new(
+        ErrorCode::RequestTimedOut,
+        "the log did not close in time; what was not acknowledged may be in it or not",
+    )
+    .with_outcome(crate::Outcome::Unknown)
+}
+
+/// An open log. Clones are the same client; the log is closed by [`close`](Self::close), or in the
+/// background when the last handle is dropped.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+impl Client {
+    pub(super) fn open(shared: Arc<Shared>) -> Self {
+        registry::remember(&shared);
+        Self(shared)
+    }
+
+    /// A producer. It is not tied to a topic.
+    ///
+    /// # Errors
+    /// `INVALID_OPTION`, naming option, value and range; `UNSUPPORTED_FEATURE`; `CLOSED`, `FORKED`.
+    pub fn producer(&self, options: ProducerOptions) -> Result<Producer> {
+        self.0.check_open()?;
+        let producer = Producer::open(Arc::clone(&self.0), &options)?;
+        let mut members = self.0.members.lock();
+        members.producers.retain(producer::Remembered::is_open);
+        members.producers.push(producer.remembered());
+        Ok(producer)
+    }
+
+    /// A consumer of `topics`. It opens at the first call that needs it, or by [`Consumer::open`].
+    ///
+    /// # Errors
+    /// `INVALID_OPTION`; `INVALID_ARGUMENT` without a topic or with one named twice; `CLOSED`, `FORKED`.
+    pub fn consumer<T: AsRef<str>>(
+        &self,
+        topics: &[T],
+        options: ConsumerOptions,
+    ) -> Result<Consumer> {
+        self.0.check_open()?;
+        let topics = topics
+            .iter()
+            .map(|topic| topic.as_ref().to_owned())
+            .collect();
+        let consumer = Consumer::new(Arc::clone(&self.0), topics, &options)?;
+        let mut members = self.0.members.lock();
+        members.consumers.retain(consumer::Remembered::is_open);
+        members.consumers.push(consumer.remembered());
+        Ok(consumer)
+    }
+
+    /// Topics, groups and offsets.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.0))
+    }
+
+    /// A snapshot of what the client is doing.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let counters = &self.0.counters;
+        let members = self.0.members.lock();
+        let producers = members.producers.iter().filter(|it| it.is_open());
+        let consumers = members.consumers.iter().filter(|it| it.is_open());
+        Metrics {
+            threads: self.0.transport.thread_count() + timer::thread_count(),
+            producers: producers.count() as u64,
+            consumers: consumers.count() as u64,
+            buffered_bytes: members
+                .producers
+                .iter()
+                .map(producer::Remembered::buffered_bytes)
+                .sum(),
+            records_sent: counters.records_sent.now(),
+            records_acknowledged: counters.records_acknowledged.now(),
+            records_failed: counters.records_failed.now(),
+            batches_sent: counters.batches_sent.now(),
+            records_received: counters.records_received.now(),
+            bytes_received: counters.bytes_received.now(),
+        }
+    }
+
+    /// What it is connected to, without options and secrets.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    /// Closes its producers (flushing them) and consumers (committing what is processed), then the log.
+    ///
+    /// It answers within `timeout` (none: `close_timeout_ms`), whatever happens, and says what was not
+    /// delivered. Closing twice gives the report of the first.
+    ///
+    /// # Errors
+    /// `FORKED`; `QUOTA_EXCEEDED` if the system gives no thread to close on.
+    pub fn close(&self, timeout: Option<Duration>) -> Pending<CloseReport> {
+        match fork::check_process(self.0.generation) {
+            Ok(()) => self.0.close(timeout).follow(),
+            Err(forked) => Pending::ready(Err(forked)),
+        }
+    }
+
+    /// Whether `close` was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What closing left undone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CloseReport {
+    /// Records that were still on their way at the deadline: they may be in the log or not.
+    pub unsent_records: u64,
+    /// Records that failed and that nobody was told about until now.
+    pub failed_records: u64,
+    /// The first failure.
+    pub first_error: Option<Error>,
+}
+
+impl CloseReport {
+    pub(super) fn add(&mut self, other: Self) {
+        self.unsent_records += other.unsent_records;
+        self.failed_records += other.failed_records;
+        self.first_error = self.first_error.take().or(other.first_error);
+    }
+}
+
+/// What a client is doing. Counts are since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Threads of Headwater in this process that serve the client: those of its log, or of the runtime
+    /// for sockets, and the one for deadlines.
+    pub threads: u64,
+    /// Producers that are open.
+    pub producers: u64,
+    /// Consumers that are open.
+    pub consumers: u64,
+    /// Bytes of records accepted and not acknowledged yet.
+    pub buffered_bytes: u64,
+    /// Records sent, in batches that were handed to the log.
+    pub records_sent: u64,
+    /// Records acknowledged.
+    pub records_acknowledged: u64,
+    /// Records that failed.
+    pub records_failed: u64,
+    /// Batches handed to the log.
+    pub batches_sent: u64,
+    /// Records given out by consumers.
+    pub records_received: u64,
+    /// Bytes of the record batches that consumers read.
+    pub bytes_received: u64,
+}
+
+impl Metrics {
+    /// Every figure with its name.
+    #[must_use]
+    pub const fn entries(&self) -> [(&'static str, u64); 10] {
+        [
+            ("threads", self.threads),
+            ("producers", self.producers),
+            ("consumers", self.consumers),
+            ("buffered_bytes", self.buffered_bytes),
+            ("records_sent", self.records_sent),
+            ("records_acknowledged", self.records_acknowledged),
+            ("records_failed", self.records_failed),
+            ("batches_sent", self.batches_sent),
+            ("records_received", self.records_received),
+            ("bytes_received", self.bytes_received),
+        ]
+    }
+}

@@ -1,0 +1,181 @@
+//! How batches end without an answer, and who waits for the end: flushes, deadlines, failures.
+
+use std::time::Instant;
+
+use super::super::batch::Meta;
+use super::{Accumulator, BatchKey, Settings, Told};
+use crate::completion::Completion;
+use crate::error::{Error, ErrorCode, Outcome};
+use crate::limits::FLUSH_WAITERS_MAX;
+
+/// A call that waits until what came before it has ended.
+#[derive(Debug)]
+pub(super) struct Flush {
+    /// Batches of a lower order are waited for.
+    pub(super) before: u64,
+    pub(super) remaining: u64,
+    pub(super) done: Completion<()>,
+}
+
+impl Accumulator {
+    /// One batch less is outstanding.
+    pub(super) fn leave(&mut self, order: u64, told: &mut Told) {
+        self.outstanding_batches -= 1;
+        for flush in &mut self.flushes {
+            flush.remaining -= u64::from(order < flush.before);
+        }
+        let done = self.flushes.extract_if(.., |flush| flush.remaining == 0);
+        told.flushed.extend(done.map(|flush| flush.done));
+    }
+
+    /// Fails everything that is not in flight.
+    pub(in crate::client::producer) fn fail_queued(&mut self, error: &Error, told: &mut Told) {
+        for (topic, partition) in self.topics.partitions() {
+            let queue = self.topics.queue_mut(topic, partition);
+            let queued: Vec<_> = queue.closed.drain(..).chain(queue.open.take()).collect();
+            for building in queued {
+                self.drop_queued(topic, partition, building, error.clone(), told);
+            }
+        }
+        self.listed.clear();
+        self.topics.unlist();
+        for topic in self.topics.all() {
+            self.fail_parked(topic, error, told);
+        }
+    }
+
+    /// Completes `done` when everything that is here now is settled; lets nothing linger.
+    ///
+    /// # Errors
+    /// `done` itself when too many wait already: it must not be dropped under a lock.
+    pub(in crate::client::producer) fn flush(
+        &mut self,
+        done: Completion<()>,
+        told: &mut Told,
+    ) -> Result<(), Completion<()>> {
+        if self.flushes.len() >= FLUSH_WAITERS_MAX {
+            return Err(done);
+        }
+        self.close_all();
+        if self.outstanding_batches == 0 {
+            told.flushed.push(done);
+            return Ok(());
+        }
+        let flush = Flush {
+            before: self.next_id,
+            remaining: self.outstanding_batches,
+            done,
+        };
+        self.flushes.push(flush);
+        Ok(())
+    }
+
+    fn close_all(&mut self) {
+        self.lingering.clear();
+        for (topic, partition) in self.topics.partitions() {
+            self.close_open(topic, partition);
+        }
+    }
+
+    /// Time has passed: batches have lingered enough, deliveries have timed out. Returns when to call
+    /// again.
+    pub(in crate::client::producer) fn advance(
+        &mut self,
+        now: Instant,
+        told: &mut Told,
+    ) -> Option<Instant> {
+        while let Some((due, key)) = self.lingering.front().copied()
+            && due <= now
+        {
+            self.lingering.pop_front();
+            let queue = self.topics.queue_mut(key.topic, key.partition);
+            if queue
+                .open
+                .as_ref()
+                .is_some_and(|open| open.meta.id == key.id)
+            {
+                self.close_open(key.topic, key.partition);
+            }
+        }
+        let opened_before = now.checked_sub(self.settings.delivery_timeout);
+        let mut oldest = None;
+        for (topic, partition) in self.topics.partitions() {
+            if let Some(before) = opened_before {
+                self.expire(topic, partition, before, told);
+            }
+            let queue = self.topics.queue_mut(topic, partition);
+            let building = queue.closed.iter().chain(&queue.open).map(|it| &it.meta);
+            let opened = queue
+                .in_flight
+                .iter()
+                .chain(building)
+                .map(|meta| meta.opened_at);
+            oldest = opened.chain(oldest).min();
+        }
+        for topic in self.topics.all() {
+            oldest = self
+                .expire_parked(topic, opened_before, told)
+                .into_iter()
+                .chain(oldest)
+                .min();
+        }
+        let expires = oldest.map(|opened| opened + self.settings.delivery_timeout);
+        let lingers = self.lingering.front().map(|(due, _)| *due);
+        lingers.into_iter().chain(expires).min()
+    }
+
+    /// Batches are opened one after the other, so the oldest stand in front.
+    fn expire(&mut self, topic: u32, partition: i32, opened_before: Instant, told: &mut Told) {
+        let is_old = |meta: &Meta| meta.opened_at <= opened_before;
+        while let Some(meta) = self
+            .topics
+            .queue_mut(topic, partition)
+            .in_flight
+            .front()
+            .filter(|it| is_old(it))
+        {
+            let key = BatchKey {
+                topic,
+                partition,
+                id: meta.id,
+            };
+            self.fail(
+                key,
+                timed_out(&self.settings).with_outcome(Outcome::Unknown),
+                told,
+            );
+        }
+        loop {
+            let queue = self.topics.queue_mut(topic, partition);
+            let next = match queue.closed.front() {
+                Some(next) => is_old(&next.meta)
+                    .then(|| queue.closed.pop_front())
+                    .flatten(),
+                None => queue.open.take_if(|open| is_old(&open.meta)),
+            };
+            let Some(building) = next else { return };
+            let error = timed_out(&self.settings);
+            self.drop_queued(topic, partition, building, error, told);
+        }
+    }
+}
+
+pub(super) fn timed_out(settings: &Settings) -> Error {
+    let after = settings.delivery_timeout.as_millis();
+    Error::new(
+        ErrorCode::DeliveryTimedOut,
+        format!("not acknowledged within the delivery_timeout_ms of {after} ms"),
+    )
+}
+
+/// For a batch that was queued behind one that failed.
+pub(super) fn behind(first: &Error) -> Error {
+    let message = if first.message().starts_with(BEHIND) {
+        first.message().to_owned()
+    } else {
+        format!("{BEHIND}{}", first.message())
+    };
+    Error::new(first.code(), message)
+}
+
+const BEHIND: &str = "a batch before it in its partition failed: ";

@@ -1,0 +1,391 @@
+//! Batches out, answers in: what is done with what the accumulator says.
+//!
+//! One thread dispatches at a time, whoever has something to send: the job on the transport's thread, or
+//! a thread that waits anyway and so appends by itself. A thread that finds another dispatching leaves its
+//! batches to it; the other looks again after it has let go, so nothing is left behind and no two batches
+//! of a partition change places.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+
+use super::DeliveryFailure;
+use super::accumulator::{BatchKey, Dispatch, Outgoing, Settled, Told};
+use super::delivery::Placed;
+use super::sender::{Desk, Sender};
+use super::topics::Lookup;
+use crate::client::timer;
+use crate::completion::{Assist, Completion, Shared, Wake, Wakes};
+use crate::error::{Error, ErrorCode, Outcome, Result};
+use crate::protocol::request::Request;
+use crate::protocol::response::{Response, TopicDescription};
+use crate::record::BatchBuilder;
+
+impl Sender {
+    /// Sends what there is to send, on this thread.
+    pub(super) fn drain(self: &Arc<Self>) {
+        loop {
+            let Some(guard) = self.draining.try_lock() else {
+                return;
+            };
+            let mut used = None;
+            while let Some((dispatch, topic)) = self.next(used.take()) {
+                used = self.run(dispatch, topic);
+            }
+            drop(guard);
+            // What came while the others saw this thread dispatching.
+            if !self.desk.lock().accumulator.has_dispatch() {
+                return;
+            }
+        }
+    }
+
+    fn next(&self, used: Option<BatchBuilder>) -> Option<(Dispatch, Arc<str>)> {
+        let mut desk = self.desk.lock();
+        if let Some(builder) = used {
+            desk.accumulator.recycle(builder);
+        }
+        let dispatch = desk.accumulator.next_dispatch()?;
+        let topic = match &dispatch {
+            Dispatch::Identify => Arc::default(),
+            Dispatch::Batch(outgoing) => desk.accumulator.topics.name(outgoing.key.topic),
+        };
+        Some((dispatch, topic))
+    }
+
+    fn run(self: &Arc<Self>, dispatch: Dispatch, topic: Arc<str>) -> Option<BatchBuilder> {
+        let sender = Arc::clone(self);
+        match dispatch {
+            Dispatch::Identify => {
+                let completion =
+                    Completion::call(move |answer, wakes| sender.identified(answer, wakes));
+                self.transport
+                    .run_here(Request::InitProducer, Bytes::new(), completion);
+                None
+            }
+            Dispatch::Batch(mut outgoing) => {
+                let payload = self.encode(&mut outgoing);
+                let key = outgoing.key;
+                let request = Request::Produce {
+                    topic: String::from(&*topic),
+                    partition: key.partition,
+                    durability: self.durability,
+                };
+                let completion =
+                    Completion::call(move |answer, wakes| sender.answered(key, answer, wakes));
+                self.transport.run_here(request, payload, completion);
+                Some(outgoing.builder)
+            }
+        }
+    }
+
+    /// Checksum and header are computed here, without the lock.
+    fn encode(&self, outgoing: &mut Outgoing) -> Bytes {
+        self.counters.batches_sent.add(1);
+        self.counters
+            .records_sent
+            .add(outgoing.builder.record_count().into());
+        let Outgoing {
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            ..
+        } = *outgoing;
+        let bytes = outgoing
+            .builder
+            .finish(producer_id, producer_epoch, base_sequence);
+        Bytes::from(bytes.unwrap_or_default())
+    }
+
+    fn identified(self: &Arc<Self>, answer: Result<Response>, wakes: &mut Wakes) {
+        let answer = match answer {
+            Ok(Response::Producer {
+                producer_id,
+                producer_epoch,
+            }) => Ok((producer_id, producer_epoch)),
+            Ok(other) => Err(unexpected("a producer id", &other)),
+            Err(error) => Err(error.with_outcome(Outcome::NotDone)),
+        };
+        self.step(wakes, |desk, told| {
+            desk.accumulator.identified(answer, told)
+        });
+    }
+
+    fn answered(self: &Arc<Self>, key: BatchKey, answer: Result<Response>, wakes: &mut Wakes) {
+        self.step(wakes, |desk, told| match answer {
+            Ok(Response::Produced(ack)) => desk.accumulator.acknowledge(key, ack, told),
+            Ok(other) => {
+                let error = unexpected("an acknowledgement", &other);
+                desk.accumulator
+                    .fail(key, error.with_outcome(Outcome::Unknown), told);
+            }
+            Err(error) => desk.accumulator.fail(key, error, told),
+        });
+    }
+
+    /// Changes the accumulator, tells what came of it, and goes on sending.
+    pub(super) fn step(
+        self: &Arc<Self>,
+        wakes: &mut Wakes,
+        change: impl FnOnce(&mut Desk, &mut Told),
+    ) {
+        let mut told = Told::default();
+        let mut desk = self.desk.lock();
+        change(&mut desk, &mut told);
+        let ready = self.make_way(&mut desk);
+        let schedules = self.wants_job(&mut desk);
+        drop(desk);
+        self.tell(told, wakes);
+        for completion in ready {
+            completion.complete(Ok(()), wakes);
+        }
+        if schedules {
+            // Not here: this may be a thread that must not write.
+            let sender = Arc::clone(self);
+            wakes.push(Wake::Hook(Arc::new(move || sender.schedule_drain())));
+        }
+    }
+
+    /// Tells everybody what became of their records.
+    pub(super) fn tell(&self, told: Told, wakes: &mut Wakes) {
+        for settled in told.settled {
+            self.tell_batch(settled, wakes);
+        }
+        for flushed in told.flushed {
+            flushed.complete(Ok(()), wakes);
+        }
+    }
+
+    fn tell_batch(&self, settled: Settled, wakes: &mut Wakes) {
+        let Settled {
+            topic,
+            partition,
+            meta,
+            result,
+        } = settled;
+        let records = u64::from(meta.records);
+        match &result {
+            Ok(_) => self.counters.records_acknowledged.add(records),
+            Err(_) => self.counters.records_failed.add(records),
+        }
+        let placed = result.map(|ack| Placed {
+            partition,
+            base_offset: ack.base_offset,
+            append_time_ms: ack.append_time_ms,
+            durability: ack.durability,
+        });
+        let mut lost = u64::from(meta.silent);
+        if let Some(slot) = meta.slot {
+            lost += u64::from(slot.settle(placed.clone(), wakes));
+        }
+        for (index, slot) in meta.followers {
+            let own = placed.clone().map(|placed| Placed {
+                base_offset: placed.base_offset.saturating_add(index.into()),
+                ..placed
+            });
+            lost += u64::from(slot.settle(own, wakes));
+        }
+        self.ledger
+            .add_rows(partition, &meta.tickets, &placed, wakes);
+        if let Err(error) = placed
+            && lost > 0
+        {
+            let topic = self.desk.lock().accumulator.topics.name(topic);
+            let failure = DeliveryFailure {
+                topic,
+                partition,
+                records: lost,
+                error,
+            };
+            self.ledger.lost(failure, wakes);
+        }
+    }
+
+    /// A delivery of a batch that failed was dropped before anybody looked.
+    pub(super) fn dropped_unread(
+        self: &Arc<Self>,
+        topic: &Arc<str>,
+        partition: i32,
+        error: &Error,
+    ) {
+        let mut wakes = Wakes::new();
+        let (topic, error) = (Arc::clone(topic), error.clone());
+        self.ledger.lost(
+            DeliveryFailure {
+                topic,
+                partition,
+                records: 1,
+                error,
+            },
+            &mut wakes,
+        );
+        if !wakes.is_empty() {
+            // The hook may not expect to be called from where the host drops things.
+            self.transport.schedule(Box::new(move || wakes.run()));
+        }
+    }
+
+    /// Whether a job must be scheduled; if so, it counts as scheduled.
+    ///
+    /// Not while somebody dispatches: that thread looks again after it has let go, and the lock of the
+    /// desk, held here, orders the two.
+    pub(super) fn wants_job(&self, desk: &mut Desk) -> bool {
+        let wants =
+            !desk.is_scheduled && desk.accumulator.has_dispatch() && !self.draining.is_locked();
+        desk.is_scheduled |= wants;
+        wants
+    }
+
+    pub(super) fn schedule_drain(self: &Arc<Self>) {
+        let job = Job(Some(Arc::clone(self)));
+        self.transport.schedule(Box::new(move || job.run()));
+    }
+
+    /// Does what a thread can do that is about to wait.
+    pub(super) fn assist_here(self: &Arc<Self>) {
+        self.drain();
+        self.transport.assist();
+    }
+
+    /// Looks a topic up, unless that is under way.
+    pub(super) fn look_up(self: &Arc<Self>, topic: u32) -> Shared<()> {
+        let (done, shared) = Completion::shared();
+        let mut desk = self.desk.lock();
+        if let Some(lookup) = desk.lookups.get(&topic) {
+            return lookup.clone();
+        }
+        desk.lookups.insert(topic, shared.clone());
+        let name = desk.accumulator.topics.name(topic);
+        drop(desk);
+        let sender = Arc::clone(self);
+        let completion = Completion::call(move |answer, wakes| {
+            sender.looked_up(topic, answer, done, wakes);
+        });
+        let names = vec![String::from(&*name)];
+        self.transport
+            .submit(Request::DescribeTopics { names }, Bytes::new(), completion);
+        shared
+    }
+
+    fn looked_up(
+        self: &Arc<Self>,
+        topic: u32,
+        answer: Result<Response>,
+        done: Completion<()>,
+        wakes: &mut Wakes,
+    ) {
+        let answer = match answer {
+            Ok(Response::Topics(topics)) => topics.first().map(lookup).ok_or_else(|| {
+                Error::new(
+                    ErrorCode::UnknownTopicOrPartition,
+                    "the topic does not exist",
+                )
+            }),
+            Ok(other) => Err(unexpected("topics", &other)),
+            Err(error) => Err(error.with_outcome(Outcome::NotDone)),
+        };
+        let outcome = answer.as_ref().map(|_| ()).map_err(Error::clone);
+        self.step(wakes, |desk, told| {
+            desk.lookups.remove(&topic);
+            desk.accumulator.looked_up(topic, answer, told);
+        });
+        done.complete(outcome, wakes);
+    }
+
+    /// Sees to it that time is looked at, at the latest then.
+    pub(super) fn arm(self: &Arc<Self>, desk: &mut MutexGuard<'_, Desk>, wake_at: Instant) {
+        if desk.timer.as_ref().is_some_and(|(at, _)| *at <= wake_at) {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        let timer = timer::at(wake_at, move || {
+            if let Some(sender) = weak.upgrade() {
+                let transport = Arc::clone(&sender.transport);
+                transport.schedule(Box::new(move || sender.tick()));
+            }
+        });
+        desk.timer = Some((wake_at, timer));
+    }
+
+    fn tick(self: &Arc<Self>) {
+        let mut wakes = Wakes::new();
+        let mut told = Told::default();
+        let mut desk = self.desk.lock();
+        desk.timer = None;
+        if let Some(next) = desk.accumulator.advance(Instant::now(), &mut told) {
+            self.arm(&mut desk, next);
+        }
+        let ready = self.make_way(&mut desk);
+        drop(desk);
+        self.tell(told, &mut wakes);
+        ready
+            .into_iter()
+            .for_each(|ready| ready.complete(Ok(()), &mut wakes));
+        self.drain();
+    }
+
+    /// The transport takes no more jobs: what is not on its way will never be.
+    fn abandon(self: &Arc<Self>) {
+        let what = self.transport.description();
+        let error = Error::new(
+            ErrorCode::Closed,
+            format!("the connection to {what} is closed"),
+        );
+        self.step(&mut Wakes::new(), |desk, told| {
+            desk.is_scheduled = false;
+            desk.accumulator.fail_queued(&error, told);
+        });
+    }
+}
+
+/// A job that dispatches. Dropped without having run, it fails what it was to send.
+struct Job(Option<Arc<Sender>>);
+
+impl Job {
+    fn run(mut self) {
+        if let Some(sender) = self.0.take() {
+            sender.desk.lock().is_scheduled = false;
+            sender.drain();
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            sender.abandon();
+        }
+    }
+}
+
+/// A thread that waits for an answer dispatches and writes first.
+pub(super) struct Helper(pub(super) Arc<Sender>);
+
+impl Assist for Helper {
+    fn assist(&self) {
+        self.0.assist_here();
+    }
+}
+
+fn lookup(topic: &TopicDescription) -> Lookup {
+    let max_batch_bytes = topic
+        .config
+        .iter()
+        .find(|(name, _)| name == "max_message_bytes")
+        .and_then(|(_, value)| value.parse().ok());
+    Lookup {
+        partitions: i32::try_from(topic.partitions.len())
+            .unwrap_or(i32::MAX)
+            .max(1),
+        max_batch_bytes: max_batch_bytes.unwrap_or(crate::limits::BATCH_BYTES_MAX),
+    }
+}
+
+pub(super) fn unexpected(wanted: &str, found: &Response) -> Error {
+    Error::new(
+        ErrorCode::UnknownServerError,
+        format!("the log answered {found:?} where {wanted} was expected"),
+    )
+}

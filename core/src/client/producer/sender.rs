@@ -1,0 +1,487 @@
+//! The sender: takes records into the accumulator, and says no or waits when there is no room.
+//!
+//! What stands under the one lock is the [`Desk`]: the accumulator and who waits for it. `send` holds it
+//! for the time of encoding one record. Nothing is submitted, told or woken under it; `dispatch.rs` does
+//! that.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::accumulator::{Accumulator, Settings, Taken};
+use super::batch::Meta;
+use super::delivery::{Delivery, OpenSlot};
+use super::ledger::Ledger;
+use super::parked::Waiter;
+use crate::client::counters::Counters;
+use crate::client::transport::Transport;
+use crate::client::{CloseReport, fork, timer};
+use crate::completion::{Completion, Shared, Wakes, is_own_thread};
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::Durability;
+use crate::limits::{BATCH_BYTES_MAX, FLUSH_WAITERS_MAX, RECORD_HEADERS_MAX, SEND_WAITERS_MAX};
+use crate::record::batch::HEADER_BYTES;
+use crate::record::{BatchBuilder, HeadersRef, PackedHeaders, RecordRef};
+
+/// Everything that the handles, deliveries and jobs of one producer share.
+pub(super) struct Sender {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) counters: Arc<Counters>,
+    /// The fork generation that it was made in.
+    pub(super) generation: usize,
+    pub(super) durability: Option<Durability>,
+    pub(super) settings: Settings,
+    pub(super) max_block: Duration,
+    pub(super) request_timeout: Duration,
+    pub(super) desk: Mutex<Desk>,
+    /// Woken when there is room again.
+    pub(super) room: Condvar,
+    /// Held by the one thread that dispatches.
+    pub(super) draining: Mutex<()>,
+    pub(super) ledger: Ledger,
+    pub(super) closing: OnceLock<Shared<CloseReport>>,
+}
+
+/// What stands under the lock.
+pub(super) struct Desk {
+    pub(super) accumulator: Accumulator,
+    pub(super) is_closed: bool,
+    /// Whether a job that dispatches is on its way.
+    pub(super) is_scheduled: bool,
+    /// The next deadline and its timer.
+    pub(super) timer: Option<(Instant, timer::Timer)>,
+    /// `send`s that wait for room, in order.
+    pub(super) queue: VecDeque<u64>,
+    next_place: u64,
+    /// Who wants to know when there is room for so many bytes.
+    pub(super) ready: Vec<(usize, Completion<()>)>,
+    /// What the last refused record needed.
+    pub(super) last_refused: usize,
+    /// Topics that are being looked up.
+    pub(super) lookups: HashMap<u32, Shared<()>>,
+}
+
+/// What a caller wants for its record.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Want {
+    /// To know what becomes of it.
+    Delivery,
+    /// A completion row.
+    Ticket(u64),
+    /// Nothing.
+    Nothing,
+}
+
+/// Whether a caller may be held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Up to `max_block_ms`.
+    Waits,
+    /// Not at all.
+    None,
+}
+
+/// What stands in the way of a record.
+enum Obstacle {
+    /// No room for so many bytes.
+    Full(usize),
+    /// The topic is not known yet.
+    Lookup(u32),
+}
+
+/// A record with where it goes and what is wanted.
+pub(super) struct Letter<'a> {
+    pub(super) partition: Option<i32>,
+    pub(super) record: RecordRef<'a>,
+    pub(super) want: Want,
+}
+
+impl Desk {
+    pub(super) fn new(accumulator: Accumulator) -> Self {
+        Self {
+            accumulator,
+            is_closed: false,
+            is_scheduled: false,
+            timer: None,
+            queue: VecDeque::new(),
+            next_place: 0,
+            ready: Vec::new(),
+            last_refused: 0,
+            lookups: HashMap::new(),
+        }
+    }
+}
+
+/// Now, ms since 1970 UTC.
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Sender {
+    /// Takes one record.
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        topic: &str,
+        letter: &Letter<'_>,
+        patience: Patience,
+    ) -> Result<Option<Delivery>> {
+        fork::check(self.generation)?;
+        check_headers(&letter.record)?;
+        let mut wait = Wait::default();
+        let mut desk = self.desk.lock();
+        let taken = loop {
+            match self.try_accept(&mut desk, topic, letter, patience, wait.place) {
+                Ok(Ok(taken)) => break Ok(taken),
+                Ok(Err(obstacle)) => {
+                    let waited = self.overcome(&mut desk, obstacle, patience, &mut wait);
+                    if let Err(error) = waited {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        if let Some(place) = wait.place {
+            desk.queue.retain(|waiting| *waiting != place);
+            self.room.notify_all();
+        }
+        let (taken, delivery) = taken?;
+        self.after_push(desk, &taken);
+        Ok(delivery)
+    }
+
+    /// One attempt under the lock. The inner error is what must be overcome before the next.
+    fn try_accept(
+        self: &Arc<Self>,
+        desk: &mut Desk,
+        topic: &str,
+        letter: &Letter<'_>,
+        patience: Patience,
+        place: Option<u64>,
+    ) -> Result<Result<(Taken, Option<Delivery>), Obstacle>> {
+        if desk.is_closed {
+            return Err(closed());
+        }
+        let topic = desk.accumulator.topics.number(topic)?;
+        let is_known = desk.accumulator.topics.lookup(topic).is_some();
+        if !is_known && (patience == Patience::Waits || !desk.lookups.contains_key(&topic)) {
+            return Ok(Err(Obstacle::Lookup(topic)));
+        }
+        let needed = self.needed_bytes(desk, topic, &letter.record)?;
+        if desk.queue.front().copied() != place || !self.has_room(desk, needed) {
+            return Ok(Err(Obstacle::Full(needed)));
+        }
+        self.put(desk, topic, letter).map(Ok)
+    }
+
+    /// Puts a record for which there is room.
+    pub(super) fn put(
+        self: &Arc<Self>,
+        desk: &mut Desk,
+        topic: u32,
+        letter: &Letter<'_>,
+    ) -> Result<(Taken, Option<Delivery>)> {
+        let now = Instant::now();
+        let record = &letter.record;
+        if desk.accumulator.topics.lookup(topic).is_none() {
+            let (waiter, delivery) = self.waiter(desk, topic, letter);
+            let taken = desk
+                .accumulator
+                .park(topic, letter.partition, record, waiter, now);
+            return Ok((taken, delivery));
+        }
+        let partition = desk
+            .accumulator
+            .topics
+            .choose(topic, letter.partition, record.key)?;
+        let mut delivery = None;
+        // The name is wanted for the first delivery of a batch only.
+        let name = match letter.want {
+            Want::Delivery => Some(desk.accumulator.topics.name(topic)),
+            _ => None,
+        };
+        let note = |meta: &mut Meta, index: u32| match (letter.want, name) {
+            (Want::Delivery, Some(name)) => {
+                let slot = meta
+                    .slot
+                    .get_or_insert_with(|| OpenSlot::new(name, partition, self));
+                let slot = Arc::clone(&slot.slot);
+                delivery = Some(Delivery::new(slot, index, record.timestamp_ms));
+            }
+            (Want::Ticket(ticket), _) => meta.add_ticket(ticket, index),
+            _ => meta.silent += 1,
+        };
+        let taken = desk.accumulator.push(topic, partition, record, now, note)?;
+        Ok((taken, delivery))
+    }
+
+    fn waiter(
+        self: &Arc<Self>,
+        desk: &Desk,
+        topic: u32,
+        letter: &Letter<'_>,
+    ) -> (Waiter, Option<Delivery>) {
+        match letter.want {
+            Want::Nothing => (Waiter::Silent, None),
+            Want::Ticket(ticket) => (Waiter::Ticket(ticket), None),
+            Want::Delivery => {
+                let open = OpenSlot::new(desk.accumulator.topics.name(topic), -1, self);
+                let slot = Arc::clone(&open.slot);
+                let delivery = Delivery::new(slot, 0, letter.record.timestamp_ms);
+                (Waiter::Slot(open), Some(delivery))
+            }
+        }
+    }
+
+    pub(super) fn has_room(&self, desk: &Desk, needed: usize) -> bool {
+        desk.accumulator.has_room(needed, self.ledger.row_bytes())
+    }
+
+    /// Bytes that must be free for a record, or why it can never be sent.
+    pub(super) fn needed_bytes(
+        &self,
+        desk: &Desk,
+        topic: u32,
+        record: &RecordRef<'_>,
+    ) -> Result<usize> {
+        let needed = HEADER_BYTES + BatchBuilder::estimate(record);
+        let topic_bytes = desk.accumulator.topics.max_batch_bytes(topic);
+        let most = topic_bytes
+            .min(BATCH_BYTES_MAX)
+            .min(self.settings.buffer_bytes);
+        if needed <= most {
+            return Ok(needed);
+        }
+        // The estimate is above the truth: only what is near the limit is measured.
+        let mut builder = BatchBuilder::new(0);
+        let found = match builder.push(record) {
+            Ok(_) => builder.size_bytes(),
+            Err(_) => usize::MAX,
+        };
+        if found <= most {
+            return Ok(needed.min(self.settings.buffer_bytes));
+        }
+        let name = desk.accumulator.topics.name(topic);
+        let limit = if most == self.settings.buffer_bytes {
+            "buffer_bytes"
+        } else {
+            "max_message_bytes"
+        };
+        Err(Error::new(
+            ErrorCode::MessageTooLarge,
+            format!(
+                "a record to topic `{name}` makes a batch of {found} bytes by itself; {limit} is {most}"
+            ),
+        ))
+    }
+
+    /// Waits for what stands in the way, or refuses.
+    fn overcome(
+        self: &Arc<Self>,
+        desk: &mut MutexGuard<'_, Desk>,
+        obstacle: Obstacle,
+        patience: Patience,
+        wait: &mut Wait,
+    ) -> Result<()> {
+        match obstacle {
+            Obstacle::Lookup(topic) => MutexGuard::unlocked(desk, || {
+                let lookup = self.look_up(topic);
+                match patience {
+                    Patience::None => lookup.peek().unwrap_or(Ok(())),
+                    Patience::Waits => self.wait_for_lookup(&lookup, wait.deadline(self.max_block)),
+                }
+            }),
+            Obstacle::Full(needed) if patience == Patience::None => {
+                desk.last_refused = needed;
+                Err(self.full(needed, None))
+            }
+            Obstacle::Full(needed) => self.wait_for_room(desk, needed, wait),
+        }
+    }
+
+    fn wait_for_lookup(&self, lookup: &Shared<()>, deadline: Instant) -> Result<()> {
+        self.check_process()?;
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .min(self.request_timeout);
+        lookup.wait(Some(left))
+    }
+
+    fn wait_for_room(
+        self: &Arc<Self>,
+        desk: &mut MutexGuard<'_, Desk>,
+        needed: usize,
+        wait: &mut Wait,
+    ) -> Result<()> {
+        let deadline = wait.deadline(self.max_block);
+        if wait.place.is_none() {
+            if desk.queue.len() >= SEND_WAITERS_MAX {
+                return Err(Error::new(
+                    ErrorCode::BufferFull,
+                    format!(
+                        "{SEND_WAITERS_MAX} calls wait for room in the producer's buffer already"
+                    ),
+                ));
+            }
+            let place = desk.next_place;
+            desk.next_place += 1;
+            desk.queue.push_back(place);
+            wait.place = Some(place);
+            // A thread that waits makes room itself.
+            MutexGuard::unlocked(desk, || self.check_process().map(|()| self.assist_here()))?;
+        } else if self.room.wait_until(desk, deadline).timed_out() {
+            return Err(self.full(needed, Some(self.max_block)));
+        }
+        Ok(())
+    }
+
+    fn full(&self, needed: usize, after: Option<Duration>) -> Error {
+        let after = after.map_or_else(String::new, |after| {
+            format!(" within the max_block_ms of {} ms", after.as_millis())
+        });
+        Error::new(
+            ErrorCode::BufferFull,
+            format!(
+                "the producer's buffer_bytes of {} had no room for {needed} bytes{after}",
+                self.settings.buffer_bytes
+            ),
+        )
+    }
+
+    /// Sees to it that what was pushed is sent in time. Gives the lock back.
+    #[inline]
+    pub(super) fn after_push(self: &Arc<Self>, mut desk: MutexGuard<'_, Desk>, taken: &Taken) {
+        if let Some(wake_at) = taken.wake_at {
+            self.arm(&mut desk, wake_at);
+        }
+        let schedules = self.wants_job(&mut desk);
+        drop(desk);
+        if schedules {
+            self.schedule_drain();
+        }
+    }
+
+    /// Answers when there is room for what was refused last.
+    pub(super) fn ready(&self, completion: Completion<()>) {
+        let mut wakes = Wakes::new();
+        let mut desk = self.desk.lock();
+        let needed = desk.last_refused;
+        let answer = if desk.is_closed {
+            Err(closed())
+        } else if desk.queue.is_empty() && self.has_room(&desk, needed) {
+            Ok(())
+        } else if desk.ready.len() >= SEND_WAITERS_MAX {
+            Err(self.full(needed, None))
+        } else {
+            desk.ready.push((needed, completion));
+            return;
+        };
+        drop(desk);
+        completion.complete(answer, &mut wakes);
+    }
+
+    /// Wakes those for whom there is room now; those who wait to be told are returned.
+    pub(super) fn make_way(&self, desk: &mut Desk) -> Vec<Completion<()>> {
+        if !desk.queue.is_empty() {
+            self.room.notify_all();
+            return Vec::new();
+        }
+        if desk.ready.is_empty() {
+            return Vec::new();
+        }
+        let mut ready = std::mem::take(&mut desk.ready);
+        let is_closed = desk.is_closed;
+        let fits = ready.extract_if(.., |(needed, _)| is_closed || self.has_room(desk, *needed));
+        let woken = fits.map(|(_, completion)| completion).collect();
+        desk.ready = ready;
+        woken
+    }
+
+    /// The host took completion rows, whose bytes counted.
+    pub(super) fn rows_taken(&self) {
+        let mut wakes = Wakes::new();
+        let woken = self.make_way(&mut self.desk.lock());
+        woken
+            .into_iter()
+            .for_each(|ready| ready.complete(Ok(()), &mut wakes));
+    }
+
+    /// Refuses a handle of a process that forked; asks the system.
+    pub(super) fn check_process(&self) -> Result<()> {
+        fork::check_process(self.generation)
+    }
+
+    /// Completes `done` when everything accepted until now has ended.
+    pub(super) fn flush(self: &Arc<Self>, done: Completion<()>) {
+        let mut wakes = Wakes::new();
+        let mut refused = None;
+        self.step(&mut wakes, |desk, told| {
+            refused = desk.accumulator.flush(done, told).err();
+        });
+        if let Some(done) = refused {
+            let message = format!("{FLUSH_WAITERS_MAX} calls wait for a flush already");
+            done.complete(Err(Error::new(ErrorCode::BufferFull, message)), &mut wakes);
+        }
+    }
+}
+
+/// How a call waits.
+#[derive(Default)]
+struct Wait {
+    deadline: Option<Instant>,
+    /// Its place among those who wait for room.
+    place: Option<u64>,
+}
+
+impl Wait {
+    fn deadline(&mut self, max_block: Duration) -> Instant {
+        *self
+            .deadline
+            .get_or_insert_with(|| Instant::now() + max_block)
+    }
+}
+
+/// Whether this thread may be held up.
+pub(super) fn patience() -> Patience {
+    if is_own_thread() {
+        Patience::None
+    } else {
+        Patience::Waits
+    }
+}
+
+pub(super) fn check_headers(record: &RecordRef<'_>) -> Result<()> {
+    let found = match record.headers {
+        HeadersRef::Slice(headers) => headers.len(),
+        HeadersRef::Packed([]) => 0,
+        HeadersRef::Packed(packed) => PackedHeaders::new(packed).count(),
+    };
+    if found > RECORD_HEADERS_MAX {
+        return Err(Error::new(
+            ErrorCode::InvalidRecord,
+            format!("a record has {found} headers; at most {RECORD_HEADERS_MAX} are allowed"),
+        ));
+    }
+    Ok(())
+}
+
+#[cold]
+pub(super) fn closed() -> Error {
+    Error::new(ErrorCode::Closed, "the producer is closed")
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("transport", &self.transport.description())
+            .field("settings", &self.settings)
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! Everything of this process that is open, so that its end can flush and close it.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::fork;
+use super::handle::{CloseReport, Shared};
+use crate::completion::{self, Completion};
+use crate::limits::FORK_GENERATIONS_MAX;
+
+/// One list per fork generation: a child must not touch what a thread of its parent may have locked.
+static REGISTRIES: [Mutex<Registry>; FORK_GENERATIONS_MAX] =
+    [const { Mutex::new(Registry::new()) }; FORK_GENERATIONS_MAX];
+
+struct Registry {
+    clients: Vec<Weak<Shared>>,
+    /// Closings of clients that were dropped.
+    background: Vec<completion::Shared<()>>,
+}
+
+impl Registry {
+    const fn new() -> Self {
+        Self {
+            clients: Vec::new(),
+            background: Vec::new(),
+        }
+    }
+}
+
+/// Flushes and closes every open client of the process. For the exit hooks of languages.
+///
+/// Waits at most `timeout` (none: the longest `exit_timeout_ms` of the clients; 2,000 by default), and
+/// never on a thread of Headwater. Called again it finds nothing to do.
+pub fn exit(timeout: Option<Duration>) -> CloseReport {
+    let Some(registry) = current() else {
+        return CloseReport::default();
+    };
+    let (clients, background) = {
+        let mut registry = registry.lock();
+        (
+            std::mem::take(&mut registry.clients),
+            std::mem::take(&mut registry.background),
+        )
+    };
+    let clients: Vec<_> = clients.iter().filter_map(Weak::upgrade).collect();
+    let longest = clients.iter().map(|client| client.exit_timeout).max();
+    let timeout = timeout.or(longest).unwrap_or(Duration::from_secs(2));
+    let deadline = Instant::now() + timeout;
+    let left = || Some(deadline.saturating_duration_since(Instant::now()));
+    let closing: Vec<_> = clients
+        .iter()
+        .map(|client| client.close(Some(timeout)))
+        .collect();
+    let mut report = CloseReport::default();
+    for closing in closing {
+        match closing.wait(left()) {
+            Ok(one) => report.add(one),
+            Err(error) => _ = report.first_error.get_or_insert(error),
+        }
+    }
+    for closing in background {
+        if let Err(error) = closing.wait(left()) {
+            report.first_error.get_or_insert(error);
+        }
+    }
+    if report != CloseReport::default() {
+        tracing::warn!(?report, "not everything was delivered at exit");
+    }
+    report
+}
+
+pub(super) fn remember(client: &Arc<Shared>) {
+    if let Some(registry) = current() {
+        let mut registry = registry.lock();
+        registry.clients.retain(|client| client.strong_count() > 0);
+        registry.clients.push(Arc::downgrade(client));
+    }
+}
+
+/// Runs `job` on a thread of its own, for which [`exit`] waits.
+pub(super) fn in_background(name: &str, job: impl FnOnce() + Send + 'static) {
+    let (completion, done) = Completion::shared();
+    if let Some(registry) = current() {
+        let mut registry = registry.lock();
+        registry
+            .background
+            .retain(|closing| closing.peek().is_none());
+        registry.background.push(done);
+    }
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let spawned = thread.spawn(move || {
+        job();
+        completion.finish(Ok(()));
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "the system gives no thread to close a log on");
+    }
+}
+
+fn current() -> Option<&'static Mutex<Registry>> {
+    REGISTRIES.get(fork::generation())
+}
