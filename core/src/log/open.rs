@@ -98,20 +98,17 @@ fn prepare(place: Place<'_>, found: &mut Found, now_ms: i64, term: u32) -> Resul
     if found.is_settled() {
         return Ok(());
     }
-    let is_new = found.is_empty();
-    if is_new {
+    if found.is_empty() {
         place.storage.create_dir(place.dir)?;
     }
     if !found.is_clean {
+        // Whoever created the folder may have been killed before its name was durable.
+        let parent = place.dir.rsplit_once('/').map_or("", |(parent, _)| parent);
+        place.storage.sync_dir(parent)?;
         found.rewrite(place)?;
     }
     found.begin_segment(place, now_ms, term)?;
-    found.remove_cut(place)?;
-    if is_new {
-        let parent = place.dir.rsplit_once('/').map_or("", |(parent, _)| parent);
-        place.storage.sync_dir(parent)?;
-    }
-    Ok(())
+    found.remove_cut(place)
 }
 
 /// The segment to write to, and all segments to read from.

@@ -362,3 +362,6 @@ impl Producer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

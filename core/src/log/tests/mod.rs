@@ -1,6 +1,14 @@
 //! What the tests of the log share: a machine that remembers, batches, and short ways to append and wait.
 
 mod basics;
+mod crash;
+mod cut;
+mod damage;
+mod faults;
+mod model;
+mod recording;
+mod sequences;
+mod threads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
