@@ -100,6 +100,16 @@ pub(super) enum Problem {
     },
 }
 
+impl Problem {
+    /// Whether a power cut can have left this. A header that is intact and says something else never is.
+    pub(super) fn may_be_torn(&self) -> bool {
+        match self {
+            Self::Frame(_) | Self::Chain { .. } => true,
+            Self::Segment(error) => error.may_be_torn(),
+        }
+    }
+}
+
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

@@ -40,6 +40,7 @@ mod frame;
 mod group;
 mod io_thread;
 pub mod lock;
+mod mark;
 mod open;
 mod queue;
 mod read;

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use crate::error::Result;
 
 use super::LogOptions;
-use super::entry::{Kind, Machine};
+use super::entry::Machine;
 use super::error::OpenError;
 use super::files::{Files, SegmentFile};
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_VERSION};
+use super::mark::{MARK_BYTES, Mark};
 use super::recovery::{self, Found, Place};
 use super::segment::{self, ActiveSegment};
 use super::shared::{Parts, Shared};
 use super::storage::Storage;
 use super::syncer::Syncer;
-use super::writer::{Writer, write_mark};
+use super::writer::Writer;
 
 /// The term of a new log.
 const FIRST_TERM: u32 = 1;
@@ -146,21 +146,14 @@ fn raise_term(
     time_ms: i64,
     segment_bytes: u64,
 ) -> Result<(), OpenError> {
-    let header = FrameHeader {
-        len: FRAME_HEADER_BYTES as u32,
-        crc: 0,
+    let mark = Mark {
         index: last_index,
         durable: last_index,
         time_ms,
         term,
-        partition: 0,
-        kind: Kind::Mark.number(),
         flags: 0,
-        version: PAYLOAD_VERSION,
-        reserved: 0,
     };
-    let end = active.position + header.padded_bytes();
-    active.reserve(end, segment_bytes)?;
-    write_mark(active, header)?;
+    active.reserve(active.position + MARK_BYTES, segment_bytes)?;
+    mark.write(active)?;
     Ok(active.file.sync()?)
 }

@@ -494,13 +494,3 @@ impl Failure {
         }
     }
 }
-
-impl Problem {
-    /// Whether a power cut can have left this. A header that is intact and says something else never is.
-    fn may_be_torn(&self) -> bool {
-        match self {
-            Self::Frame(_) | Self::Chain { .. } => true,
-            Self::Segment(error) => error.may_be_torn(),
-        }
-    }
-}

@@ -25,6 +25,7 @@ use super::frame::{
     self, FRAME_HEADER_BYTES, FrameHeader, MARK_CLOSED, MARK_OPENED, PAYLOAD_VERSION,
 };
 use super::group::{Group, Staged};
+use super::mark::Mark;
 use super::recovery::{Found, Place};
 use super::replay::{self, Effect};
 use super::segment::{self, ActiveSegment, SegmentHeader};
@@ -442,9 +443,14 @@ impl Writer {
     }
 
     fn write_mark(&mut self, log: &Shared, flags: u8, time_ms: i64) -> Result<(), Fault> {
-        let header = self.frame_header(log, Kind::Mark, 0, time_ms);
-        let header = FrameHeader { flags, ..header };
-        write_mark(&mut self.active, header)?;
+        let mark = Mark {
+            index: self.last_index,
+            durable: log.syncer.synced(),
+            time_ms,
+            term: self.term,
+            flags,
+        };
+        mark.write(&mut self.active)?;
         self.active_file.set_end(self.active.position);
         Ok(())
     }
@@ -471,19 +477,6 @@ impl Writer {
             reserved: 0,
         }
     }
-}
-
-/// Writes a MARK at the end of a segment, with space reserved.
-///
-/// # Errors
-/// The storage's; then nothing is known of the bytes there.
-pub(super) fn write_mark(active: &mut ActiveSegment, header: FrameHeader) -> std::io::Result<()> {
-    let bytes = frame::seal(header, active.seed, active.position, &[]);
-    active
-        .file
-        .write_at(&[std::io::IoSlice::new(&bytes)], active.position)?;
-    active.position += header.padded_bytes();
-    Ok(())
 }
 
 fn sequenced(appended: &Appended) -> Sequenced {

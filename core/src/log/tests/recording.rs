@@ -78,12 +78,12 @@ fn append_all(partition: u32, open: &Open, acks: &Arc<Mutex<Vec<Ack>>>, recordin
         if number % 8 == 0 {
             pendings
                 .drain(..)
-                .for_each(|mut pending| drop(pending.wait(None).unwrap()));
+                .for_each(|mut pending| assert!(pending.wait(None).is_ok()));
         }
     }
     pendings
         .into_iter()
-        .for_each(|mut pending| drop(pending.wait(None).unwrap()));
+        .for_each(|mut pending| assert!(pending.wait(None).is_ok()));
 }
 
 #[test]
