@@ -19,6 +19,8 @@ pub mod record;
 #[cfg(feature = "tcp")]
 pub mod server;
 pub mod service;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use client::{
     Ack, Address, Admin, BatchRecords, Block, CleanupPolicy, Client, CloseReport, ConnectOptions,
