@@ -9,19 +9,21 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headwater::client::runtime::runtime;
 use headwater::completion::{Completion, Wake, Wakes};
+use headwater::protocol::fetched::FetchedBatch;
 use headwater::protocol::request::{PartitionOffset, Request, Subscribe};
 use headwater::protocol::response::Response;
 use headwater::record::builder::BatchBuilder;
 use headwater::record::{HeadersRef, RecordRef};
 use headwater::server::{Server, ServerOptions};
 use headwater::service::{Service, ServiceOptions};
-use headwater::testing::RawClient;
+use headwater::testing::{RawClient, RawFeed};
 use headwater::{Durability, Result};
 
 const ROUND_TRIPS: usize = 20_000;
@@ -65,6 +67,9 @@ fn main() {
     if wants("one") {
         latency("produce 1 record, mem", &mut produce_one(&memory));
     }
+    if wants("push") {
+        latency("produce to push, mem", &mut produce_to_push(&memory));
+    }
     let folder = tempfile::tempdir_in(".").unwrap();
     let disk = Service::open_folder(folder.path(), &ServiceOptions::default()).unwrap();
     if wants("one") {
@@ -87,6 +92,9 @@ fn main() {
                 });
             }
         }
+    }
+    if wants("idle") {
+        idle(&memory);
     }
     disk.close().unwrap();
 }
@@ -222,6 +230,72 @@ fn ping(service: &Service) -> impl FnMut() {
     }
 }
 
+/// From sending a record to having it pushed over another connection; acknowledged on the way.
+fn produce_to_push(service: &Service) -> impl FnMut() {
+    let producer = with_topic(service, "pushed");
+    let consumer = connect(service);
+    let feed = follow(&consumer, "pushed");
+    let batch = Bytes::from(batch(1));
+    move || {
+        // Dropped, it would close the connection and end the feed.
+        let _ = &consumer;
+        let mut acknowledged = producer.ask(produce("pushed"), batch.clone());
+        while next(&feed).is_empty() {}
+        acknowledged.wait(None).unwrap();
+    }
+}
+
+fn follow(client: &RawClient, topic: &str) -> RawFeed {
+    let partitions = vec![PartitionOffset {
+        topic: topic.to_owned(),
+        partition: 0,
+        offset: 0,
+    }];
+    client
+        .subscribe(Subscribe {
+            partitions,
+            credit_bytes: 8 << 20,
+        })
+        .unwrap()
+}
+
+/// What there is, having waited for it if there was nothing.
+fn next(feed: &RawFeed) -> Vec<FetchedBatch> {
+    let taken = feed.take(1 << 20).unwrap();
+    if taken.is_empty() {
+        let (sender, woken) = channel();
+        feed.watch(Wake::Hook(Arc::new(move || {
+            let _ = sender.send(());
+        })));
+        woken.recv().unwrap();
+    }
+    taken
+}
+
+/// Memory of connections that do nothing, both their sides.
+fn idle(service: &Service) {
+    const CONNECTIONS: usize = 1_000;
+    let before = resident_bytes();
+    let clients = (0..CONNECTIONS)
+        .map(|_| connect(service))
+        .collect::<Vec<_>>();
+    let bytes = resident_bytes().saturating_sub(before) / CONNECTIONS;
+    println!(
+        "{:<34}{bytes:>10} bytes, both sides, without the kernel's",
+        "an idle connection"
+    );
+    drop(clients);
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4_096
+}
+
 fn produce(topic: &str) -> Request {
     Request::Produce {
         topic: topic.to_owned(),
@@ -276,28 +350,10 @@ fn produce_many(service: &Service, load: Load) -> u64 {
 /// From subscribing to the last batch of what was produced before.
 fn consume_many(service: &Service, load: Load) -> u64 {
     let client = connect(service);
-    let partitions = vec![PartitionOffset {
-        topic: "many".to_owned(),
-        partition: 0,
-        offset: 0,
-    }];
-    let feed = client
-        .subscribe(Subscribe {
-            partitions,
-            credit_bytes: 8 << 20,
-        })
-        .unwrap();
+    let feed = follow(&client, "many");
     let (mut bytes, mut batches) = (0, 0);
-    let (sender, woken): (_, Receiver<()>) = channel();
     while batches < load.batches {
-        let taken = feed.take(1 << 20).unwrap();
-        if taken.is_empty() {
-            let sender = sender.clone();
-            feed.watch(Wake::Hook(std::sync::Arc::new(move || {
-                let _ = sender.send(());
-            })));
-            woken.recv().unwrap();
-        }
+        let taken = next(&feed);
         batches += taken.len();
         bytes += taken
             .iter()
