@@ -17,6 +17,9 @@ use crate::protocol::link::{Flush, Link, SendError};
 use crate::protocol::request::{Request, Subscribe};
 use crate::protocol::response::Response;
 
+/// Frames taken in before what was answered meanwhile is written.
+const FRAMES_AT_ONCE: usize = 64;
+
 /// How far the bytes at hand were taken in.
 pub(super) enum Taken {
     All,
@@ -52,7 +55,10 @@ impl Session {
 
     /// Takes in the frames that are there, as far as the limits allow.
     pub(super) fn take_in(&mut self, decoder: &mut FrameDecoder) -> Result<Taken, FrameError> {
-        while self.load.is_below(self.requests_max, self.bytes_max) && self.link.has_room() {
+        for _ in 0..FRAMES_AT_ONCE {
+            if !self.load.is_below(self.requests_max, self.bytes_max) || !self.link.has_room() {
+                return Ok(Taken::UpToLimit);
+            }
             let Some(frame) = decoder.next_frame()? else {
                 return Ok(Taken::All);
             };

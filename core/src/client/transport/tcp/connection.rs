@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub(super) struct Connection {
     pub(super) settled: Condvar,
     /// Counts reads, for whoever looks whether there were any.
     pub(super) reads: AtomicU64,
+    /// The process that made it. A child after a fork has the socket too, and must not touch it.
+    pub(super) process: AtomicU32,
 }
 
 pub(super) struct State {
@@ -60,6 +62,7 @@ impl Connection {
             state: Mutex::new(state),
             settled: Condvar::new(),
             reads: AtomicU64::new(0),
+            process: AtomicU32::new(std::process::id()),
         })
     }
 
@@ -73,6 +76,9 @@ impl Connection {
         payload: &Bytes,
         completion: Completion<Response>,
     ) {
+        if let Err(error) = self.check_process() {
+            return completion.finish(Err(error));
+        }
         // Declared first: the frame is written, and the completion told, when no lock is held any more.
         let mut wakes = Wakes::new();
         let mut state = self.state.lock();
@@ -102,6 +108,7 @@ impl Connection {
     }
 
     pub(super) fn subscribe(&self, subscribe: &Subscribe) -> Result<Arc<TcpFeed>> {
+        self.check_process()?;
         let mut wakes = Wakes::new();
         let mut state = self.state.lock();
         state.check(&self.description)?;
@@ -121,6 +128,7 @@ impl Connection {
     }
 
     pub(super) fn reassign(&self, feed: &TcpFeed, partitions: Vec<PartitionOffset>) -> Result<()> {
+        self.check_process()?;
         let mut wakes = Wakes::new();
         // Under the lock, so that two reassignments are sent in the order of their numbers.
         let state = self.state.lock();
@@ -150,6 +158,9 @@ impl Connection {
     }
 
     pub(super) fn unsubscribe(&self, feed: &TcpFeed) {
+        if self.check_process().is_err() {
+            return;
+        }
         let mut wakes = Wakes::new();
         let is_open = self.state.lock().feeds.remove(&feed.id()).is_some();
         if is_open {
@@ -166,6 +177,7 @@ impl Connection {
 
     /// Waits for what is in flight, then says goodbye.
     pub(super) fn close(&self, timeout: Duration) -> Result<()> {
+        self.check_process()?;
         let mut state = self.state.lock();
         state.end(self.closed());
         if !is_own_thread() {
@@ -199,6 +211,9 @@ impl Connection {
 
     /// Says goodbye; what is in flight fails when the connection is gone.
     pub(super) fn hang_up(&self) {
+        if self.check_process().is_err() {
+            return;
+        }
         self.state.lock().end(self.closed());
         let goodbye = Goodbye {
             code: 0,
@@ -209,6 +224,21 @@ impl Connection {
             .link
             .send(0, FrameKind::Goodbye, &goodbye, [], Flush::Task);
         self.link.finish();
+    }
+
+    /// Before any lock is taken: in a child it may be held for ever.
+    pub(super) fn check_process(&self) -> Result<()> {
+        let (owner, process) = (self.process.load(Ordering::Relaxed), std::process::id());
+        if owner == process {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::Forked,
+            format!(
+                "the connection to {} belongs to process {owner}, of which this one ({process}) was forked; connect again",
+                self.description
+            ),
+        ))
     }
 
     pub(super) fn closed(&self) -> Error {

@@ -149,6 +149,7 @@ struct Subscribed {
 
 impl Feed for Subscribed {
     fn take(&self, max_bytes: usize) -> Result<Vec<FetchedBatch>> {
+        self.connection.check_process()?;
         let taken = self.feed.take(max_bytes)?;
         self.connection.give_credit(&self.feed);
         Ok(taken)

@@ -205,3 +205,40 @@ async fn closing_without_an_answer_says_how_many_are_missing() {
     assert!(error.message().contains("1 requests"), "{error}");
     assert_eq!(error_of(pending).await.code(), ErrorCode::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_forked_child_leaves_its_parents_connection_alone() {
+    let (client, mut peer) = with_peer(&options(), BUFFER_BYTES).await;
+    let subscribe = Subscribe {
+        partitions: vec![from_start(0)],
+        credit_bytes: 1_000,
+    };
+    let feed = client.subscribe(subscribe.clone()).unwrap();
+    peer.expect(FrameKind::Subscribe).await;
+    // As a child would see it: made by another process.
+    let parent = client.connection.process.swap(0, Ordering::SeqCst);
+    assert_eq!(
+        error_of(ask(&client, produce())).await.code(),
+        ErrorCode::Forked
+    );
+    assert_eq!(
+        client.subscribe(subscribe).unwrap_err().code(),
+        ErrorCode::Forked
+    );
+    assert_eq!(feed.take(1).unwrap_err().code(), ErrorCode::Forked);
+    assert_eq!(
+        feed.reassign(Vec::new()).unwrap_err().code(),
+        ErrorCode::Forked
+    );
+    assert_eq!(
+        client.close(Duration::ZERO).unwrap_err().code(),
+        ErrorCode::Forked
+    );
+    feed.close();
+    client.connection.hang_up();
+    // The parent's next request is the next thing the server sees.
+    client.connection.process.store(parent, Ordering::SeqCst);
+    let _pending = ask(&client, Request::Ping);
+    let asked = peer.expect(FrameKind::Request).await;
+    assert_eq!(asked.read_header::<Request>().unwrap(), Request::Ping);
+}
