@@ -1,1 +1,20 @@
-//! Headwater.
+//! Headwater for Swift and Kotlin: the private native module behind `bindings/swift` and `bindings/kotlin`.
+//!
+//! It converts, calls core and maps errors; the shapes that users see are the hand-written facades. Nothing
+//! here waits: what takes time is asked for under a ticket, and the host is woken once for all tickets
+//! that are answered ([`hub`]). Records cross many at a time, as send rows, completion rows and receive
+//! blocks; everything else crosses as uniffi's records. uniffi's own futures are not used: they would need
+//! a runtime of their own and one crossing a future.
+//!
+//! Two calls wait all the same, and say so: [`hub::hub_wait`] and [`client::exit`].
+
+pub mod admin;
+pub mod client;
+pub mod config;
+pub mod consumer;
+pub mod error;
+pub mod hub;
+pub mod producer;
+pub mod record;
+
+uniffi::setup_scaffolding!();

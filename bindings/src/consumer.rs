@@ -1,0 +1,111 @@
+//! The consumer: leased blocks out, and the positions in between.
+
+use std::sync::Arc;
+
+use headwater::{Consumer, Progress};
+
+use crate::error::NativeError;
+use crate::hub::{ask, duration};
+use crate::record::{NativeOffsetAt, NativePlace, places, to_core};
+
+/// Reads topics.
+#[derive(Debug, uniffi::Object)]
+pub struct NativeConsumer {
+    consumer: Consumer,
+}
+
+impl NativeConsumer {
+    pub(crate) fn new(consumer: Consumer) -> Arc<Self> {
+        Arc::new(Self { consumer })
+    }
+}
+
+#[uniffi::export]
+impl NativeConsumer {
+    /// Finds the topics, joins the group, fixes where reading starts and ends.
+    pub fn open(&self, ticket: i64) {
+        ask(ticket, self.consumer.open());
+    }
+
+    /// The next block. Asking for it passes every row of the last one.
+    pub fn next_block(&self, ticket: i64, timeout_ms: Option<i64>) {
+        ask(ticket, self.consumer.next_block(duration(timeout_ms)));
+    }
+
+    /// How many rows of the current block are passed. Returns the run whose rest is to be left out, or
+    /// -1 to go on.
+    #[must_use]
+    pub fn progress(&self, rows: u32) -> i64 {
+        match self.consumer.progress(rows) {
+            Progress::Continue => -1,
+            Progress::Skip(run) => i64::from(run),
+        }
+    }
+
+    /// Acknowledges one record.
+    ///
+    /// # Errors
+    /// `INVALID_STATE` with `ack=auto`; `INVALID_ARGUMENT` for a record that was not given out.
+    pub fn ack(&self, topic: String, partition: i32, offset: i64) -> Result<(), NativeError> {
+        Ok(self.consumer.ack(&topic, partition, offset)?)
+    }
+
+    /// Acknowledges rows of the current block, from `start` to before `end`.
+    ///
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub fn ack_rows(&self, start: u32, end: u32) -> Result<(), NativeError> {
+        Ok(self.consumer.ack_rows(start..end)?)
+    }
+
+    /// Commits what is processed.
+    pub fn commit(&self, ticket: i64) {
+        ask(ticket, self.consumer.commit());
+    }
+
+    /// Commits these offsets.
+    pub fn commit_offsets(&self, ticket: i64, places: Vec<NativePlace>) {
+        ask(ticket, self.consumer.commit_offsets(to_core(places)));
+    }
+
+    /// What the group has committed.
+    pub fn committed(&self, ticket: i64) {
+        ask(ticket, self.consumer.committed());
+    }
+
+    /// Goes on reading a partition at an offset.
+    ///
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION`, `INVALID_STATE`.
+    pub fn seek(&self, topic: String, partition: i32, offset: i64) -> Result<(), NativeError> {
+        Ok(self.consumer.seek(&topic, partition, offset)?)
+    }
+
+    /// Goes on reading a partition at an offset by its meaning.
+    pub fn seek_to(&self, ticket: i64, topic: String, partition: i32, at: NativeOffsetAt) {
+        ask(ticket, self.consumer.seek_to(&topic, partition, at.into()));
+    }
+
+    /// The first record of each partition that does not count as processed.
+    #[must_use]
+    pub fn positions(&self) -> Vec<NativePlace> {
+        places(self.consumer.positions())
+    }
+
+    /// The partitions it reads.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<NativePlace> {
+        places(self.consumer.assignment())
+    }
+
+    /// Whether nothing more will come.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.consumer.is_finished()
+    }
+
+    /// Commits what is processed and leaves the group; the answer is a report.
+    pub fn close(&self, ticket: i64, timeout_ms: Option<i64>) {
+        ask(ticket, self.consumer.close(duration(timeout_ms)));
+    }
+}

@@ -1,0 +1,205 @@
+//! Where answers wait for the host: its tickets, and the one way to wake it.
+//!
+//! Whoever asks for something names a ticket. Core pushes the tickets that are answered to one
+//! [`NotifyQueue`], whose hook calls the host's one [`Ready`]: one wake-up until they are drained. The
+//! answer itself stays here until it is taken, on whatever thread the host likes, or forgotten.
+//!
+//! Invariants: the host is called with no lock of this module or of core held, apart from the lock of the
+//! one answer that is being asked for, which only a `take` of that ticket wants. The host must not take
+//! answers or wait inside `ready`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use headwater::{Error, ErrorCode, NotifyQueue, Pending, Result};
+use parking_lot::Mutex;
+
+use crate::client::NativeClient;
+use crate::error::NativeError;
+use crate::record::{CloseReport, NativeGroup, NativePlace, NativeTopic, groups, places, topics};
+
+/// What wakes the host. Implemented by the facade, once.
+#[uniffi::export(foreign)]
+pub trait Ready: Send + Sync + std::fmt::Debug {
+    /// Called when there are tickets to drain, on a thread of Headwater: it must return at once.
+    fn ready(&self);
+}
+
+/// What was answered.
+#[derive(uniffi::Enum)]
+#[expect(
+    missing_debug_implementations,
+    reason = "it crosses at once; a block of records is not for printing"
+)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// A log is open.
+    Client {
+        /// It.
+        client: Arc<NativeClient>,
+    },
+    /// Records, or none: nothing came in time, or nothing more will.
+    Block {
+        /// A receive block.
+        block: Option<Vec<u8>>,
+    },
+    /// Topics.
+    Topics {
+        /// By name.
+        topics: Vec<NativeTopic>,
+    },
+    /// Groups.
+    Groups {
+        /// By id.
+        groups: Vec<NativeGroup>,
+    },
+    /// Offsets, in the order asked.
+    Offsets {
+        /// They.
+        offsets: Vec<i64>,
+    },
+    /// Offsets in partitions.
+    Places {
+        /// They.
+        places: Vec<NativePlace>,
+    },
+    /// What closing left undone.
+    Report {
+        /// It.
+        report: CloseReport,
+    },
+}
+
+/// An answer on its way, of whatever type.
+trait Asked: Send + Sync {
+    fn try_take(&self) -> Option<Result<Answer>>;
+    fn wait(&self, timeout: Option<Duration>) -> Result<bool>;
+}
+
+impl<T> Asked for Mutex<Pending<T>>
+where
+    T: Send + Into<Answer> + 'static,
+{
+    fn try_take(&self) -> Option<Result<Answer>> {
+        self.lock().try_take().map(|answer| answer.map(Into::into))
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+        self.lock().wait_ready(timeout)
+    }
+}
+
+static ANSWERS: LazyLock<Mutex<HashMap<i64, Arc<dyn Asked>>>> = LazyLock::new(Mutex::default);
+static READY: Mutex<Option<Arc<dyn Ready>>> = Mutex::new(None);
+static QUEUE: LazyLock<Arc<NotifyQueue>> = LazyLock::new(|| {
+    NotifyQueue::new(|| {
+        let ready = READY.lock().clone();
+        if let Some(ready) = ready {
+            ready.ready();
+        }
+    })
+});
+
+/// The queue of answered tickets.
+pub(crate) fn queue() -> Arc<NotifyQueue> {
+    Arc::clone(&QUEUE)
+}
+
+/// Keeps the answer to come under `ticket`, and has the ticket pushed when it is there.
+pub(crate) fn ask<T>(ticket: i64, pending: Pending<T>)
+where
+    T: Send + Into<Answer> + 'static,
+{
+    let asked = Arc::new(Mutex::new(pending));
+    // Kept before it can be answered: the host may come for it at once, from another thread.
+    let kept: Arc<dyn Asked> = Arc::clone(&asked) as _;
+    ANSWERS.lock().insert(ticket, kept);
+    asked.lock().notify(&QUEUE, ticket.cast_unsigned());
+}
+
+/// Says what wakes the host. A later one takes the place of an earlier one.
+#[uniffi::export]
+pub fn hub_open(ready: Arc<dyn Ready>) {
+    *READY.lock() = Some(ready);
+}
+
+/// Wakes the host no more: it is about to end.
+#[uniffi::export]
+pub fn hub_cut() {
+    *READY.lock() = None;
+}
+
+/// The tickets answered since the last call.
+#[uniffi::export]
+#[must_use]
+pub fn hub_drain() -> Vec<i64> {
+    QUEUE.drain().into_iter().map(u64::cast_signed).collect()
+}
+
+/// Takes the answer of a ticket out; none: it is not there yet.
+///
+/// # Errors
+/// What was answered instead; `INVALID_STATE` for a ticket that nobody asked under.
+#[uniffi::export]
+pub fn hub_take(ticket: i64) -> Result<Option<Answer>, NativeError> {
+    let Some(answer) = asked(ticket)?.try_take() else {
+        return Ok(None);
+    };
+    hub_forget(ticket);
+    Ok(Some(answer?))
+}
+
+/// Parks the calling thread until the ticket is answered, at most `timeout_ms`; false: it is not. For
+/// hosts that close without a task to suspend.
+///
+/// # Errors
+/// `INVALID_STATE` on a thread of Headwater itself, and for a ticket that nobody asked under.
+#[uniffi::export]
+pub fn hub_wait(ticket: i64, timeout_ms: Option<i64>) -> Result<bool, NativeError> {
+    Ok(asked(ticket)?.wait(duration(timeout_ms))?)
+}
+
+/// Drops the answer of a ticket, whether it is there or on its way.
+#[uniffi::export]
+pub fn hub_forget(ticket: i64) {
+    let forgotten = ANSWERS.lock().remove(&ticket);
+    drop(forgotten);
+}
+
+/// Milliseconds as a host gives them; a negative number is none at all.
+pub(crate) fn duration(ms: Option<i64>) -> Option<Duration> {
+    ms.map(|ms| Duration::from_millis(ms.max(0).cast_unsigned()))
+}
+
+fn asked(ticket: i64) -> Result<Arc<dyn Asked>> {
+    let asked = ANSWERS.lock().get(&ticket).map(Arc::clone);
+    asked.ok_or_else(|| {
+        Error::new(
+            ErrorCode::InvalidState,
+            format!("nothing was asked under ticket {ticket}, or its answer was taken"),
+        )
+    })
+}
+
+macro_rules! answers {
+    ($($from:ty => |$value:ident| $answer:expr;)*) => {$(
+        impl From<$from> for Answer {
+            fn from($value: $from) -> Self { $answer }
+        }
+    )*};
+}
+
+answers! {
+    () => |_done| Self::Done;
+    headwater::Client => |client| Self::Client { client: NativeClient::new(client) };
+    Option<headwater::Block> => |block| Self::Block { block: block.map(|block| block.bytes().to_vec()) };
+    headwater::TopicDescription => |topic| Self::Topics { topics: topics(vec![topic]) };
+    Vec<headwater::TopicDescription> => |found| Self::Topics { topics: topics(found) };
+    headwater::GroupDescription => |group| Self::Groups { groups: groups(vec![group]) };
+    Vec<headwater::GroupDescription> => |found| Self::Groups { groups: groups(found) };
+    Vec<i64> => |offsets| Self::Offsets { offsets };
+    Vec<headwater::PartitionOffset> => |found| Self::Places { places: places(found) };
+    headwater::CloseReport => |report| Self::Report { report: CloseReport::from(&report) };
+}
