@@ -38,8 +38,9 @@ impl NativeAdmin {
     }
 
     /// Deletes a topic.
-    pub fn delete_topic(&self, ticket: i64, name: String) {
+    pub fn delete_topic(&self, ticket: i64, name: String) -> Result<(), NativeError> {
         ask(ticket, self.admin.delete_topic(&name));
+        Ok(())
     }
 
     /// Changes the options that are set.
@@ -57,28 +58,33 @@ impl NativeAdmin {
     }
 
     /// All topics.
-    pub fn list_topics(&self, ticket: i64) {
+    pub fn list_topics(&self, ticket: i64) -> Result<(), NativeError> {
         ask(ticket, self.admin.list_topics());
+        Ok(())
     }
 
     /// One topic; the answer is a list of it alone.
-    pub fn describe_topic(&self, ticket: i64, name: String) {
+    pub fn describe_topic(&self, ticket: i64, name: String) -> Result<(), NativeError> {
         ask(ticket, self.admin.describe_topic(&name));
+        Ok(())
     }
 
     /// All groups.
-    pub fn list_groups(&self, ticket: i64) {
+    pub fn list_groups(&self, ticket: i64) -> Result<(), NativeError> {
         ask(ticket, self.admin.list_groups());
+        Ok(())
     }
 
     /// One group; the answer is a list of it alone.
-    pub fn describe_group(&self, ticket: i64, group: String) {
+    pub fn describe_group(&self, ticket: i64, group: String) -> Result<(), NativeError> {
         ask(ticket, self.admin.describe_group(&group));
+        Ok(())
     }
 
     /// Forgets a group without members.
-    pub fn delete_group(&self, ticket: i64, group: String) {
+    pub fn delete_group(&self, ticket: i64, group: String) -> Result<(), NativeError> {
         ask(ticket, self.admin.delete_group(&group));
+        Ok(())
     }
 
     /// Offsets by their meaning, in the order asked.
@@ -88,7 +94,13 @@ impl NativeAdmin {
     }
 
     /// Commits offsets of a group by hand.
-    pub fn commit_offsets(&self, ticket: i64, group: String, places: Vec<NativePlace>) {
+    pub fn commit_offsets(
+        &self,
+        ticket: i64,
+        group: String,
+        places: Vec<NativePlace>,
+    ) -> Result<(), NativeError> {
         ask(ticket, self.admin.commit_offsets(&group, to_core(places)));
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::consumer::NativeConsumer;
 use crate::error::NativeError;
 use crate::hub::{ask, duration, hub_cut};
 use crate::producer::NativeProducer;
-use crate::record::CloseReport;
+use crate::record::NativeReport;
 
 /// The address as core reads it, without its options.
 ///
@@ -36,13 +36,23 @@ pub fn connect(
     Ok(())
 }
 
+/// How long `close` waits unless told, in ms.
+///
+/// # Errors
+/// `INVALID_OPTION`.
+#[uniffi::export]
+pub fn close_timeout_ms(options: NativeConnectOptions) -> Result<i64, NativeError> {
+    let timeout_ms = options.to_core()?.close_timeout_ms();
+    Ok(i64::try_from(timeout_ms).unwrap_or(i64::MAX))
+}
+
 /// For the end of the process: wakes the host no more, then flushes and closes every open client,
 /// waiting at most `timeout_ms` (none: `exit_timeout_ms`).
 #[uniffi::export]
 #[must_use]
-pub fn exit(timeout_ms: Option<i64>) -> CloseReport {
+pub fn exit(timeout_ms: Option<i64>) -> NativeReport {
     hub_cut();
-    CloseReport::from(&headwater::exit(duration(timeout_ms)))
+    NativeReport::from(&headwater::exit(duration(timeout_ms)))
 }
 
 /// A figure of what a client is doing.
@@ -106,22 +116,18 @@ impl NativeClient {
     }
 
     /// What the client is doing.
-    #[must_use]
-    pub fn metrics(&self) -> Vec<NativeMetric> {
+    pub fn metrics(&self) -> Result<Vec<NativeMetric>, NativeError> {
         let metric = |(name, value): (&str, u64)| NativeMetric {
             name: name.into(),
             value: i64::try_from(value).unwrap_or(i64::MAX),
         };
-        self.client
-            .metrics()
-            .entries()
-            .into_iter()
-            .map(metric)
-            .collect()
+        let entries = self.client.metrics().entries();
+        Ok(entries.into_iter().map(metric).collect())
     }
 
     /// Closes it; the answer is a report.
-    pub fn close(&self, ticket: i64, timeout_ms: Option<i64>) {
+    pub fn close(&self, ticket: i64, timeout_ms: Option<i64>) -> Result<(), NativeError> {
         ask(ticket, self.client.close(duration(timeout_ms)));
+        Ok(())
     }
 }

@@ -23,23 +23,24 @@ impl NativeConsumer {
 #[uniffi::export]
 impl NativeConsumer {
     /// Finds the topics, joins the group, fixes where reading starts and ends.
-    pub fn open(&self, ticket: i64) {
+    pub fn open(&self, ticket: i64) -> Result<(), NativeError> {
         ask(ticket, self.consumer.open());
+        Ok(())
     }
 
     /// The next block. Asking for it passes every row of the last one.
-    pub fn next_block(&self, ticket: i64, timeout_ms: Option<i64>) {
+    pub fn next_block(&self, ticket: i64, timeout_ms: Option<i64>) -> Result<(), NativeError> {
         ask(ticket, self.consumer.next_block(duration(timeout_ms)));
+        Ok(())
     }
 
     /// How many rows of the current block are passed. Returns the run whose rest is to be left out, or
     /// -1 to go on.
-    #[must_use]
-    pub fn progress(&self, rows: u32) -> i64 {
-        match self.consumer.progress(rows) {
+    pub fn progress(&self, rows: u32) -> Result<i64, NativeError> {
+        Ok(match self.consumer.progress(rows) {
             Progress::Continue => -1,
             Progress::Skip(run) => i64::from(run),
-        }
+        })
     }
 
     /// Acknowledges one record.
@@ -59,18 +60,21 @@ impl NativeConsumer {
     }
 
     /// Commits what is processed.
-    pub fn commit(&self, ticket: i64) {
+    pub fn commit(&self, ticket: i64) -> Result<(), NativeError> {
         ask(ticket, self.consumer.commit());
+        Ok(())
     }
 
     /// Commits these offsets.
-    pub fn commit_offsets(&self, ticket: i64, places: Vec<NativePlace>) {
+    pub fn commit_offsets(&self, ticket: i64, places: Vec<NativePlace>) -> Result<(), NativeError> {
         ask(ticket, self.consumer.commit_offsets(to_core(places)));
+        Ok(())
     }
 
     /// What the group has committed.
-    pub fn committed(&self, ticket: i64) {
+    pub fn committed(&self, ticket: i64) -> Result<(), NativeError> {
         ask(ticket, self.consumer.committed());
+        Ok(())
     }
 
     /// Goes on reading a partition at an offset.
@@ -82,30 +86,35 @@ impl NativeConsumer {
     }
 
     /// Goes on reading a partition at an offset by its meaning.
-    pub fn seek_to(&self, ticket: i64, topic: String, partition: i32, at: NativeOffsetAt) {
+    pub fn seek_to(
+        &self,
+        ticket: i64,
+        topic: String,
+        partition: i32,
+        at: NativeOffsetAt,
+    ) -> Result<(), NativeError> {
         ask(ticket, self.consumer.seek_to(&topic, partition, at.into()));
+        Ok(())
     }
 
     /// The first record of each partition that does not count as processed.
-    #[must_use]
-    pub fn positions(&self) -> Vec<NativePlace> {
-        places(self.consumer.positions())
+    pub fn positions(&self) -> Result<Vec<NativePlace>, NativeError> {
+        Ok(places(self.consumer.positions()))
     }
 
     /// The partitions it reads.
-    #[must_use]
-    pub fn assignment(&self) -> Vec<NativePlace> {
-        places(self.consumer.assignment())
+    pub fn assignment(&self) -> Result<Vec<NativePlace>, NativeError> {
+        Ok(places(self.consumer.assignment()))
     }
 
     /// Whether nothing more will come.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.consumer.is_finished()
+    pub fn is_finished(&self) -> Result<bool, NativeError> {
+        Ok(self.consumer.is_finished())
     }
 
     /// Commits what is processed and leaves the group; the answer is a report.
-    pub fn close(&self, ticket: i64, timeout_ms: Option<i64>) {
+    pub fn close(&self, ticket: i64, timeout_ms: Option<i64>) -> Result<(), NativeError> {
         ask(ticket, self.consumer.close(duration(timeout_ms)));
+        Ok(())
     }
 }

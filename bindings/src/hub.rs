@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::client::NativeClient;
 use crate::error::NativeError;
-use crate::record::{CloseReport, NativeGroup, NativePlace, NativeTopic, groups, places, topics};
+use crate::record::{NativeGroup, NativePlace, NativeReport, NativeTopic, groups, places, topics};
 
 /// What wakes the host. Implemented by the facade, once.
 #[uniffi::export(foreign)]
@@ -68,14 +68,13 @@ pub enum Answer {
     /// What closing left undone.
     Report {
         /// It.
-        report: CloseReport,
+        report: NativeReport,
     },
 }
 
 /// An answer on its way, of whatever type.
 trait Asked: Send + Sync {
     fn try_take(&self) -> Option<Result<Answer>>;
-    fn wait(&self, timeout: Option<Duration>) -> Result<bool>;
 }
 
 impl<T> Asked for Mutex<Pending<T>>
@@ -84,10 +83,6 @@ where
 {
     fn try_take(&self) -> Option<Result<Answer>> {
         self.lock().try_take().map(|answer| answer.map(Into::into))
-    }
-
-    fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
-        self.lock().wait_ready(timeout)
     }
 }
 
@@ -151,16 +146,6 @@ pub fn hub_take(ticket: i64) -> Result<Option<Answer>, NativeError> {
     Ok(Some(answer?))
 }
 
-/// Parks the calling thread until the ticket is answered, at most `timeout_ms`; false: it is not. For
-/// hosts that close without a task to suspend.
-///
-/// # Errors
-/// `INVALID_STATE` on a thread of Headwater itself, and for a ticket that nobody asked under.
-#[uniffi::export]
-pub fn hub_wait(ticket: i64, timeout_ms: Option<i64>) -> Result<bool, NativeError> {
-    Ok(asked(ticket)?.wait(duration(timeout_ms))?)
-}
-
 /// Drops the answer of a ticket, whether it is there or on its way.
 #[uniffi::export]
 pub fn hub_forget(ticket: i64) {
@@ -201,5 +186,5 @@ answers! {
     Vec<headwater::GroupDescription> => |found| Self::Groups { groups: groups(found) };
     Vec<i64> => |offsets| Self::Offsets { offsets };
     Vec<headwater::PartitionOffset> => |found| Self::Places { places: places(found) };
-    headwater::CloseReport => |report| Self::Report { report: CloseReport::from(&report) };
+    headwater::CloseReport => |report| Self::Report { report: NativeReport::from(&report) };
 }

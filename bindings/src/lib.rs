@@ -6,7 +6,10 @@
 //! blocks; everything else crosses as uniffi's records. uniffi's own futures are not used: they would need
 //! a runtime of their own and one crossing a future.
 //!
-//! Two calls wait all the same, and say so: [`hub::hub_wait`] and [`client::exit`].
+//! Every call that reaches core is fallible, even where core's is not: only then does uniffi throw a caught
+//! panic in Swift instead of ending the process.
+//!
+//! One call waits all the same, and says so: [`client::exit`], for the end of the process.
 
 pub mod admin;
 pub mod client;

@@ -51,7 +51,7 @@ impl NativeProducer {
 
     /// Pushes `completions` when there are completion rows to take, and `failures` when there are
     /// failures; both tickets stay valid.
-    pub fn watch(&self, completions: i64, failures: i64) {
+    pub fn watch(&self, completions: i64, failures: i64) -> Result<(), NativeError> {
         let done = queue();
         self.producer
             .completions(move || done.push(completions.cast_unsigned()));
@@ -66,39 +66,41 @@ impl NativeProducer {
             drop(kept);
             failed.push(failures.cast_unsigned());
         });
+        Ok(())
     }
 
     /// The completion rows so far.
-    #[must_use]
-    pub fn take_completions(&self) -> Vec<u8> {
-        self.producer.take_completions()
+    pub fn take_completions(&self) -> Result<Vec<u8>, NativeError> {
+        Ok(self.producer.take_completions())
     }
 
     /// The error that a completion row names, if it is still kept.
-    #[must_use]
-    pub fn take_error(&self, error_id: u32) -> Option<ErrorFacts> {
-        self.producer.take_error(error_id).as_ref().map(Into::into)
+    pub fn take_error(&self, error_id: u32) -> Result<Option<ErrorFacts>, NativeError> {
+        let error = self.producer.take_error(error_id);
+        Ok(error.as_ref().map(Into::into))
     }
 
     /// The failures so far that nobody was waiting for.
-    #[must_use]
-    pub fn take_failures(&self) -> Vec<NativeFailure> {
+    pub fn take_failures(&self) -> Result<Vec<NativeFailure>, NativeError> {
         let failures = std::mem::take(&mut *self.failures.lock());
-        failures.iter().map(Into::into).collect()
+        Ok(failures.iter().map(Into::into).collect())
     }
 
     /// Answers when there is room for one more record.
-    pub fn ready(&self, ticket: i64) {
+    pub fn ready(&self, ticket: i64) -> Result<(), NativeError> {
         ask(ticket, self.producer.ready());
+        Ok(())
     }
 
     /// Answers when everything handed over so far is acknowledged or failed.
-    pub fn flush(&self, ticket: i64) {
+    pub fn flush(&self, ticket: i64) -> Result<(), NativeError> {
         ask(ticket, self.producer.flush());
+        Ok(())
     }
 
     /// Closes it; the answer is a report.
-    pub fn close(&self, ticket: i64, timeout_ms: Option<i64>) {
+    pub fn close(&self, ticket: i64, timeout_ms: Option<i64>) -> Result<(), NativeError> {
         ask(ticket, self.producer.close(duration(timeout_ms)));
+        Ok(())
     }
 }

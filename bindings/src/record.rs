@@ -99,7 +99,7 @@ pub struct NativeGroup {
 
 /// What closing left undone.
 #[derive(Clone, Debug, uniffi::Record)]
-pub struct CloseReport {
+pub struct NativeReport {
     /// Records still on their way at the deadline.
     pub unsent_records: i64,
     /// Records that failed and that nobody was told about.
@@ -121,7 +121,7 @@ pub struct NativeFailure {
     pub error: ErrorFacts,
 }
 
-impl From<&headwater::CloseReport> for CloseReport {
+impl From<&headwater::CloseReport> for NativeReport {
     fn from(report: &headwater::CloseReport) -> Self {
         Self {
             unsent_records: report.unsent_records.cast_signed(),

@@ -1,0 +1,68 @@
+// Topics, groups and offsets: one request each.
+package headwater
+
+import headwater.ffi.Answer
+import headwater.ffi.NativeAdmin
+import headwater.ffi.NativeQuery
+
+/** Administration of a log. */
+class Admin internal constructor(private val native: NativeAdmin) {
+    /** Creates a topic; fails with `TOPIC_ALREADY_EXISTS` unless [existOk]. */
+    suspend fun createTopic(
+        name: String,
+        partitions: Int? = null,
+        durability: Durability? = null,
+        existOk: Boolean? = null,
+        configure: TopicOptions.() -> Unit = {},
+    ) {
+        val options = TopicOptions().apply {
+            this.partitions = partitions
+            this.durability = durability
+            this.existOk = existOk
+            configure()
+        }
+        Hub.ask { native.createTopic(it, name, options.toNative()) }
+    }
+
+    /** Deletes a topic and its records. */
+    suspend fun deleteTopic(name: String) {
+        Hub.ask { native.deleteTopic(it, name) }
+    }
+
+    /** Changes the options that are set; the others stay as they are. */
+    suspend fun alterTopic(name: String, configure: TopicOptions.() -> Unit) {
+        Hub.ask { native.alterTopic(it, name, TopicOptions().apply(configure).toNative()) }
+    }
+
+    /** Every topic, by name. */
+    suspend fun listTopics(): List<TopicDescription> = topics { native.listTopics(it) }
+
+    /** One topic: its options and how its partitions stand. */
+    suspend fun describeTopic(name: String): TopicDescription = topics { native.describeTopic(it, name) }.first()
+
+    /** Every group, by id. */
+    suspend fun listGroups(): List<GroupDescription> = groups { native.listGroups(it) }
+
+    /** One group: its state, members and committed offsets. */
+    suspend fun describeGroup(group: String): GroupDescription = groups { native.describeGroup(it, group) }.first()
+
+    /** Forgets a group without members and what it has committed. */
+    suspend fun deleteGroup(group: String) {
+        Hub.ask { native.deleteGroup(it, group) }
+    }
+
+    /** Offsets by their meaning, in the order asked. */
+    suspend fun listOffsets(queries: List<OffsetQuery>): List<Long> {
+        val asked = queries.map { NativeQuery(it.topic, it.partition, it.at.toNative()) }
+        return (Hub.ask { native.listOffsets(it, asked) } as Answer.Offsets).offsets
+    }
+
+    /** Commits offsets of a group by hand, allowed while it has no member. */
+    suspend fun commitOffsets(group: String, offsets: List<PartitionOffset>) {
+        Hub.ask { native.commitOffsets(it, group, offsets.map { offset -> offset.toNative() }) }
+    }
+
+    private suspend fun topics(start: (Long) -> Unit) = (Hub.ask(start) as Answer.Topics).topics.map { it.toTopic() }
+
+    private suspend fun groups(start: (Long) -> Unit) = (Hub.ask(start) as Answer.Groups).groups.map { it.toGroup() }
+}

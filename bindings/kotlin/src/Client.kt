@@ -1,0 +1,155 @@
+// An open log: where producers, consumers and administration come from.
+package headwater
+
+import headwater.ffi.Answer
+import headwater.ffi.NativeClient
+import headwater.ffi.closeTimeoutMs
+import headwater.ffi.parseAddress
+import java.nio.file.Path
+import java.util.Collections
+import java.util.WeakHashMap
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.TimeSource
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withContext
+
+/** Where it begins. */
+object Headwater {
+    /**
+     * Opens the log at [address]: a path such as `./data`, `mem:`, or `host:port`.
+     *
+     * Fails with `INVALID_ADDRESS` if it is none of these, `FOLDER_LOCKED` if another process owns the folder,
+     * `NETWORK_EXCEPTION` if no broker answers.
+     */
+    suspend fun connect(address: String, configure: ConnectOptions.() -> Unit = {}): Client {
+        val options = ConnectOptions().apply(configure).toNative()
+        val closeTimeout = native { closeTimeoutMs(options) }.milliseconds
+        val answer = Hub.ask { ticket -> headwater.ffi.connect(ticket, address, options) }
+        return Client((answer as Answer.Client).client, closeTimeout)
+    }
+
+    /** Opens the log in a folder. */
+    suspend fun connect(folder: Path, configure: ConnectOptions.() -> Unit = {}): Client =
+        connect(folder.toAbsolutePath().toString(), configure)
+
+    /** The address as Headwater reads it, without its options; fails with `INVALID_ADDRESS`. */
+    fun parse(address: String): String {
+        Hub.isCurrentThread // the library is loaded and checked with it
+        return native { parseAddress(address) }
+    }
+}
+
+/** An open log, in this process or behind a broker. Close it: what was sent is flushed then. */
+class Client internal constructor(private val native: NativeClient, private val closeTimeout: Duration) : AutoCloseable {
+    private val producers: MutableSet<Producer> = weakSet()
+    private val consumers: MutableSet<Consumer> = weakSet()
+    private val closing = Once<CloseReport>()
+
+    /** What it is connected to, without options and secrets. */
+    val address: String get() = native { native.address() }
+
+    /** Topics, groups and offsets. */
+    val admin: Admin by lazy { Admin(native { native.admin() }) }
+
+    /** Whether `close` was called. */
+    val isClosed: Boolean get() = closing.isBegun
+
+    /** A producer. It is not tied to a topic. */
+    fun producer(durability: Durability? = null, linger: Duration? = null, configure: ProducerOptions.() -> Unit = {}): Producer {
+        val options = ProducerOptions().apply {
+            this.durability = durability
+            this.linger = linger
+            configure()
+        }
+        val producer = Producer(native { native.producer(options.toNative()) }, closeTimeout) { producers.remove(it) }
+        producers.add(producer)
+        return producer
+    }
+
+    /** A consumer of one topic. */
+    fun consumer(
+        topic: String,
+        group: String? = null,
+        start: Start? = null,
+        until: Until? = null,
+        ack: Ack? = null,
+        configure: ConsumerOptions.() -> Unit = {},
+    ): Consumer = consumer(listOf(topic), group, start, until, ack, configure)
+
+    /** A consumer of [topics]. It opens at the first call that needs it, or by [Consumer.open]. */
+    fun consumer(
+        topics: List<String>,
+        group: String? = null,
+        start: Start? = null,
+        until: Until? = null,
+        ack: Ack? = null,
+        configure: ConsumerOptions.() -> Unit = {},
+    ): Consumer {
+        val options = ConsumerOptions().apply {
+            this.group = group
+            this.start = start
+            this.until = until
+            this.ack = ack
+            configure()
+        }
+        val native = native { native.consumer(topics, options.toNative()) }
+        val consumer = Consumer(native, options.ack == Ack.Manual) { consumers.remove(it) }
+        consumers.add(consumer)
+        return consumer
+    }
+
+    /** What the client is doing, by name; counts are since it was opened. */
+    fun metrics(): Map<String, Long> = native { native.metrics() }.associate { it.name to it.value }
+
+    /**
+     * Closes its producers (flushing them) and consumers (committing what is processed), then the log. Returns within
+     * [timeout] (none: `closeTimeout`), whatever happens, and says what was not delivered.
+     */
+    suspend fun close(timeout: Duration?): CloseReport = withContext(NonCancellable) { closing.run { end(timeout) } }
+
+    /** The same, waiting in place; throws the first failure that nobody was told about. */
+    override fun close() = blocking { close(null) }
+
+    private suspend fun end(timeout: Duration?): CloseReport {
+        val began = TimeSource.Monotonic.markNow()
+        val limit = timeout ?: closeTimeout
+        val producers = synchronized(producers) { producers.toList() }
+        val consumers = synchronized(consumers) { consumers.toList() }
+        producers.forEach { it.refuse() }
+        consumers.forEach { it.refuse() }
+        producers.forEach { it.handOver(limit - began.elapsedNow()) }
+        val left = (limit - began.elapsedNow()).coerceAtLeast(Duration.ZERO)
+        val report = Hub.ask { native.close(it, left.toMs()) } as Answer.Report
+        return producers.fold(report.report.toReport()) { sum, producer -> producer.finish(sum) }
+    }
+}
+
+/** Runs a close in place. Failures that nobody was told about are thrown, so that `use` does not swallow them. */
+internal fun blocking(close: suspend () -> CloseReport) {
+    if (Hub.isCurrentThread) throw errorOf("INVALID_STATE", "a thread of Headwater itself must not wait; use the suspending close")
+    runBlocking { close() }.firstError?.let { throw it }
+}
+
+/** Something that is done once; whoever comes later gets what the first got. */
+internal class Once<T> {
+    private val answer = CompletableDeferred<T>()
+    private val begun = java.util.concurrent.atomic.AtomicBoolean()
+
+    val isBegun get() = begun.get()
+
+    suspend fun run(call: suspend () -> T): T {
+        if (begun.compareAndSet(false, true)) {
+            try {
+                answer.complete(call())
+            } catch (failure: Throwable) {
+                answer.completeExceptionally(failure)
+            }
+        }
+        return answer.await()
+    }
+}
+
+private fun <T> weakSet(): MutableSet<T> = Collections.synchronizedSet(Collections.newSetFromMap(WeakHashMap<T, Boolean>()))
