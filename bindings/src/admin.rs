@@ -88,9 +88,10 @@ impl NativeAdmin {
     }
 
     /// Offsets by their meaning, in the order asked.
-    pub fn list_offsets(&self, ticket: i64, queries: Vec<NativeQuery>) {
+    pub fn list_offsets(&self, ticket: i64, queries: Vec<NativeQuery>) -> Result<(), NativeError> {
         let queries = queries.into_iter().map(Into::into).collect();
         ask(ticket, self.admin.list_offsets(queries));
+        Ok(())
     }
 
     /// Commits offsets of a group by hand.

@@ -18,28 +18,7 @@ import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeoutOrNull
 
 private const val BUFFER_BYTES = 65_536
-private const val COMPLETION_BYTES = 40
 private const val FAILURES_KEPT_MAX = 1_024
-
-/** A record on its way. Await it or leave it: a failure that nobody awaits comes out of `flush` and `close`. */
-class Delivery internal constructor(
-    private val producer: Producer, internal val topic: String, internal val timestamp: Long, internal val ticket: Long,
-) {
-    internal val answer = CompletableDeferred<RecordMetadata>()
-
-    /** Whether somebody has asked, and was or will be told. */
-    @Volatile internal var isRead = false
-
-    /** Whether the record is acknowledged or failed. */
-    val isDone: Boolean get() = answer.isCompleted
-
-    /** Where the record went; fails with why it did not. Cancelled, the wait ends and the record stays on its way. */
-    suspend fun await(): RecordMetadata {
-        isRead = true
-        if (!answer.isCompleted) producer.push()
-        return answer.await()
-    }
-}
 
 /** Sends records to any topic. Records of one partition keep the order in which they were handed over. */
 class Producer internal constructor(
@@ -307,7 +286,7 @@ class Producer internal constructor(
     /** Resolves the deliveries that core has answered. */
     private fun settle() {
         val found = ByteBuffer.wrap(native { native.takeCompletions() }).order(ByteOrder.LITTLE_ENDIAN)
-        if (found.hasRemaining()) locked { while (found.remaining() >= COMPLETION_BYTES) settle(Completion(found)) }
+        if (found.hasRemaining()) locked { while (found.remaining() >= Completion.BYTES) settle(Completion(found)) }
     }
 
     private fun settle(row: Completion) {
@@ -437,23 +416,4 @@ class Producer internal constructor(
     private companion object {
         val WAITING_MAX = sendWaitersMax()
     }
-}
-
-/** A completion row: what became of records with consecutive tickets. */
-internal class Completion(rows: ByteBuffer) {
-    val firstTicket = rows.getLong()
-    val count = rows.getInt().toLong() and 0xffff_ffffL
-    val partition = rows.getInt()
-    val baseOffset = rows.getLong()
-
-    /** When the log appended them, -1 where the record's own time counts. */
-    val appended = rows.getLong()
-    private val level = rows.get().toInt()
-    private val outcomeNumber = rows.get().toInt()
-    val error = rows.getShort().toInt() and 0xffff
-    val errorId = rows.getInt()
-
-    val isFailed get() = error != 0
-    val durability get() = Durability.entries[(level - 1).coerceIn(0, 2)]
-    val outcome get() = if (outcomeNumber == 2) Outcome.Unknown else Outcome.NotDone
 }

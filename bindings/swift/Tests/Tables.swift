@@ -1,0 +1,67 @@
+import Foundation
+import HeadwaterNative
+
+@testable import Headwater
+
+/// The names of a structure's properties.
+private func names(_ value: Any) -> Set<String> { Set(Mirror(reflecting: value).children.compactMap(\.label)) }
+
+private func camel(_ name: String) -> String {
+    let parts = name.split(separator: "_")
+    return parts[0] + parts.dropFirst().map(\.capitalized).joined()
+}
+
+let tableTests = [
+    Test("every code of core's table becomes an error with its facts") {
+        let table = errorTable()
+        try expect(table.count > 40)
+        for row in table {
+            for outcome in HeadwaterError.Outcome.allCases {
+                let error = HeadwaterError(code: row.code, "what happened", outcome: outcome)
+                try expectEqual(row.code, error.code)
+                try expectEqual(row.kind, error.kind.name, row.code)
+                try expectEqual(row.retriable, error.retriable, row.code)
+                try expectEqual(row.fatal, error.fatal, row.code)
+                try expectEqual(outcome, error.outcome, row.code)
+                try expectEqual("what happened", error.message)
+            }
+        }
+    },
+    Test("the kinds are those of core's table, and no others") {
+        try expectEqual(Set(errorTable().map(\.kind)), Set(HeadwaterError.Kind.all.map(\.name)))
+    },
+    Test("the options of every group are those of core's table, and no others") {
+        let groups: [String: Any] = [
+            "connect": ConnectOptions(), "producer": ProducerOptions(), "consumer": ConsumerOptions(), "topic": TopicOptions(),
+        ]
+        for (group, options) in groups {
+            let rows = optionTable().filter { $0.group == group }
+            // Durations have no unit in their name.
+            let expected = rows.map { camel($0.name.hasSuffix("_ms") ? String($0.name.dropLast(3)) : $0.name) }
+            try expectEqual(Set(expected), names(options), group)
+        }
+    },
+    Test("every word of an option is one that core takes") {
+        let words: [String: [String]] = [
+            "durability": Durability.allCases.map(\.rawValue),
+            "compression": Compression.allCases.map(\.rawValue),
+            "partitioner": Partitioner.allCases.map(\.rawValue),
+            "ack": Ack.allCases.map(\.rawValue),
+            "assignor": Assignor.allCases.map(\.rawValue),
+            "isolation": Isolation.allCases.map(\.rawValue),
+            "cleanup_policy": CleanupPolicy.allCases.map(\.rawValue),
+            "message_timestamp_type": TimestampType.allCases.map(\.rawValue),
+        ]
+        for row in optionTable() {
+            guard let words = words[row.name] else { continue }
+            try expectEqual(row.range, words.map { "`\($0)`" }.joined(separator: ", "), row.name)
+        }
+    },
+    Test("durations cross as whole milliseconds, rounded up") {
+        try expectEqual(2, Duration.milliseconds(2).ms)
+        try expectEqual(1, Duration.microseconds(1).ms)
+        try expectEqual(1_500, Duration.seconds(1.5).ms)
+        try expectEqual(0, Duration.zero.ms)
+        try expectEqual(Int64.max, Duration.seconds(Int64.max).ms)
+    },
+]
