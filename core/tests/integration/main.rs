@@ -4,5 +4,7 @@
 mod golden;
 mod record_kafka;
 #[cfg(feature = "tcp")]
+mod remote;
+#[cfg(feature = "tcp")]
 mod server;
 mod service;

@@ -20,14 +20,14 @@ use headwater::{Completion, Error, ErrorCode, PartitionOffset, limits};
 use serde::Serialize;
 
 /// A server of a log in memory, on a port of its own.
-struct Broker {
+pub(super) struct Broker {
     service: Service,
-    server: Server,
-    address: SocketAddr,
+    pub(super) server: Server,
+    pub(super) address: SocketAddr,
 }
 
 impl Broker {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let service = Service::open_memory("", &ServiceOptions::default()).unwrap();
         let server = Server::new(service.clone(), ServerOptions::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
