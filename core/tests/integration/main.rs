@@ -1,6 +1,8 @@
 //! The integration tests of core: one binary, one module a subject.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod client;
+mod errors;
 mod golden;
 mod record_kafka;
 #[cfg(feature = "tcp")]

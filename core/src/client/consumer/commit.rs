@@ -142,7 +142,8 @@ impl State {
         if self.settings.group.is_none() || self.is_closed() {
             return;
         }
-        if self.commits.lock().timer.is_some() || !self.fetcher.lock().has_to_commit() {
+        let is_armed = self.commits.lock().timer.is_some();
+        if is_armed || !self.fetcher.lock().has_to_commit() {
             return;
         }
         let weak = Arc::downgrade(self);

@@ -202,7 +202,8 @@ impl Consumer {
     /// # Errors
     /// `INVALID_STATE` with `ack=auto`; `INVALID_ARGUMENT` for a record that was not given out.
     pub fn ack(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
-        self.acked(self.state().fetcher.lock().ack(topic, partition, offset))
+        let result = self.state().fetcher.lock().ack(topic, partition, offset);
+        self.acked(result)
     }
 
     /// Acknowledges rows of the current block (`ack=manual`).
@@ -210,7 +211,8 @@ impl Consumer {
     /// # Errors
     /// As [`ack`](Self::ack).
     pub fn ack_rows(&self, rows: Range<u32>) -> Result<()> {
-        self.acked(self.state().fetcher.lock().ack_rows(rows))
+        let result = self.state().fetcher.lock().ack_rows(rows);
+        self.acked(result)
     }
 
     /// Commits what is processed.

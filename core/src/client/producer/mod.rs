@@ -330,7 +330,8 @@ fn settings(options: &ProducerOptions) -> Result<Settings> {
         return refuse(
             ErrorCode::InvalidOption,
             format!(
-                "producer option `buffer_bytes` is {buffer_bytes}; it must be at least twice                  `batch_bytes`, which is {batch_bytes}"
+                "producer option `buffer_bytes` is {buffer_bytes}; it must be at least twice \
+                 `batch_bytes`, which is {batch_bytes}"
             ),
         );
     }
@@ -340,7 +341,8 @@ fn settings(options: &ProducerOptions) -> Result<Settings> {
         return refuse(
             ErrorCode::InvalidOption,
             format!(
-                "producer option `delivery_timeout_ms` is {timeout_ms}; it must be at least                  `linger_ms` + `request_timeout_ms`, which is {least_ms}"
+                "producer option `delivery_timeout_ms` is {timeout_ms}; it must be at least \
+                 `linger_ms` + `request_timeout_ms`, which is {least_ms}"
             ),
         );
     }
