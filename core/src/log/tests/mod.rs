@@ -5,6 +5,7 @@ mod crash;
 mod cut;
 mod damage;
 mod faults;
+mod golden;
 mod model;
 mod recording;
 mod sequences;
