@@ -120,7 +120,7 @@ fn after_the_broker_has_gone_sends_and_reads_fail_in_words() {
         .consumer(&["orders"], ConsumerOptions::default())
         .unwrap();
     assert!(consumer.next_batch_wait(None).unwrap().is_some());
-    let server = broker.server.clone();
+    let server = broker.server;
     let closing = headwater::client::runtime::runtime(None)
         .unwrap()
         .spawn(async move { server.close(Duration::from_secs(60)).await });
