@@ -8,7 +8,7 @@ const exit = require('./exit.cjs')
 const hub = require('./hub.cjs')
 const native = require('./native.cjs')
 const { flatten, timeoutOf } = require('./options.cjs')
-const { Producer, reportOf } = require('./producer.cjs')
+const { Producer, reportOf, sum } = require('./producer.cjs')
 
 class Client {
   #native
@@ -73,9 +73,8 @@ class Client {
   /** For the end of the process: closes here and now, at most `exitTimeoutMs`; null if it was closed already. */
   [exit.now]() {
     if (this.#closing) return null
-    let left = 0
-    for (const producer of this.#producers) left += producer[exit.now]()
-    const report = reportOf(this.#native.closeNow(), left)
+    const parts = [...this.#producers].map((producer) => producer[exit.now]())
+    const report = parts.reduce(sum, reportOf(this.#native.closeNow()))
     this.#closing = Promise.resolve(report)
     return report
   }
@@ -93,17 +92,11 @@ class Client {
     const left = Math.max(0, deadline - performance.now())
     const last = reportOf(await hub.ask((ticket) => this.#native.close(ticket, left)))
     exit.closed(this)
-    return ends.reduce(sum, last)
+    return ends.map(({ value, reason }) => value ?? { ...nothing, firstError: reason }).reduce(sum, last)
   }
 }
 
-function sum(total, { value, reason }) {
-  return {
-    unsentRecords: total.unsentRecords + (value?.unsentRecords ?? 0),
-    failedRecords: total.failedRecords + (value?.failedRecords ?? 0),
-    firstError: total.firstError ?? value?.firstError ?? reason,
-  }
-}
+const nothing = { unsentRecords: 0, failedRecords: 0 }
 
 /** Opens the log at `address`: a path such as `./data`, `mem:`, `host:port`, or a `file:` URL object. */
 async function connect(address, options) {

@@ -184,6 +184,7 @@ class Consumer {
 
   #enter(reader) {
     if (this.#reader === reader) return
+    if (this.#closing !== undefined) throw errorOf('CLOSED', 'the consumer is closed')
     if (this.#reader !== null) {
       throw errorOf('INVALID_STATE', 'another loop reads this consumer; one at a time can')
     }

@@ -180,9 +180,11 @@ class Producer extends EventEmitter {
   async flush(options) {
     const signal = options?.signal
     await this.#handOver(signal)
-    await hub.ask((ticket) => this.#native.flush(ticket), signal)
+    const [{ reason }] = await Promise.allSettled([hub.ask((ticket) => this.#native.flush(ticket), signal)])
+    if (reason instanceof AbortError) throw reason
     const error = this.#takeError()
-    if (error) throw error
+    if (reason && error) throw errorOf(reason.code, `${reason.message}; and ${error.message}`, reason.outcome)
+    if (reason || error) throw reason ?? error
   }
 
   close(timeoutMs) {
@@ -195,10 +197,11 @@ class Producer extends EventEmitter {
     if (firstError) throw firstError
   }
 
-  /** Hands over what can be handed over now, for the end of the process; how many records are left. */
+  /** For the end of the process: hands over what can be handed over now; what is left of this side. */
   [exit.now]() {
     this.#push()
-    return this.#leftRows().reduce((records, rows) => records + [...rows.tickets()].length, 0)
+    const unsentRecords = this.#leftRows().reduce((records, rows) => records + [...rows.tickets()].length, 0)
+    return { unsentRecords, failedRecords: this.#failed, firstError: this.#takeError() }
   }
 
   // --- In: packing and handing over ---
@@ -445,9 +448,9 @@ class Producer extends EventEmitter {
     this.#settle()
     this.#reportFailures()
     for (const ticket of this.#tickets) hub.forget(ticket)
-    const dropped = this.#drop()
+    const own = { unsentRecords: this.#drop(), failedRecords: this.#failed, firstError: this.#takeError() }
     this.#onClosed(this)
-    return reportOf(report, dropped, this.#failed, this.#takeError())
+    return sum(reportOf(report), own)
   }
 
   /** Ends every promise that nobody else will end; how many records core never took. */
@@ -466,13 +469,18 @@ class Producer extends EventEmitter {
   }
 }
 
-/** A report as users see it. */
-function reportOf(report, dropped = 0, failed = 0, error = undefined) {
-  const first = report.firstError
+/** A report of core's as users see it. */
+function reportOf({ unsentRecords, failedRecords, firstError: first }) {
+  const firstError = first ? errorOf(first.code, first.message, first.outcome) : undefined
+  return { unsentRecords, failedRecords, firstError }
+}
+
+/** Two reports as one. */
+function sum(one, other) {
   return {
-    unsentRecords: report.unsentRecords + dropped,
-    failedRecords: report.failedRecords + failed,
-    firstError: first ? errorOf(first.code, first.message, first.outcome) : error,
+    unsentRecords: one.unsentRecords + other.unsentRecords,
+    failedRecords: one.failedRecords + other.failedRecords,
+    firstError: one.firstError ?? other.firstError,
   }
 }
 
@@ -482,4 +490,4 @@ function full() {
   return errorOf('BUFFER_FULL', 'the buffer of the producer has no room; `await producer.ready()` before the next record')
 }
 
-module.exports = { Producer, reportOf }
+module.exports = { Producer, reportOf, sum }

@@ -1,9 +1,11 @@
 // What the tests share: a log to try things on, folders that go away, and programs of their own.
 import { spawn } from 'node:child_process'
+import { createConnection, createServer } from 'node:net'
+import { pipeline } from 'node:stream'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { connect } from 'headwater'
+import { Broker, connect } from 'headwater'
 
 /** Inside the checkout, and ignored by git. */
 const scratch = fileURLToPath(new URL('../../.cache/node-tests/', import.meta.url))
@@ -21,6 +23,27 @@ export async function log(t, { address = 'mem:', topic = { partitions: 1 }, ...o
   const db = await connect(address, options)
   t.after(() => db.close())
   await db.admin.createTopic('orders', { ...topic, existOk: true })
+  return db
+}
+
+/**
+ * The same behind a broker whose connection passes through this event loop: while a test does not wait, nothing it
+ * sent is acknowledged.
+ */
+export async function slowLog(t, options = {}) {
+  const broker = await Broker.start()
+  const proxy = createServer((near) => {
+    const far = createConnection(Number(broker.address.split(':')[1]), '127.0.0.1')
+    pipeline(near, far, () => {})
+    pipeline(far, near, () => {})
+  })
+  await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  const db = await log(t, { ...options, address: `127.0.0.1:${proxy.address().port}` })
+  t.after(async () => {
+    await db.close()
+    await broker.close(0)
+    proxy.close()
+  })
   return db
 }
 
