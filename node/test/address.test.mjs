@@ -1,10 +1,22 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { HeadwaterError, connect } from 'headwater'
+import { json } from './golden.mjs'
 import { folder, log, run } from './setting.mjs'
+
+const native = createRequire(import.meta.url)('../lib/native.cjs')
+
+for (const { address, shown, error, says } of json('address.json')) {
+  test(`address ${JSON.stringify(address)} is ${error ?? shown}`, async () => {
+    if (!error) return assert.equal(native.parseAddress(address), shown)
+    assert.throws(() => native.parseAddress(address), { name: 'HeadwaterError', code: error })
+    return assert.rejects(connect(address), (refused) => refused.code === error && refused.message.includes(says))
+  })
+}
 
 test('a bare word is no address, and the answer says what was meant', async () => {
   await assert.rejects(connect('localhost'), (error) => {

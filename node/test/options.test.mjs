@@ -20,8 +20,16 @@ const interfaces = {
 const camel = (name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
 
 test('the table of options is the golden one', () => {
-  assert.deepEqual(native.optionTable(), json('options.json'))
+  const rows = json('options.json').map((row) => ({ ...row, range: inWords(row.range) }))
+  assert.deepEqual(native.optionTable(), rows)
 })
+
+function inWords({ words, text, or, min, max }) {
+  if (words) return words.map((word) => `\`${word}\``).join(', ')
+  if (text) return text
+  if (or !== undefined) return `${or} (no limit), or ${min} or more`
+  return max > Number.MAX_SAFE_INTEGER ? `${min} or more` : `${min} to ${max}`
+}
 
 for (const [group, name] of Object.entries(interfaces)) {
   test(`the type ${name} has the options of core, with their words and defaults`, () => {
