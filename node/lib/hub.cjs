@@ -13,7 +13,23 @@ let lastTicket = 0
 let holders = 0
 let anchor
 
+let isTurnTaken = false
+let isWakeDue = false
+
+// One delivery a turn of the event loop: Node calls a ThreadsafeFunction up to a thousand times without turning, and a
+// loop that asks for the next block as soon as it has one would keep everything else waiting as long.
 host.wake = () => {
+  if (isTurnTaken) {
+    isWakeDue = true
+    return
+  }
+  isTurnTaken = true
+  setImmediate(() => {
+    isTurnTaken = false
+    if (!isWakeDue) return
+    isWakeDue = false
+    host.wake()
+  })
   for (const ticket of native.drain()) handlers.get(ticket)?.()
 }
 
