@@ -7,7 +7,9 @@ fn main() -> std::io::Result<()> {
     let [name, folder] = &arguments[..] else {
         return Err(std::io::Error::other("usage: seeds TARGET FOLDER"));
     };
-    let target = headwater::fuzzing::TARGETS.iter().find(|target| target.name == name);
+    let target = headwater::fuzzing::TARGETS
+        .iter()
+        .find(|target| target.name == name);
     let target = target.ok_or_else(|| std::io::Error::other(format!("no target `{name}`")))?;
     std::fs::create_dir_all(folder)?;
     for (number, seed) in (target.seeds)().iter().enumerate() {

@@ -12,6 +12,8 @@ mod log;
 mod mutate;
 mod protocol;
 mod records;
+mod segments;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     folder::FOLDER_FORMAT,
     log::SEGMENT_FILE,
     log::LOG_FRAMES,
+    service::SERVICE,
     protocol::OPENING,
     protocol::NATIVE_FRAMES,
     address::ADDRESS,

@@ -44,9 +44,17 @@ smoke! {
     folder_format,
     segment_file,
     log_frames,
+    service,
     opening,
     native_frames,
     address,
+}
+
+#[test]
+fn a_service_opens_on_its_seeds() {
+    for seed in (service::SERVICE.seeds)() {
+        assert!(service::check_service(&seed));
+    }
 }
 
 #[test]

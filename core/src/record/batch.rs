@@ -294,8 +294,11 @@ impl BatchHeader {
                 last_offset_delta,
             });
         }
-        let last_offset = self.base_offset.checked_add(i64::from(last_offset_delta));
-        if self.base_offset < 0 || last_offset.is_none() {
+        // The offset behind the last one must be a number too: it is where the partition goes on.
+        let next_offset = self
+            .base_offset
+            .checked_add(i64::from(last_offset_delta) + 1);
+        if self.base_offset < 0 || next_offset.is_none() {
             return Err(BatchError::BaseOffset {
                 found: self.base_offset,
                 last_offset_delta,

@@ -54,7 +54,7 @@ pub enum BatchError {
         /// The last offset delta of the header.
         last_offset_delta: i32,
     },
-    /// The base offset is negative, or the last offset is beyond the largest there is.
+    /// The base offset is negative, or no offset is left behind the last one.
     #[error("base offset {found} with last offset delta {last_offset_delta} is out of range")]
     BaseOffset {
         /// The base offset.
