@@ -4,6 +4,7 @@
 //! - `frame`, `segment`: the bytes; `scan` walks them, `recovery`, `replay` and `open` open a log
 //! - `sequencer`: who gets which offset; `queue`, `group`, `writer`: the write group
 //! - `syncer`: the sync thread; `io_thread`: the other one; `shared`: what ties them together; `files`: open files
+//! - [`reader`]: the files read from outside, without opening the log
 //! - [`format`], [`lock`]: the version of a folder, and who owns it; [`storage`]: where files live
 //!
 //! ```text
@@ -42,8 +43,10 @@ mod io_thread;
 pub mod lock;
 mod mark;
 mod open;
+mod order;
 mod queue;
 mod read;
+pub mod reader;
 mod recovery;
 mod replay;
 mod scan;
@@ -62,7 +65,7 @@ pub use append::{Append, Appended, Run};
 pub use entry::{Entry, Kind, Location, Machine};
 pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
 pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
-pub use set::{SetError, SetPart, encode_set};
+pub use set::{Part, SetError, SetPart, encode_set};
 use shared::Shared;
 use storage::Storage;
 

@@ -46,6 +46,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Forgets what was read, of a file that may have changed and now has `length` bytes.
+    pub(super) fn refresh(&mut self, length: u64) {
+        self.window.clear();
+        self.length = length;
+    }
+
     /// What stands at `position`.
     ///
     /// # Errors

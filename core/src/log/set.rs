@@ -52,19 +52,19 @@ pub enum SetError {
     },
 }
 
-/// One part of a SET.
+/// One part of a SET, or the whole of any other entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part<'a> {
+pub struct Part<'a> {
     /// What it is.
-    pub(super) kind: Kind,
+    pub kind: Kind,
     /// Version of its payload.
-    pub(super) version: u16,
+    pub version: u16,
     /// The partition it is about.
-    pub(super) partition: PartitionId,
+    pub partition: PartitionId,
     /// Where its payload begins, bytes from the start of the SET's payload.
-    pub(super) at: usize,
+    pub at: usize,
     /// Its payload.
-    pub(super) payload: &'a [u8],
+    pub payload: &'a [u8],
 }
 
 /// The parts of a SET's payload, in order.

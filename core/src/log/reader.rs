@@ -1,0 +1,199 @@
+//! Reading a log's files from outside: for `headwater dump`, offline and beside a running owner.
+//!
+//! Nothing is changed, nothing is locked, no state is built: segments, frames and damage are told in the
+//! order in which they stand, with the verdict that opening the log would come to (see `recovery`): damage
+//! to what was promised, or bytes that never were. Beyond opening it goes on behind damage, so that one
+//! reading finds all of it.
+//!
+//! A frame that is being written looks like a damaged one. So before a verdict everything behind is read for
+//! what it promises, and then the place again: who promised it has written it before. What is appended while
+//! the reader is at work may or may not be seen.
+
+mod walk;
+
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+
+use self::walk::Walk;
+use super::error::OpenError;
+use super::frame::FrameHeader;
+use super::segment::{self, SegmentError, SegmentHeader};
+use super::set::Part;
+use super::storage::Storage;
+use crate::error::Result;
+
+/// A log's files, as they were listed.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    storage: &'a dyn Storage,
+    log_uuid: [u8; 16],
+    segments: Vec<Listed>,
+}
+
+/// What a reader comes by.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a tool that prints everything has to know of everything"
+)]
+pub enum Item<'a> {
+    /// A segment begins.
+    Segment(FoundSegment<'a>),
+    /// A frame whose checks hold.
+    Frame(FoundFrame<'a>),
+    /// Bytes that should be something else.
+    Damage(Damage<'a>),
+}
+
+/// A segment of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundSegment<'a> {
+    /// Its file, from the folder of the log on.
+    pub path: &'a str,
+    /// Bytes of its file.
+    pub length: u64,
+    /// Its header; none if that was never finished.
+    pub header: Option<&'a SegmentHeader>,
+    /// Whether a later cut has dropped all of it.
+    pub is_cut: bool,
+}
+
+/// A frame of a log.
+#[derive(Debug)]
+pub struct FoundFrame<'a> {
+    /// Number of its segment.
+    pub segment: u64,
+    /// Position in the segment's file, bytes.
+    pub position: u64,
+    /// Its header.
+    pub header: FrameHeader,
+    /// What it holds: the parts of a SET, one part of any other entry, none of a MARK or FOOTER.
+    pub parts: Vec<Part<'a>>,
+    /// Whether it is none of the log's: dropped by a cut, or written behind bytes that were never promised.
+    pub is_cut: bool,
+}
+
+/// A place where the log is not what it should be.
+#[derive(Debug)]
+pub struct Damage<'a> {
+    /// The file, from the folder of the log on.
+    pub path: &'a str,
+    /// Position in it, bytes.
+    pub position: u64,
+    /// What is wrong there, in words.
+    pub problem: String,
+    /// The index that was to stand there.
+    pub index: u64,
+    /// The largest index known to have been synced.
+    pub durable: u64,
+    /// Whether it was promised to be there. If not, opening the log cuts it and loses nothing.
+    pub is_promised: bool,
+    /// The partition id that the damaged frame speaks of, if it is one of records.
+    pub partition: Option<u32>,
+}
+
+/// Where a reading ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// Index of the last entry of the log.
+    pub last_index: u64,
+    /// The largest index known to have been synced.
+    pub durable: u64,
+    /// Term of the last frame.
+    pub term: u32,
+    /// Whether the log was closed cleanly: its last frame says so.
+    pub is_clean: bool,
+}
+
+/// Who is told; [`ControlFlow::Break`] ends the reading.
+pub type Visit<'v> = dyn FnMut(&Item<'_>) -> ControlFlow<()> + 'v;
+
+impl<'a> Reader<'a> {
+    /// Lists the segments of the log `log_uuid` in `dir` and reads their headers.
+    ///
+    /// # Errors
+    /// `Storage` when the files cannot be read, `Unsupported` for a segment of a newer version. A folder
+    /// that is not there is an empty log.
+    pub fn new(storage: &'a dyn Storage, dir: &str, log_uuid: [u8; 16]) -> Result<Self> {
+        let segments = match segment::list(storage, dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            listed => listed.map_err(OpenError::from)?,
+        };
+        let mut listed = segments
+            .into_iter()
+            .map(|number| Listed::new(storage, dir, &log_uuid, number))
+            .collect::<std::result::Result<Vec<_>, OpenError>>()?;
+        let mut limit = u64::MAX;
+        for one in listed.iter_mut().rev() {
+            one.limit = limit;
+            if let Ok(header) = &one.header {
+                limit = limit.min(header.previous_index);
+            }
+        }
+        Ok(Self {
+            storage,
+            log_uuid,
+            segments: listed,
+        })
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|one| one.length).sum()
+    }
+
+    /// Reads everything and tells `visit` of it; `None` if that ended it.
+    ///
+    /// # Errors
+    /// `Storage` when a file cannot be read, `Unsupported` for a frame of a newer version.
+    pub fn read(&self, visit: &mut Visit<'_>) -> Result<Option<Ending>> {
+        let mut walk = Walk::new(self, visit);
+        for at in 0..self.segments.len() {
+            if walk.segment(at)?.is_break() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(walk.ending()))
+    }
+}
+
+#[derive(Debug)]
+struct Listed {
+    number: u64,
+    path: String,
+    length: u64,
+    header: std::result::Result<SegmentHeader, SegmentError>,
+    /// The highest index that it may hold: later segments cut what is above their `previous`.
+    limit: u64,
+}
+
+impl Listed {
+    fn new(
+        storage: &dyn Storage,
+        dir: &str,
+        log_uuid: &[u8; 16],
+        number: u64,
+    ) -> std::result::Result<Self, OpenError> {
+        let path = segment::path(dir, number);
+        let file = storage.open(&path, true)?;
+        let length = file.length()?;
+        let header = segment::read_header(file.as_ref(), length)?
+            .and_then(|header| header.check_place(log_uuid, number).map(|()| header));
+        match header {
+            Err(source @ SegmentError::TooNew { .. }) => {
+                Err(OpenError::SegmentTooNew { path, source })
+            }
+            header => Ok(Self {
+                number,
+                path,
+                length,
+                header,
+                limit: u64::MAX,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
