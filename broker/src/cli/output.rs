@@ -80,8 +80,7 @@ impl Io {
     /// A line of data.
     pub(super) fn line(&mut self, text: &str) -> Result<(), Error> {
         self.bytes(text.as_bytes())?;
-        self.bytes(b"\n")?;
-        self.flush()
+        self.bytes(b"\n")
     }
 
     /// A line of data as JSON.
@@ -89,6 +88,7 @@ impl Io {
         self.line(&value.to_string())
     }
 
+    /// Hands on what was printed: before a command waits, and at its end.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         let flushed = self.output.flush();
         flushed.map_err(|error| self.unwritable(&error))
@@ -136,17 +136,27 @@ impl Io {
         }
     }
 
-    /// A progress bar on a terminal, nothing elsewhere. `total` 0: no end is known.
+    /// A bar over records on a terminal, nothing elsewhere. `total` 0: no end is known.
     pub(super) fn progress(&self, what: &'static str, total: u64) -> ProgressBar {
+        if total == 0 {
+            self.bar(what, "{prefix} {human_pos} ({per_sec}, {elapsed})", None)
+        } else {
+            let template = "{prefix} [{bar:30}] {human_pos}/{human_len} ({per_sec}, {eta} left)";
+            self.bar(what, template, Some(total))
+        }
+    }
+
+    /// A bar over bytes on a terminal, nothing elsewhere.
+    pub(super) fn progress_bytes(&self, what: &'static str, total: u64) -> ProgressBar {
+        let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)";
+        self.bar(what, template, Some(total))
+    }
+
+    fn bar(&self, what: &'static str, template: &str, total: Option<u64>) -> ProgressBar {
         if !self.is_terminal || self.is_quiet || self.is_json {
             return ProgressBar::hidden();
         }
-        let template = if total == 0 {
-            "{prefix} {human_pos} ({per_sec}, {elapsed})"
-        } else {
-            "{prefix} [{bar:30}] {human_pos}/{human_len} ({per_sec}, {eta} left)"
-        };
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -177,7 +187,52 @@ pub(super) fn json_bytes(bytes: Option<&[u8]>) -> Value {
     }
 }
 
+/// A time as people write it, in UTC: `2026-01-31T12:00:00.000Z`.
+pub(super) fn utc(ms: i64) -> String {
+    let (days, ms) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+    // Days since 0000-03-01, so that a leap day is the last of its year; 400 years have 146,097 days.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let months_since_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * months_since_march + 2) / 5 + 1;
+    let month = (months_since_march + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (seconds, ms) = (ms / 1_000, ms % 1_000);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_772_366_400_000, "2026-03-01T12:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (4_107_542_399_000, "2100-02-28T23:59:59.000Z"),
+        ] {
+            assert_eq!(utc(ms), text);
+        }
+    }
+
+    #[test]
+    fn bytes_are_json_whatever_they_are() {
+        assert_eq!(json_bytes(None), Value::Null);
+        assert_eq!(json_bytes(Some(b"")), json!(""));
+        assert_eq!(json_bytes(Some("\u{e9}\n".as_bytes())), json!("\u{e9}\n"));
+        assert_eq!(json_bytes(Some(b"\xff\0")), json!({"base64": "/wA="}));
+    }
 }

@@ -23,6 +23,8 @@ pub(super) fn run(args: &Serve, io: &mut Io, stop: &Stop) -> Result<Ended, Error
             addresses.join(", ")
         ));
     }
+    // Who started this waits for the line, maybe on a pipe.
+    io.flush()?;
     stop.wait();
     io.say("closing");
     broker.close(None).wait(None)?;
