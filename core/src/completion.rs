@@ -14,12 +14,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, ErrorCode, Outcome, Result};
+
+mod wake;
+
+pub use wake::{NotifyQueue, Wake, Wakes};
 
 thread_local! {
     static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
@@ -40,133 +44,6 @@ pub fn is_own_thread() -> bool {
 pub trait Assist: Send + Sync {
     /// Does what can be done without waiting. Called with no lock held.
     fn assist(&self);
-}
-
-/// Wake-ups that are due, collected while locks are held and run when none is.
-///
-/// Dropped, it runs what is left: so declare it *before* taking a lock.
-#[derive(Default)]
-pub struct Wakes(Vec<Wake>);
-
-/// One wake-up of somebody outside.
-#[derive(Clone)]
-pub enum Wake {
-    /// A task of some executor.
-    Task(Waker),
-    /// A ticket of a notify queue.
-    Ticket(Arc<NotifyQueue>, u64),
-    /// A hook of ours, such as scheduling a job; it must not block.
-    Hook(Arc<dyn Fn() + Send + Sync>),
-}
-
-impl Wake {
-    /// Wakes. Never under a lock.
-    pub fn run(self) {
-        match self {
-            Self::Task(waker) => waker.wake(),
-            Self::Ticket(queue, ticket) => queue.push(ticket),
-            Self::Hook(hook) => hook(),
-        }
-    }
-}
-
-impl fmt::Debug for Wake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Task(_) => "Task",
-            Self::Ticket(..) => "Ticket",
-            Self::Hook(_) => "Hook",
-        })
-    }
-}
-
-impl Wakes {
-    /// None yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// Adds one.
-    pub fn push(&mut self, wake: Wake) {
-        self.0.push(wake);
-    }
-
-    /// Whether there is nobody to wake.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Takes them out, to be run elsewhere.
-    #[must_use]
-    pub fn take(&mut self) -> Self {
-        Self(std::mem::take(&mut self.0))
-    }
-
-    /// Runs them here and now. Never under a lock, never on a sync thread.
-    pub fn run(&mut self) {
-        for wake in std::mem::take(&mut self.0) {
-            wake.run();
-        }
-    }
-}
-
-impl Drop for Wakes {
-    fn drop(&mut self) {
-        self.run();
-    }
-}
-
-impl fmt::Debug for Wakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Wakes").field(&self.0.len()).finish()
-    }
-}
-
-/// Where finished tickets gather for a foreign event loop: one wake-up for as many as there are.
-///
-/// The hook is called when the first ticket arrives after a [`drain`](Self::drain), and not again before
-/// the next one. It is called on a thread of ours with no lock held; it must not block.
-pub struct NotifyQueue {
-    ready: Mutex<Vec<u64>>,
-    armed: AtomicBool,
-    hook: Box<dyn Fn() + Send + Sync>,
-}
-
-impl NotifyQueue {
-    /// A queue that calls `hook` when there is something to drain.
-    pub fn new(hook: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self {
-            ready: Mutex::new(Vec::new()),
-            armed: AtomicBool::new(false),
-            hook: Box::new(hook),
-        })
-    }
-
-    /// The tickets finished since the last call, in order of finishing.
-    #[must_use]
-    pub fn drain(&self) -> Vec<u64> {
-        // Disarmed first: a ticket pushed in between calls the hook once more, which is harmless.
-        self.armed.store(false, Ordering::SeqCst);
-        std::mem::take(&mut self.ready.lock())
-    }
-
-    /// Adds a ticket by hand and wakes the host if it is not awake yet.
-    pub fn push(&self, ticket: u64) {
-        self.ready.lock().push(ticket);
-        if !self.armed.swap(true, Ordering::SeqCst) {
-            (self.hook)();
-        }
-    }
-}
-
-impl fmt::Debug for NotifyQueue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NotifyQueue")
-            .field("ready", &self.ready.lock().len())
-            .finish()
-    }
 }
 
 /// The half that is filled: exactly once, with a value or an error.
@@ -554,99 +431,4 @@ impl<T> fmt::Debug for Shared<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[test]
-    fn a_parked_thread_gets_the_answer() {
-        let (completion, mut pending) = Completion::<u32>::pair();
-        let filler = std::thread::spawn(move || completion.finish(Ok(7)));
-        assert_eq!(pending.wait(None), Ok(7));
-        filler.join().unwrap();
-        assert_eq!(
-            pending.wait(None).unwrap_err().code(),
-            ErrorCode::InvalidState
-        );
-    }
-
-    #[test]
-    fn a_wait_that_times_out_says_unknown_and_can_be_repeated() {
-        let (completion, mut pending) = Completion::<u32>::pair();
-        let error = pending.wait(Some(Duration::from_millis(1))).unwrap_err();
-        assert_eq!(
-            (error.code(), error.outcome()),
-            (ErrorCode::RequestTimedOut, Outcome::Unknown)
-        );
-        completion.finish(Ok(1));
-        assert_eq!(pending.wait(None), Ok(1));
-    }
-
-    #[test]
-    fn a_dropped_completion_answers_closed() {
-        let (completion, mut pending) = Completion::<u32>::pair();
-        drop(completion);
-        assert_eq!(pending.wait(None).unwrap_err().code(), ErrorCode::Closed);
-    }
-
-    #[test]
-    fn many_tickets_cost_one_hook_until_drained() {
-        let calls = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&calls);
-        let queue = NotifyQueue::new(move || {
-            counted.fetch_add(1, Ordering::SeqCst);
-        });
-        let pendings: Vec<_> = (0..3)
-            .map(|ticket| {
-                let (completion, pending) = Completion::<u64>::pair();
-                pending.notify(&queue, ticket);
-                completion.finish(Ok(ticket));
-                pending
-            })
-            .collect();
-        assert_eq!(calls.load(Ordering::SeqCst), 1);
-        assert_eq!(queue.drain(), vec![0, 1, 2]);
-        pendings[0].notify(&queue, 9);
-        assert_eq!((calls.load(Ordering::SeqCst), queue.drain()), (2, vec![9]));
-    }
-
-    #[test]
-    fn waiting_on_a_thread_of_ours_is_refused() {
-        let found = std::thread::spawn(|| {
-            mark_own_thread();
-            Completion::<u32>::pair().1.wait(None)
-        });
-        assert_eq!(
-            found.join().unwrap().unwrap_err().code(),
-            ErrorCode::InvalidState
-        );
-    }
-
-    #[test]
-    fn waiting_until_ready_leaves_the_answer() {
-        let (completion, mut pending) = Completion::<u32>::pair();
-        assert_eq!(pending.wait_ready(Some(Duration::ZERO)), Ok(false));
-        assert!(!pending.is_ready());
-        completion.finish(Ok(7));
-        assert_eq!(pending.wait_ready(None), Ok(true));
-        assert!(pending.is_ready());
-        assert_eq!(pending.wait(None), Ok(7));
-    }
-
-    #[test]
-    fn foreign_wake_ups_are_collected_and_not_run_by_complete() {
-        let called = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&called);
-        let (completion, shared) = Completion::<u32>::shared();
-        shared.watch(Wake::Hook(Arc::new(move || {
-            seen.store(true, Ordering::SeqCst)
-        })));
-        let mut wakes = Wakes::new();
-        completion.complete(Ok(1), &mut wakes);
-        assert!(!called.load(Ordering::SeqCst));
-        wakes.run();
-        assert!(called.load(Ordering::SeqCst));
-        assert_eq!(shared.wait(None), Ok(1));
-    }
-}
+mod tests;

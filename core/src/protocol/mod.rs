@@ -14,7 +14,5 @@ pub mod request;
 pub mod response;
 pub mod version;
 
-#[cfg(all(test, feature = "tcp"))]
-pub(crate) mod peer;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

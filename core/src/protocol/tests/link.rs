@@ -10,7 +10,7 @@ use crate::completion::{Wake, Wakes};
 use crate::limits;
 use crate::protocol::frame::FrameKind;
 use crate::protocol::link::{Flush, Link, SendError};
-use crate::protocol::peer::Peer;
+use crate::protocol::tests::peer::Peer;
 
 const THREADS: u64 = 4;
 const FRAMES: u64 = 2_000;

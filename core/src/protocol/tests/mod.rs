@@ -3,6 +3,8 @@
 mod golden;
 #[cfg(feature = "tcp")]
 mod link;
+#[cfg(feature = "tcp")]
+pub(crate) mod peer;
 mod random;
 
 use std::collections::VecDeque;

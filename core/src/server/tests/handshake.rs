@@ -6,8 +6,8 @@ use super::{BUFFER_BYTES, ask, connect, dial, expect_goodbye, fake, hello, optio
 use crate::error::ErrorCode;
 use crate::limits;
 use crate::protocol::frame::FrameKind;
-use crate::protocol::peer::encode;
 use crate::protocol::request::Request;
+use crate::protocol::tests::peer::encode;
 use crate::protocol::version::{ClientHello, MAGIC, Opening, ServerHello};
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +43,7 @@ async fn bytes_that_were_read_to_find_out_the_protocol_count() {
             .serve_connection(reader, writer, &first, "a test")
             .await
     });
-    let mut peer = crate::protocol::peer::Peer::new(near);
+    let mut peer = crate::protocol::tests::peer::Peer::new(near);
     peer.say(&rest).await;
     assert_eq!(fake.next().await.request, Request::Ping);
 }

@@ -78,7 +78,7 @@ async fn nothing_more_is_read_from_a_client_that_does_not_read_its_answers() {
     // Each answer is a thousand times its request: what is unsent must stay bounded.
     for id in 1..=2_000 {
         let frame =
-            crate::protocol::peer::encode(id, FrameKind::Request, &Request::ListTopics, b"");
+            crate::protocol::tests::peer::encode(id, FrameKind::Request, &Request::ListTopics, b"");
         tokio::select! {
             biased;
             () = peer.say(&frame) => {}

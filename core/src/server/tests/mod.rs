@@ -16,8 +16,8 @@ use super::fake::Fake;
 use super::{Server, ServerOptions};
 use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::header::{Goodbye, WireError};
-use crate::protocol::peer::{Peer, encode};
 use crate::protocol::request::Request;
+use crate::protocol::tests::peer::{Peer, encode};
 use crate::protocol::version::{ClientHello, MAGIC};
 
 const BUFFER_BYTES: usize = 1 << 20;

@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorCode};
 use crate::limits;
 use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::header::{Credit, Push, Reassign};
-use crate::protocol::peer::Peer;
 use crate::protocol::request::Subscribe;
+use crate::protocol::tests::peer::Peer;
 use crate::server::fake::{batch, from_start};
 
 async fn subscribe(peer: &mut Peer, id: u64, credit_bytes: u64) {

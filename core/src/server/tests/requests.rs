@@ -8,9 +8,9 @@ use crate::error::{Error, ErrorCode, Outcome};
 use crate::limits;
 use crate::protocol::frame::FrameKind;
 use crate::protocol::header::{Credit, Goodbye};
-use crate::protocol::peer::{Peer, encode};
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
+use crate::protocol::tests::peer::{Peer, encode};
 use crate::server::fake::Fake;
 
 fn produce() -> Request {

@@ -10,7 +10,7 @@ use crate::client::transport::tcp::{TcpOptions, TcpTransport, connect};
 use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::protocol::frame::FrameKind;
 use crate::protocol::header::Goodbye;
-use crate::protocol::peer::{Peer, encode};
+use crate::protocol::tests::peer::{Peer, encode};
 use crate::protocol::version::{MAGIC, ServerHello};
 
 /// What connecting fails with when the other side answers like this, and then closes.

@@ -11,9 +11,9 @@ use crate::client::transport::Transport;
 use crate::error::{ErrorCode, ErrorKind, Outcome};
 use crate::protocol::frame::FrameKind;
 use crate::protocol::header::Goodbye;
-use crate::protocol::peer::encode;
 use crate::protocol::request::{Request, Subscribe};
 use crate::protocol::response::Response;
+use crate::protocol::tests::peer::encode;
 use crate::server::fake::from_start;
 
 #[tokio::test(start_paused = true)]

@@ -11,8 +11,8 @@ use crate::limits;
 use crate::protocol::fetched::FetchedBatch;
 use crate::protocol::frame::FrameKind;
 use crate::protocol::header::{Credit, Push, PushedBatch, Reassign, WireError};
-use crate::protocol::peer::Peer;
 use crate::protocol::request::Subscribe;
+use crate::protocol::tests::peer::Peer;
 use crate::server::fake::{batch, from_start};
 
 fn subscribe(credit_bytes: u64) -> Subscribe {
@@ -251,7 +251,8 @@ async fn a_server_that_pushes_without_credit_is_left() {
                 assignment: 0,
                 batches: vec![PushedBatch::of(&large)],
             };
-            let bytes = crate::protocol::peer::encode(1, FrameKind::Push, &header, &large.batch);
+            let bytes =
+                crate::protocol::tests::peer::encode(1, FrameKind::Push, &header, &large.batch);
             if tokio::io::AsyncWriteExt::write_all(&mut peer.stream, &bytes)
                 .await
                 .is_err()
