@@ -212,8 +212,7 @@ export type Durability = 'os' | 'disk' | 'quorum'
 
 /** Headers to send; an array under one name is that name repeated. */
 export type Headers =
-  | Record<string, Bytes | null | ReadonlyArray<Bytes | null>>
-  | Iterable<readonly [name: string, value: Bytes | null]>
+  Record<string, Bytes | null | ReadonlyArray<Bytes | null>> | Iterable<readonly [name: string, value: Bytes | null]>
 
 export interface RecordOptions {
   key?: Bytes | null

@@ -85,7 +85,10 @@ class Reader {
       throw corrupt(`header of ${this.headerLength} bytes`)
     }
     // Typed arrays need aligned memory; blocks from core are, a slice of somebody's Buffer may not be.
-    this.bytes = bytes.byteOffset % 8 === 0 ? bytes.subarray(0, length) : Buffer.from(new Uint8Array(bytes.subarray(0, length)).buffer)
+    this.bytes =
+      bytes.byteOffset % 8 === 0
+        ? bytes.subarray(0, length)
+        : Buffer.from(new Uint8Array(bytes.subarray(0, length)).buffer)
     this.length = length
     this.words = this.#words(0, HEADER_BYTES / 4)
   }
@@ -166,7 +169,8 @@ class Reader {
 function checkOffsets(block, run, end) {
   if (block.deltas !== null) {
     for (let row = run.firstRow + 1; row < end; row++) {
-      if (block.deltas[row] <= block.deltas[row - 1]) throw corrupt(`offset of row ${row} does not follow on the one before`)
+      if (block.deltas[row] <= block.deltas[row - 1])
+        throw corrupt(`offset of row ${row} does not follow on the one before`)
     }
   }
   const last = block.offset(end - 1, run)

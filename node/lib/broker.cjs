@@ -25,12 +25,17 @@ class Broker {
     const { data, allowRemote, signal, ...rest } = options ?? {}
     const flat = flatten(rest)
     const starting = hub
-      .request((ticket) => native.startBroker(ticket, data === undefined ? undefined : String(data), allowRemote === true, flat))
+      .request((ticket) =>
+        native.startBroker(ticket, data === undefined ? undefined : String(data), allowRemote === true, flat),
+      )
       .then((inner) => new Broker(started, inner))
     try {
       return await hub.held(starting, signal)
     } catch (error) {
-      starting.then((broker) => broker.close(), () => {})
+      starting.then(
+        (broker) => broker.close(),
+        () => {},
+      )
       throw error
     }
   }

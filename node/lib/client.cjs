@@ -110,7 +110,10 @@ async function connect(address, options) {
     return await hub.held(opening, signal)
   } catch (error) {
     // Aborted, it may still open: then nobody wants it.
-    opening.then((client) => client.close(), () => {})
+    opening.then(
+      (client) => client.close(),
+      () => {},
+    )
     throw error
   }
 }

@@ -46,7 +46,7 @@ const invalid = (message) => errorOf('INVALID_ARGUMENT', message)
 function shown(value) {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value)
   if (value === null || ['number', 'boolean', 'bigint', 'undefined'].includes(typeof value)) return String(value)
-  return typeof value === 'object' ? value.constructor?.name ?? 'an object' : `a ${typeof value}`
+  return typeof value === 'object' ? (value.constructor?.name ?? 'an object') : `a ${typeof value}`
 }
 
 module.exports = { host, HeadwaterError, AbortError, errorOf, invalid, shown }

@@ -243,7 +243,7 @@ class Producer extends EventEmitter {
     let rows = new RowBuffer(BUFFER_BYTES)
     for (const record of records) {
       const isPlain = typeof record === 'string' || record === null || ArrayBuffer.isView(record)
-      const { value: part, ...own } = isPlain ? { value: record } : record ?? {}
+      const { value: part, ...own } = isPlain ? { value: record } : (record ?? {})
       readOptions(isPlain ? options : { ...options, ...own })
       const value = partOf(part, 'value')
       if (timestamp < 0) timestamp = Date.now()
@@ -487,7 +487,10 @@ function sum(one, other) {
 const closed = () => errorOf('CLOSED', 'the producer is closed')
 
 function full() {
-  return errorOf('BUFFER_FULL', 'the buffer of the producer has no room; `await producer.ready()` before the next record')
+  return errorOf(
+    'BUFFER_FULL',
+    'the buffer of the producer has no room; `await producer.ready()` before the next record',
+  )
 }
 
 module.exports = { Producer, reportOf, sum }

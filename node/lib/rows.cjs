@@ -74,7 +74,7 @@ class RowBuffer {
 
   /** The tickets of the rows in it, 0 for a row without one. */
   *tickets() {
-    for (let at = 0; at < this.length; ) {
+    for (let at = 0; at < this.length;) {
       const { ticket, end } = this.rowAt(at)
       yield ticket
       at = end

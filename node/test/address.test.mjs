@@ -67,9 +67,12 @@ test('options behind the address are taken, and checked', async (t) => {
 test('a folder in use by another process is locked, and its pid is named', async (t) => {
   const path = folder(t)
   await log(t, { address: path })
-  const { said } = await run(`
+  const { said } = await run(
+    `
     await connect(argv[0]).catch(({ kind, code, retriable, message }) => say({ kind, code, retriable, message }))
-  `, { args: [path] })
+  `,
+    { args: [path] },
+  )
   assert.equal(said[0].kind, 'Locked')
   assert.equal(said[0].code, 'FOLDER_LOCKED')
   assert.equal(said[0].retriable, true)

@@ -13,11 +13,17 @@ test('a topic is created, described, listed, altered and deleted', async (t) => 
   assert.equal(other.config.durability, 'os')
   assert.equal(other.partitions.length, 1)
   assert.ok(other.notes.length > 0, 'retention is stored and not enforced, which describe says')
-  assert.deepEqual((await db.admin.listTopics()).map(({ name }) => name), ['orders', 'other'])
+  assert.deepEqual(
+    (await db.admin.listTopics()).map(({ name }) => name),
+    ['orders', 'other'],
+  )
   await db.admin.alterTopic('other', { retentionMs: 90_000 })
   assert.equal((await db.admin.describeTopic('other')).config.retention_ms, '90000')
   await db.admin.deleteTopic('other')
-  assert.deepEqual((await db.admin.listTopics()).map(({ name }) => name), ['orders'])
+  assert.deepEqual(
+    (await db.admin.listTopics()).map(({ name }) => name),
+    ['orders'],
+  )
 })
 
 test('partitions say where they stand', async (t) => {
@@ -50,7 +56,10 @@ test('names and numbers that cannot be are refused in words', async (t) => {
   for (const name of ['', '.', '..', 'a b', 'a/b', 'x'.repeat(250)]) {
     await assert.rejects(db.admin.createTopic(name), { kind: 'InvalidArgument', code: 'INVALID_TOPIC_EXCEPTION' })
   }
-  await assert.rejects(db.admin.createTopic('x', { partitions: 0 }), { kind: 'InvalidArgument', message: /partitions.*0/ })
+  await assert.rejects(db.admin.createTopic('x', { partitions: 0 }), {
+    kind: 'InvalidArgument',
+    message: /partitions.*0/,
+  })
   await assert.rejects(db.admin.createTopic('x', { partitons: 1 }), { code: 'UNKNOWN_OPTION', message: /partitions/ })
   await assert.rejects(db.admin.createTopic(5), { code: 'INVALID_ARGUMENT' })
 })
@@ -62,14 +71,19 @@ test('offsets are found by their meaning', async (t) => {
   const at = ['earliest', 'latest', { time: 2_000 }, new Date(2_500), { time: new Date(9_000) }]
   const found = await db.admin.listOffsets(at.map((meaning) => ({ topic: 'orders', partition: 0, at: meaning })))
   assert.deepEqual(found, [0, 3, 1, 2, 3])
-  await assert.rejects(db.admin.listOffsets([{ topic: 'orders', partition: 0, at: 'middle' }]), { code: 'INVALID_ARGUMENT' })
+  await assert.rejects(db.admin.listOffsets([{ topic: 'orders', partition: 0, at: 'middle' }]), {
+    code: 'INVALID_ARGUMENT',
+  })
 })
 
 test('groups are listed, described, set and deleted', async (t) => {
   const db = await log(t)
   const c = db.consumer('orders', { group: 'billing' })
   await c.open()
-  assert.deepEqual((await db.admin.listGroups()).map(({ group, state }) => [group, state]), [['billing', 'Stable']])
+  assert.deepEqual(
+    (await db.admin.listGroups()).map(({ group, state }) => [group, state]),
+    [['billing', 'Stable']],
+  )
   await assert.rejects(db.admin.deleteGroup('billing'), { code: 'NON_EMPTY_GROUP' })
   await c.close()
   await db.admin.commitOffsets('billing', [{ topic: 'orders', partition: 0, offset: 0 }])
@@ -83,7 +97,10 @@ test('a call with a signal that has fired is not made', async (t) => {
   const signal = AbortSignal.abort()
   await assert.rejects(db.admin.createTopic('x', { signal }), { name: 'AbortError', code: 'ABORT_ERR' })
   await assert.rejects(db.admin.listTopics({ signal }), { name: 'AbortError' })
-  assert.deepEqual((await db.admin.listTopics()).map(({ name }) => name), ['orders'])
+  assert.deepEqual(
+    (await db.admin.listTopics()).map(({ name }) => name),
+    ['orders'],
+  )
 })
 
 test('metrics are numbers by name', async (t) => {
@@ -100,5 +117,8 @@ test('a name in memory is shared within the process', async (t) => {
   const [first, second] = [await connect('mem:shared'), await connect('mem:shared')]
   t.after(() => Promise.all([first.close(), second.close()]))
   await first.admin.createTopic('orders')
-  assert.deepEqual((await second.admin.listTopics()).map(({ name }) => name), ['orders'])
+  assert.deepEqual(
+    (await second.admin.listTopics()).map(({ name }) => name),
+    ['orders'],
+  )
 })

@@ -17,7 +17,10 @@ test('a broker in memory serves whoever connects', async (t) => {
   assert.deepEqual(broker.addresses, [broker.address])
   const [sender, reader] = [await connect(broker.address), await connect(broker.address)]
   await sender.admin.createTopic('orders', { partitions: 2 })
-  const sent = await sender.producer().sendMany('orders', Array.from({ length: 3_000 }, (_, index) => `${index}`))
+  const sent = await sender.producer().sendMany(
+    'orders',
+    Array.from({ length: 3_000 }, (_, index) => `${index}`),
+  )
   assert.equal(sent.length, 3_000)
   let count = 0
   for await (const message of reader.consumer('orders', { group: 'billing', until: 'end' })) {
@@ -34,13 +37,19 @@ test('a broker of a folder leaves it in order', async (t) => {
   const db = await connect(broker.address)
   await db.admin.createTopic('orders')
   await db.producer().send('orders', 'x')
-  await assert.rejects(connect(path, { create: false }).then((other) => other.admin.createTopic('orders')), {
-    kind: 'AlreadyExists',
-  })
+  await assert.rejects(
+    connect(path, { create: false }).then((other) => other.admin.createTopic('orders')),
+    {
+      kind: 'AlreadyExists',
+    },
+  )
   await db.close()
   await broker.close()
   const again = await connect(path)
-  assert.deepEqual((await again.admin.listTopics()).map(({ name }) => name), ['orders'])
+  assert.deepEqual(
+    (await again.admin.listTopics()).map(({ name }) => name),
+    ['orders'],
+  )
   await again.close()
 })
 
@@ -63,7 +72,10 @@ test('a port in use, and an address that is none, are refused in words', async (
   await new Promise((resolve) => server.once('listening', resolve))
   t.after(() => server.close())
   const { port } = server.address()
-  await assert.rejects(Broker.start({ listen: [`127.0.0.1:${port}`] }), { code: 'ADDRESS_IN_USE', message: new RegExp(port) })
+  await assert.rejects(Broker.start({ listen: [`127.0.0.1:${port}`] }), {
+    code: 'ADDRESS_IN_USE',
+    message: new RegExp(port),
+  })
   await assert.rejects(Broker.start({ listen: ['nowhere'] }), { code: 'INVALID_ADDRESS' })
   await assert.rejects(Broker.start({ listen: ['0.0.0.0:0'] }), { kind: 'InvalidArgument', message: /allow/ })
   await assert.rejects(Broker.start({ lisen: ['127.0.0.1:0'] }), { code: 'UNKNOWN_OPTION', message: /listen/ })
@@ -91,12 +103,15 @@ test('the command line is the same program', (t) => {
 })
 
 test('a command that serves ends on Ctrl-C, in order', async () => {
-  const { signal, code, said } = await run(`
+  const { signal, code, said } = await run(
+    `
     import { spawn } from 'node:child_process'
     const child = spawn(process.execPath, [argv[0], 'serve', '--dev', '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'] })
     child.stderr.once('data', () => child.kill('SIGINT'))
     child.once('close', (code, signal) => say([code, signal]))
-  `, { args: [program] })
+  `,
+    { args: [program] },
+  )
   assert.deepEqual({ signal, code }, { signal: null, code: 0 })
   assert.equal(said[0][1], null)
   assert.ok([0, 130].includes(said[0][0]), `exit code ${said[0][0]}`)

@@ -80,7 +80,9 @@ test('a connect that was aborted leaves nothing open', async (t) => {
   controller.abort()
   await assert.rejects(opening, { name: 'AbortError', code: 'ABORT_ERR' })
   await sleep(50)
-  const { said, stderr } = await run('const db = await connect(argv[0]); await db.close(); say("free")', { args: [path] })
+  const { said, stderr } = await run('const db = await connect(argv[0]); await db.close(); say("free")', {
+    args: [path],
+  })
   assert.deepEqual(said, ['free'], stderr)
   await assert.rejects(connect(path, { signal: AbortSignal.abort() }), { name: 'AbortError' })
 })

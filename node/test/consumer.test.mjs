@@ -8,7 +8,10 @@ import { log, valuesOf } from './setting.mjs'
 async function filled(t, count, options) {
   const db = await log(t, options)
   const p = db.producer()
-  await p.sendMany('orders', Array.from({ length: count }, (_, index) => `${index}`))
+  await p.sendMany(
+    'orders',
+    Array.from({ length: count }, (_, index) => `${index}`),
+  )
   await p.close()
   return db
 }
@@ -153,7 +156,10 @@ test('acknowledged by hand, what is committed is the first record that is not', 
   c.ack(messages[1])
   c.ack(messages[2])
   await c.commit()
-  assert.deepEqual((await c.committed()).filter(({ offset }) => offset > 0), [])
+  assert.deepEqual(
+    (await c.committed()).filter(({ offset }) => offset > 0),
+    [],
+  )
   c.ack(messages[0])
   await c.commit()
   assert.equal((await c.committed())[0].offset, 3)
@@ -172,7 +178,10 @@ test('a batch is acknowledged whole', async (t) => {
     if (batches.length > 1) c.ack(batch)
   }
   await c.commit()
-  assert.deepEqual((await c.committed()).filter(({ offset }) => offset > 0), [])
+  assert.deepEqual(
+    (await c.committed()).filter(({ offset }) => offset > 0),
+    [],
+  )
   c.ack(batches[0])
   await c.commit()
   assert.equal((await c.committed())[0].offset, 30)
@@ -247,12 +256,15 @@ test('a signal ends a loop between two records of a block', async (t) => {
   const controller = new AbortController()
   const c = db.consumer('orders', { signal: controller.signal })
   let count = 0
-  await assert.rejects(async () => {
-    for await (const { offset } of c) {
-      count++
-      if (offset === 4) controller.abort()
-    }
-  }, { name: 'AbortError' })
+  await assert.rejects(
+    async () => {
+      for await (const { offset } of c) {
+        count++
+        if (offset === 4) controller.abort()
+      }
+    },
+    { name: 'AbortError' },
+  )
   assert.equal(count, 5)
 })
 
@@ -283,8 +295,14 @@ test('calls of next that do not wait for each other get one record each', async 
   const db = await filled(t, 2_500)
   const iterator = db.consumer('orders', { until: 'end' })[Symbol.asyncIterator]()
   const results = await Promise.all(Array.from({ length: 2_502 }, () => iterator.next()))
-  assert.deepEqual(results.slice(0, 2_500).map(({ value }) => value.offset), upTo(2_500).map(Number))
-  assert.deepEqual(results.slice(2_500).map(({ done }) => done), [true, true])
+  assert.deepEqual(
+    results.slice(0, 2_500).map(({ value }) => value.offset),
+    upTo(2_500).map(Number),
+  )
+  assert.deepEqual(
+    results.slice(2_500).map(({ done }) => done),
+    [true, true],
+  )
 })
 
 test('closing ends a loop that waits, and messages stay valid', async (t) => {
@@ -298,7 +316,10 @@ test('closing ends a loop that waits, and messages stay valid', async (t) => {
   const report = await c.close()
   await reading
   assert.deepEqual(report, { unsentRecords: 0, failedRecords: 0, firstError: undefined })
-  assert.deepEqual(messages.map(({ value }) => value.toString()), ['0', '1'])
+  assert.deepEqual(
+    messages.map(({ value }) => value.toString()),
+    ['0', '1'],
+  )
   await assert.rejects(c[Symbol.asyncIterator]().next(), { kind: 'Closed' })
 })
 
@@ -326,7 +347,8 @@ test('however fast records come, the event loop turns between blocks', async (t)
   const turn = () => isReading && setImmediate(turn, turns++)
   turn()
   let blocks = 0
-  for await (const batch of db.consumer('orders', { until: 'end', maxBlockRecords: 100 }).batches()) blocks += Math.sign(batch.length)
+  for await (const batch of db.consumer('orders', { until: 'end', maxBlockRecords: 100 }).batches())
+    blocks += Math.sign(batch.length)
   isReading = false
   assert.equal(blocks, 200)
   assert.ok(turns >= blocks / 2, `${turns} turns for ${blocks} blocks`)

@@ -11,7 +11,10 @@ const { errorOf } = require('../lib/errors.cjs')
 
 test('the table of errors is the golden one, and every row of it can be caught', () => {
   const rows = json('errors.json')
-  assert.deepEqual(native.errorTable().map(({ code }) => code), rows.map(({ code }) => code))
+  assert.deepEqual(
+    native.errorTable().map(({ code }) => code),
+    rows.map(({ code }) => code),
+  )
   for (const { number, code, kind, retriable, fatal } of rows) {
     const error = errorOf(code, 'what happened')
     assert.ok(error instanceof HeadwaterError && error instanceof Error)
@@ -32,4 +35,11 @@ test('an error prints its message, its code and where it came from', () => {
   assert.match(text, /errors\.test\.mjs/)
 })
 
-const pick = ({ kind, code, retriable, fatal, outcome, message }) => ({ kind, code, retriable, fatal, outcome, message })
+const pick = ({ kind, code, retriable, fatal, outcome, message }) => ({
+  kind,
+  code,
+  retriable,
+  fatal,
+  outcome,
+  message,
+})

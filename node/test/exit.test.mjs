@@ -9,45 +9,58 @@ const open = `
 `
 
 test('a process with nothing left to do ends by itself', async (t) => {
-  const { code, said, stderr } = await run(`${open}
+  const { code, said, stderr } = await run(
+    `${open}
     await p.send('orders', 'x')
     const c = db.consumer('orders')
     await c.open()
     for await (const message of c) break
     say('end')
-  `, { args: [folder(t)] })
+  `,
+    { args: [folder(t)] },
+  )
   assert.deepEqual({ code, said, stderr }, { code: 0, said: ['end'], stderr: '' })
 })
 
 test('a process that ends without closing keeps what it sent', async (t) => {
   const path = folder(t)
-  const { code, stderr } = await run(`${open} for (let i = 0; i < 10_000; i++) p.enqueue('orders', String(i))`, { args: [path] })
+  const { code, stderr } = await run(`${open} for (let i = 0; i < 10_000; i++) p.enqueue('orders', String(i))`, {
+    args: [path],
+  })
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
   assert.equal((await valuesOf(await log(t, { address: path }))).length, 10_000)
 })
 
 test('process.exit keeps what was sent', async (t) => {
   const path = folder(t)
-  const { code, stderr } = await run(`${open}
+  const { code, stderr } = await run(
+    `${open}
     for (let i = 0; i < 10_000; i++) p.enqueue('orders', String(i))
     process.exit(3)
-  `, { args: [path] })
+  `,
+    { args: [path] },
+  )
   assert.deepEqual({ code, stderr }, { code: 3, stderr: '' })
   assert.equal((await valuesOf(await log(t, { address: path }))).length, 10_000)
 })
 
 test('an uncaught exception keeps what was sent', async (t) => {
   const path = folder(t)
-  const { code } = await run(`${open}
+  const { code } = await run(
+    `${open}
     for (let i = 0; i < 100; i++) p.enqueue('orders', String(i))
     throw new Error('no')
-  `, { args: [path] })
+  `,
+    { args: [path] },
+  )
   assert.equal(code, 1)
   assert.equal((await valuesOf(await log(t, { address: path }))).length, 100)
 })
 
 test('a process that ends with failures says how many', async (t) => {
-  const { code, stderr } = await run(`${open} p.enqueue('nowhere', 'a'); p.enqueue('nowhere', 'b')`, { args: [folder(t)] })
+  const { code, stderr } = await run(`${open} p.enqueue('nowhere', 'a'); p.enqueue('nowhere', 'b')`, {
+    args: [folder(t)],
+  })
   assert.equal(code, 0)
   assert.match(stderr, /HeadwaterWarning: 0 records were not delivered and 2 failed.*nowhere/)
   const exited = await run(`${open} p.enqueue('nowhere', 'a'); process.exit()`, { args: [folder(t)] })
@@ -55,23 +68,30 @@ test('a process that ends with failures says how many', async (t) => {
 })
 
 test('a send that is not acknowledged keeps the process alive until it is', async (t) => {
-  const { code, said } = await run(`${open}
+  const { code, said } = await run(
+    `${open}
     p.send('orders', 'x').then(({ offset }) => say(offset))
-  `, { args: [folder(t)] })
+  `,
+    { args: [folder(t)] },
+  )
   assert.deepEqual({ code, said }, { code: 0, said: [0] })
 })
 
 test('an open loop keeps the process alive, and Ctrl-C ends it', async (t) => {
-  const { signal, said } = await run(`${open}
+  const { signal, said } = await run(
+    `${open}
     await p.send('orders', 'x')
     for await (const message of db.consumer('orders')) say(message.offset)
-  `, { args: [folder(t)], onSaid: (_, child) => setTimeout(() => child.kill('SIGINT'), 200) })
+  `,
+    { args: [folder(t)], onSaid: (_, child) => setTimeout(() => child.kill('SIGINT'), 200) },
+  )
   assert.deepEqual({ signal, said }, { signal: 'SIGINT', said: [0] })
 })
 
 test('a handler of Ctrl-C can end the loop and close', async (t) => {
   const path = folder(t)
-  const { code, said, stderr } = await run(`${open}
+  const { code, said, stderr } = await run(
+    `${open}
     const controller = new AbortController()
     process.once('SIGINT', () => controller.abort())
     await p.sendMany('orders', ['a', 'b'])
@@ -82,7 +102,9 @@ test('a handler of Ctrl-C can end the loop and close', async (t) => {
       say(error.name)
     }
     await db.close()
-  `, { args: [path], onSaid: (said, child) => said === 1 && setTimeout(() => child.kill('SIGINT'), 50) })
+  `,
+    { args: [path], onSaid: (said, child) => said === 1 && setTimeout(() => child.kill('SIGINT'), 50) },
+  )
   assert.deepEqual({ code, said, stderr }, { code: 0, said: [0, 1, 'AbortError'], stderr: '' })
   const db = await log(t, { address: path })
   assert.equal((await db.admin.describeGroup('billing')).offsets[0].offset, 2)
@@ -90,17 +112,24 @@ test('a handler of Ctrl-C can end the loop and close', async (t) => {
 
 test('a process killed at once keeps what was acknowledged', async (t) => {
   const path = folder(t)
-  const { signal, said } = await run(`${open}
+  const { signal, said } = await run(
+    `${open}
     for (let i = 0; ; i++) say((await p.send('orders', String(i))).offset)
-  `, { args: [path], onSaid: (said, child) => said === 100 && child.kill('SIGKILL') })
+  `,
+    { args: [path], onSaid: (said, child) => said === 100 && child.kill('SIGKILL') },
+  )
   assert.equal(signal, 'SIGKILL')
   const values = await valuesOf(await log(t, { address: path }))
   assert.ok(values.length >= said.length)
-  assert.deepEqual(values, values.map((_, index) => `${index}`))
+  assert.deepEqual(
+    values,
+    values.map((_, index) => `${index}`),
+  )
 })
 
 test('two workers each have a log of their own, and one that is terminated closes it', async (t) => {
-  const { code, said, stderr } = await run(`
+  const { code, said, stderr } = await run(
+    `
     import { Worker } from 'node:worker_threads'
     const source = \`
       const { parentPort, workerData } = require('node:worker_threads')
@@ -129,7 +158,9 @@ test('two workers each have a log of their own, and one that is terminated close
       say(values)
       await db.close()
     }
-  `, { args: [folder(t), folder(t)] })
+  `,
+    { args: [folder(t), folder(t)] },
+  )
   assert.deepEqual(said, [['sent', 'sent'], 'closed', ['x', 'y'], ['x', 'y']], stderr)
   assert.equal(code, 0)
 })

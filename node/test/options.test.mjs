@@ -34,9 +34,16 @@ function inWords({ words, text, or, min, max }) {
 for (const [group, name] of Object.entries(interfaces)) {
   test(`the type ${name} has the options of core, with their words and defaults`, () => {
     const body = types.match(new RegExp(`export interface ${name}[^{]*{\n(.*?)\n}`, 's'))[1]
-    const found = [...body.matchAll(/\/\*\* (.*?) \*\/\s+(\w+)\?: (.*)/g)].map(([, doc, option, type]) => [doc, option, type])
+    const found = [...body.matchAll(/\/\*\* (.*?) \*\/\s+(\w+)\?: (.*)/g)].map(([, doc, option, type]) => [
+      doc,
+      option,
+      type,
+    ])
     const rows = native.optionTable().filter((row) => row.group === group)
-    assert.deepEqual(found.map(([doc, option]) => [doc, option]), rows.map((row) => [`${row.doc} Default: ${row.default}.`, camel(row.name)]))
+    assert.deepEqual(
+      found.map(([doc, option]) => [doc, option]),
+      rows.map((row) => [`${row.doc} Default: ${row.default}.`, camel(row.name)]),
+    )
     found.forEach(([, option, type], index) => assert.match(type, typeOf(rows[index]), option))
   })
 }
@@ -44,7 +51,13 @@ for (const [group, name] of Object.entries(interfaces)) {
 function typeOf({ kind, name, range }) {
   const special = { start: /^Start$/, until: /^Until$/, durability: /^Durability$/ }
   if (kind === 'word' && !special[name]) return new RegExp(`^${range.replaceAll('`', "'").replaceAll(', ', ' \\| ')}$`)
-  const plain = { integer: /^number$/, boolean: /^boolean$/, text: /^string$/, texts: /^string\[\]$/, integers: /^number\[\]$/ }
+  const plain = {
+    integer: /^number$/,
+    boolean: /^boolean$/,
+    text: /^string$/,
+    texts: /^string\[\]$/,
+    integers: /^number\[\]$/,
+  }
   return special[name] ?? plain[kind]
 }
 
@@ -74,7 +87,11 @@ test('a value out of range, or of another kind, is refused with option, value an
     ['compression', Symbol('none')],
   ]
   for (const [name, value] of refused) {
-    assert.throws(() => db.producer({ [name]: value }), { name: 'HeadwaterError', kind: 'InvalidArgument', code: 'INVALID_OPTION' }, name)
+    assert.throws(
+      () => db.producer({ [name]: value }),
+      { name: 'HeadwaterError', kind: 'InvalidArgument', code: 'INVALID_OPTION' },
+      name,
+    )
   }
   assert.throws(() => db.producer({ lingerMs: 60_001 }), { message: /linger_ms.*60001.*0 to 60000/ })
   assert.throws(() => db.consumer('orders', { start: 'middle' }), { code: 'INVALID_OPTION' })
@@ -92,7 +109,10 @@ test('options that are not given, undefined or null are the default', async (t) 
 
 test('what contradicts itself is refused', async (t) => {
   const db = await log(t)
-  assert.throws(() => db.producer({ bufferBytes: 262_144, batchBytes: 1_048_576 }), { kind: 'InvalidArgument', message: /buffer_bytes|batch_bytes/ })
+  assert.throws(() => db.producer({ bufferBytes: 262_144, batchBytes: 1_048_576 }), {
+    kind: 'InvalidArgument',
+    message: /buffer_bytes|batch_bytes/,
+  })
 })
 
 test('what is known but not built yet is refused as that', async (t) => {

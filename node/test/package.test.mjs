@@ -36,6 +36,9 @@ test('a platform without a module is told what to do', () => {
 })
 
 test('the script for checkouts does nothing when the module is there', () => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/ensure-native.mjs'], { cwd: root, encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/ensure-native.mjs'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
   assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' })
 })
