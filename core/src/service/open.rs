@@ -59,9 +59,22 @@ struct Registry {
     memories: HashMap<String, Weak<Inner>>,
 }
 
+/// A registry for each process that has this memory: a forked child inherits its parent's, but neither
+/// the logs' threads nor their locks, so it must not join what the parent has open.
+static REGISTRIES: Mutex<Vec<(u32, &'static Mutex<Registry>)>> = Mutex::new(Vec::new());
+
 /// Everything this process has open. Its lock is held while a log is opened or closed, so that opening
 /// a folder that is just being closed waits for it.
-static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
+fn registry() -> &'static Mutex<Registry> {
+    let pid = std::process::id();
+    let mut registries = REGISTRIES.lock();
+    if let Some((_, mine)) = registries.iter().find(|(owner, _)| *owner == pid) {
+        return mine;
+    }
+    let mine = Box::leak(Box::default());
+    registries.push((pid, mine));
+    mine
+}
 
 impl Service {
     /// Opens the log in a folder, or joins the service that has it open in this process (whose options
@@ -73,8 +86,7 @@ impl Service {
     /// `FOLDER_NOT_FOUND`, `NOT_A_FOLDER`, `FOLDER_LOCKED` with the owner's pid, `FOLDER_TOO_NEW`,
     /// `CORRUPT_SEGMENT`, `KAFKA_STORAGE_ERROR`.
     pub fn open_folder(path: &Path, options: &ServiceOptions) -> Result<Self> {
-        let mut registry = REGISTRY.lock();
-        let registry = registry.get_or_insert_default();
+        let mut registry = registry().lock();
         registry.folders.retain(|(_, open)| open.strong_count() > 0);
         // A folder that is not there yet has no key, and nobody has it open.
         if let Ok(key) = folder_key(path) {
@@ -102,8 +114,7 @@ impl Service {
     /// # Errors
     /// None that the caller can cause.
     pub fn open_memory(name: &str, options: &ServiceOptions) -> Result<Self> {
-        let mut registry = REGISTRY.lock();
-        let registry = registry.get_or_insert_default();
+        let mut registry = registry().lock();
         if let Some(open) = registry.memories.get(name).and_then(Weak::upgrade)
             && let Some(service) = Self::join(&open)
         {
@@ -192,7 +203,7 @@ impl Service {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let _registry = REGISTRY.lock();
+        let _registry = registry().lock();
         if self.inner.openings.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
