@@ -121,13 +121,19 @@ impl Shared {
 
     fn close_here(&self, members: &Members, deadline: Instant) -> CloseReport {
         let left = || deadline.saturating_duration_since(Instant::now());
-        let producers = members.producers.iter().filter_map(|it| it.close(left()));
+        let producers = members.producers.iter().filter_map(|it| {
+            let is_told = it.is_closing();
+            Some((it.close(left())?, is_told))
+        });
         let mut closing: Vec<_> = producers.collect();
-        closing.extend(members.consumers.iter().filter_map(|it| it.close(left())));
+        let consumers = members.consumers.iter();
+        closing.extend(consumers.filter_map(|it| Some((it.close(left())?, false))));
         let mut report = CloseReport::default();
-        for closing in &mut closing {
+        for (closing, is_told) in &mut closing {
             // Each answers by itself at the deadline; the rest is for a machine that is very slow.
             match closing.wait(Some(left() + CLOSE_GRACE / 2)) {
+                // Waited for all the same: the log must not close before it.
+                Ok(_) if *is_told => {}
                 Ok(one) => report.add(one),
                 Err(error) => _ = report.first_error.get_or_insert(error),
             }

@@ -146,6 +146,13 @@ impl Delivery {
         self.slot.answer.peek().map(|found| self.seen(found))
     }
 
+    /// Whether the answer is there. Unlike [`peek`](Self::peek) it does not read it: a failure still
+    /// has to be told.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.slot.answer.peek().is_some()
+    }
+
     /// Pushes `ticket` to `queue` when the answer is there (at once if it is).
     pub fn notify(&self, queue: &Arc<NotifyQueue>, ticket: u64) {
         self.slot

@@ -284,6 +284,12 @@ impl Remembered {
         self.0.strong_count() > 0
     }
 
+    /// Whether its owner closes it, or has: then its report is told already.
+    pub(super) fn is_closing(&self) -> bool {
+        let sender = self.0.upgrade();
+        sender.is_some_and(|sender| sender.closing.get().is_some())
+    }
+
     /// Begins to close it, if it is still there.
     pub(super) fn close(&self, timeout: Duration) -> Option<Pending<CloseReport>> {
         let sender = self.0.upgrade()?;
