@@ -1,7 +1,5 @@
 //! The broker and the command line, from the broker's library.
 
-use std::process::ExitCode;
-
 use headwater::ServeOptions;
 use headwater_broker::cli::{self, Io};
 use headwater_broker::{Config, Data, signals};
@@ -65,12 +63,8 @@ impl Broker {
 /// For a process that does nothing else: it listens to signals, and a second Ctrl-C ends the process.
 #[pyfunction]
 pub(crate) fn cli_main(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
-    let code = py.detach(|| {
+    py.detach(|| {
         let stop = signals::stop_on_interrupt(|| std::process::exit(130));
-        cli::run(arguments, Io::standard(), &stop)
-    });
-    // An exit code does not tell its number, but it can be compared.
-    (0..=u8::MAX)
-        .find(|number| ExitCode::from(*number) == code)
-        .unwrap_or(1)
+        cli::run_code(arguments, Io::standard(), &stop)
+    })
 }

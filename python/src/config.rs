@@ -97,20 +97,30 @@ pub(crate) fn milliseconds(value: &Bound<'_, PyAny>) -> PyResult<i64> {
 
 /// Every row of core's table: group, name, type, default, range, documentation.
 #[pyfunction]
-pub(crate) fn option_table() -> Vec<(String, String, String, String, String, String)> {
+pub(crate) fn option_table(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyTuple>>> {
     let row = |row: &options::OptionRow| {
-        let texts = [row.group, row.name, row.kind, row.default].map(String::from);
-        let [group, name, kind, default] = texts;
-        (
-            group,
-            name,
-            kind,
-            default,
-            row.range.to_string(),
-            row.doc.to_string(),
-        )
+        let range = range_of(py, &row.range)?;
+        (row.group, row.name, row.kind, row.default, range, row.doc).into_pyobject(py)
     };
     options::table().iter().map(row).collect()
+}
+
+/// A range as the golden file of options says it.
+fn range_of<'py>(py: Python<'py>, range: &options::Range) -> PyResult<Bound<'py, PyDict>> {
+    let said = PyDict::new(py);
+    match range {
+        options::Range::Numbers { min, max } => {
+            said.set_item("min", min)?;
+            said.set_item("max", max)?;
+        }
+        options::Range::Limit => {
+            said.set_item("or", -1)?;
+            said.set_item("min", 1)?;
+        }
+        options::Range::Words(words) => said.set_item("words", PyList::new(py, *words)?)?,
+        options::Range::Any(text) => said.set_item("text", text)?,
+    }
+    Ok(said)
 }
 
 /// The object of a class of `headwater._types`.

@@ -109,10 +109,19 @@ impl Consumer {
         if reading.is_waiting {
             return Err(busy(py));
         }
+        reading.cursor.leave();
         drop(reading);
-        let (shared, pending) = (Arc::clone(&self.shared), self.shared.inner.next_block(None));
+        // Weak: the consumer holds the fetch.
+        let (shared, pending) = (
+            Arc::downgrade(&self.shared),
+            self.shared.inner.next_block(None),
+        );
         let fetch = PyPending::new("fetch", pending, move |py, block| {
-            shared.reading.lock().fetch = None;
+            let Some(shared) = shared.upgrade() else {
+                return Ok(py.None());
+            };
+            let taken = shared.reading.lock().fetch.take();
+            drop(taken);
             let is_there = shared.start(py, block)?;
             Ok(is_there.into_pyobject(py)?.to_owned().into_any().unbind())
         });
@@ -287,13 +296,17 @@ impl Consumer {
             return Err(busy(py));
         }
         reading.is_waiting = true;
+        // Core is about to lease the next block: nothing more may be told about this one.
+        reading.cursor.leave();
         Ok(())
     }
 
     /// Tells core which rows are passed.
     fn report(&self) {
         let mut reading = self.shared.reading.lock();
-        let passed = reading.cursor.passed();
+        let Some(passed) = reading.cursor.passed() else {
+            return;
+        };
         if let client::Progress::Skip(run) = self.shared.inner.progress(passed) {
             reading.cursor.skip_run(run);
         }

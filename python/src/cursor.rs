@@ -69,9 +69,15 @@ impl Cursor {
         };
     }
 
-    /// Rows that are passed: every row that was handed out, but for those in hand.
-    pub(crate) fn passed(&self) -> u32 {
-        self.passed
+    /// Leaves the block: every row is passed, and what is told from now on is about the next one.
+    pub(crate) fn leave(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Rows that are passed: every row that was handed out, but for those in hand. None without a
+    /// block.
+    pub(crate) fn passed(&self) -> Option<u32> {
+        self.block.as_ref().map(|_| self.passed)
     }
 
     /// Every row handed out is passed; `tell` is called when core is due to hear of it.
@@ -190,7 +196,7 @@ impl Cursor {
         let is_slow = now.duration_since(self.last_clock) >= SLOW;
         self.next_clock = self.row + if is_slow { 1 } else { ROWS_PER_CLOCK };
         self.last_clock = now;
-        if now.duration_since(self.last_progress) >= PROGRESS_EVERY {
+        if self.block.is_some() && now.duration_since(self.last_progress) >= PROGRESS_EVERY {
             self.last_progress = now;
             if let Progress::Skip(run) = tell(self.passed) {
                 self.skip_run(run);

@@ -53,7 +53,7 @@ impl Delivery {
 
     /// Whether the record is acknowledged or failed.
     fn done(&self) -> bool {
-        is_done(self.inner())
+        self.inner().is_done()
     }
 
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -84,7 +84,7 @@ impl Delivery {
 
     fn __repr__(&self) -> &'static str {
         // Not the answer: whoever looks at it has been told of a failure.
-        if is_done(self.inner()) {
+        if self.inner().is_done() {
             "<Delivery, done>"
         } else {
             "<Delivery, on its way>"
@@ -117,7 +117,7 @@ impl Deliveries {
 
     /// Whether every record is acknowledged or failed.
     fn done(&self) -> bool {
-        self.inner.iter().all(is_done)
+        self.inner.iter().all(client::Delivery::is_done)
     }
 
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -160,13 +160,9 @@ impl Deliveries {
     }
 }
 
-fn is_done(delivery: &client::Delivery) -> bool {
-    delivery.peek().is_some()
-}
-
 /// Notifies once, when the last of them is done: each is watched after the one before.
 fn notify_last(deliveries: &[client::Delivery], queue: &Arc<NotifyQueue>, ticket: u64) {
-    let open = deliveries.iter().rev().find(|delivery| !is_done(delivery));
+    let open = deliveries.iter().rev().find(|delivery| !delivery.is_done());
     match open {
         // The caller looks again when woken: another partition's batch may still be on its way.
         Some(delivery) => delivery.notify(queue, ticket),

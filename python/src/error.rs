@@ -36,12 +36,13 @@ impl<T> OrRaise<T> for headwater::Result<T> {
     }
 }
 
-/// `(kind, code, retriable, fatal)` of every code, for the tests of the classes.
+/// `(number, kind, code, retriable, fatal)` of every code, for the tests of the classes.
 #[pyfunction]
-pub(crate) fn error_table() -> Vec<(&'static str, &'static str, bool, bool)> {
+pub(crate) fn error_table() -> Vec<(u16, &'static str, &'static str, bool, bool)> {
     let row = |code: &ErrorCode| {
         let kind = code.kind();
         (
+            *code as u16,
             kind.name(),
             code.name(),
             kind.is_retriable(),

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use headwater::NotifyQueue;
+use headwater::limits::FORK_GENERATIONS_MAX;
 use parking_lot::{Condvar, Mutex};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -33,9 +34,6 @@ struct WakingState {
     is_running: bool,
     is_ended: bool,
 }
-
-/// Generations of forks in which event loops are woken, as many as core connects in.
-const FORK_GENERATIONS_MAX: usize = 64;
 
 /// One per fork generation: a child must not touch what a thread of its parent may have locked.
 static THREADS: [OnceLock<WakingThread>; FORK_GENERATIONS_MAX] =

@@ -44,21 +44,36 @@ def address_text(address: str | os.PathLike[str]) -> str:
     return Path(os.fspath(address)).absolute().as_uri()
 
 
-def raise_if_lost(report: CloseReport, raised: BaseException | None) -> None:
-    """For the end of a ``with`` block, where nobody looks at the report."""
+def leave(close: Callable[[], CloseReport], raised: BaseException | None) -> None:
+    """End a ``with`` block: close, and raise what was lost, for nobody looks at the report.
+
+    An exception of the block wins, and has the rest as a note.
+    """
+    try:
+        raise_if_lost(close())
+    except HeadwaterError as error:
+        if raised is None:
+            raise
+        raised.add_note(f"on closing, {error.kind}: {'; '.join([str(error), *notes(error)])}")
+
+
+def raise_if_lost(report: CloseReport) -> None:
+    """Raise the first failure, or that records were not delivered in time."""
     if report.complete:
-        return
-    if raised is not None:
-        raised.add_note(f"on closing: {report}")
         return
     error: HeadwaterError | None = report.first_error
     if error is None:
-        error = Timeout(str(report))
+        error = Timeout(f"on closing, {report}")
         error.code = "DELIVERY_TIMED_OUT"
         error.outcome = "unknown"
     else:
-        error.add_note(f"on closing: {report}")
+        error.add_note(f"on closing, {report}")
     raise error
+
+
+def notes(error: BaseException) -> list[str]:
+    """The notes of an exception."""
+    return list(getattr(error, "__notes__", []))
 
 
 class Client:
@@ -124,7 +139,7 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         """Close it, and raise if records were lost by that."""
-        raise_if_lost(self.close(), raised)
+        leave(self.close, raised)
 
     def __repr__(self) -> str:
         """The address and whether it is open."""
@@ -189,7 +204,7 @@ class Producer(_native.Producer):
         traceback: TracebackType | None,
     ) -> None:
         """Close it, and raise if records were lost by that."""
-        raise_if_lost(self.close(), raised)
+        leave(self.close, raised)
 
 
 class Consumer(_native.Consumer):
@@ -260,7 +275,7 @@ class Consumer(_native.Consumer):
         traceback: TracebackType | None,
     ) -> None:
         """Close it; the record in hand is not processed."""
-        raise_if_lost(self.close(), raised)
+        leave(self.close, raised)
 
 
 class Admin:

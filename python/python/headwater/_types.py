@@ -81,7 +81,7 @@ class CloseReport(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether everything was delivered."""
-        return not self.unsent_records and not self.failed_records
+        return not (self.unsent_records or self.failed_records or self.first_error)
 
     def __str__(self) -> str:
         """The report in words."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from headwater import _native
-from headwater._client import address_text, raise_if_lost
+from headwater._client import address_text, notes, raise_if_lost
 from headwater._errors import HeadwaterError
 from headwater._native import Batch, Deliveries, Delivery, Msg, RecordMetadata
 from headwater._options import ConnectOptions, ConsumerOptions, ProducerOptions, TopicOptions
@@ -39,6 +39,18 @@ __all__ = ["Admin", "Client", "Consumer", "KeptDelivery", "Producer", "connect"]
 def connect(address: str | os.PathLike[str], **options: Unpack[ConnectOptions]) -> Connecting:
     """Open the log at an address, as :func:`headwater.connect` does; await it or ``async with`` it."""
     return Connecting(address_text(address), options)
+
+
+async def leave(
+    close: Callable[[], Coroutine[Any, Any, CloseReport]], raised: BaseException | None
+) -> None:
+    """End an ``async with`` block: close, and raise what was lost; an exception of the block wins."""
+    try:
+        raise_if_lost(await close())
+    except HeadwaterError as error:
+        if raised is None:
+            raise
+        raised.add_note(f"on closing, {error.kind}: {'; '.join([str(error), *notes(error)])}")
 
 
 class Connecting:
@@ -145,7 +157,7 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         """Close it, and raise if records were lost by that."""
-        raise_if_lost(await self.close(), raised)
+        await leave(self.close, raised)
 
     def __repr__(self) -> str:
         """The address and whether it is open."""
@@ -271,7 +283,7 @@ class Producer(_native.Producer):
         traceback: TracebackType | None,
     ) -> None:
         """Close it, and raise if records were lost by that."""
-        raise_if_lost(await self.close(), raised)
+        await leave(self.close, raised)
 
     def _keep(self, *record: Any) -> KeptDelivery:
         """Keep a record that found no room; called by the native half."""
@@ -395,7 +407,7 @@ class Consumer(_native.Consumer):
         traceback: TracebackType | None,
     ) -> None:
         """Close it; the record in hand is not processed."""
-        raise_if_lost(await self.close(), raised)
+        await leave(self.close, raised)
 
 
 class Admin:
