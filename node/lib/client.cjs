@@ -14,7 +14,9 @@ class Client {
   #native
   #admin
   #producers = new Set()
+  // Weak: a consumer that is forgotten, such as that of a loop which ended, closes when it is collected.
   #consumers = new Set()
+  #collected = new FinalizationRegistry((consumer) => this.#consumers.delete(consumer))
   #closing
 
   constructor(native) {
@@ -49,8 +51,10 @@ class Client {
       throw invalid(`the topics must be a string or an array of strings, not ${shown(topics)}`)
     }
     const inner = this.#native.consumer(names, flatten(options, ['signal']))
-    const consumer = new Consumer(inner, options, (closed) => this.#consumers.delete(closed))
-    this.#consumers.add(consumer)
+    const consumer = new Consumer(inner, options, () => this.#consumers.delete(weak))
+    const weak = new WeakRef(consumer)
+    this.#consumers.add(weak)
+    this.#collected.register(consumer, weak)
     return consumer
   }
 
@@ -87,7 +91,8 @@ class Client {
   async #close(timeoutMs) {
     const timeout = timeoutOf(timeoutMs) ?? this.#native.closeTimeoutMs
     const deadline = performance.now() + timeout
-    const parts = [...this.#producers, ...this.#consumers].map((part) => part.close(timeout))
+    const open = [...this.#producers, ...Array.from(this.#consumers, (weak) => weak.deref())]
+    const parts = open.map((part) => part?.close(timeout) ?? nothing)
     const ends = await Promise.allSettled(parts)
     const left = Math.max(0, deadline - performance.now())
     const last = reportOf(await hub.ask((ticket) => this.#native.close(ticket, left)))
@@ -96,7 +101,7 @@ class Client {
   }
 }
 
-const nothing = { unsentRecords: 0, failedRecords: 0 }
+const nothing = { unsentRecords: 0, failedRecords: 0, firstError: undefined }
 
 /** Opens the log at `address`: a path such as `./data`, `mem:`, `host:port`, or a `file:` URL object. */
 async function connect(address, options) {

@@ -167,7 +167,7 @@ class Consumer {
     this.#report()
     this.#pause()
     const report = await hub.ask((ticket) => this.#native.close(ticket, timeout))
-    this.#onClosed(this)
+    this.#onClosed()
     return reportOf(report)
   }
 

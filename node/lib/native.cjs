@@ -7,6 +7,7 @@ const path = require('node:path')
 /** `linux-x64-gnu`, `darwin-arm64` ...: the middle of the file's name, as napi's own tools spell it. */
 function platform() {
   const { platform, arch } = process
+  if (platform === 'win32') return `${platform}-${arch}-msvc`
   if (platform !== 'linux') return `${platform}-${arch}`
   return `${platform}-${arch}-${isGlibc() ? 'gnu' : 'musl'}`
 }

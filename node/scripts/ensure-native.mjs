@@ -11,6 +11,7 @@ const here = dirname(dirname(fileURLToPath(import.meta.url)))
 /** `linux-x64-gnu`, `darwin-arm64` ...; `lib/native.cjs` looks for the same name. */
 function platform() {
   const { platform, arch, report } = process
+  if (platform === 'win32') return `${platform}-${arch}-msvc`
   if (platform !== 'linux') return `${platform}-${arch}`
   report.excludeNetwork = true
   return `${platform}-${arch}-${report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl'}`

@@ -67,6 +67,27 @@ test('scopes close by themselves', async (t) => {
   assert.deepEqual(await valuesOf(await log(t, { address: path })), ['x'])
 })
 
+test('a consumer that nobody has any more is closed', async () => {
+  const { said, stderr } = await run(
+    `
+    const db = await connect('mem:')
+    await db.admin.createTopic('orders')
+    await db.producer().sendMany('orders', ['a', 'b'])
+    for (let i = 0; i < 10; i++) for await (const message of db.consumer('orders', { until: 'end' })) message.value
+    const kept = db.consumer('orders')
+    await kept.open()
+    while (db.metrics().consumers > 1) {
+      globalThis.gc()
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    say((await kept[Symbol.asyncIterator]().next()).value.offset)
+    say(await db.close())
+  `,
+    { node: ['--expose-gc'] },
+  )
+  assert.deepEqual(said, [0, { unsentRecords: 0, failedRecords: 0 }], stderr)
+})
+
 test('a wrong timeout is refused', async (t) => {
   const db = await log(t)
   await assert.rejects(db.producer().close(-1), { code: 'INVALID_ARGUMENT' })
