@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'headwater'
-import { folder, log, run, valuesOf } from './setting.mjs'
+import { folder, log, run, slowLog, valuesOf } from './setting.mjs'
 
 const clean = { unsentRecords: 0, failedRecords: 0, firstError: undefined }
 
@@ -24,6 +24,18 @@ test('closing a producer answers the sends before it', async (t) => {
   const sent = p.send('orders', 'x')
   assert.deepEqual(await p.close(), clean)
   assert.equal((await sent).offset, 0)
+})
+
+test('closing without time to deliver ends every send, and says how many may be in the log', async (t) => {
+  const db = await slowLog(t)
+  const p = db.producer({ bufferBytes: 262_144 })
+  await p.send('orders', 'first')
+  const sent = Promise.allSettled(Array.from({ length: 1_000 }, () => p.send('orders', Buffer.alloc(1_000))))
+  const { unsentRecords } = await p.close(0)
+  const ends = await sent
+  assert.ok(ends.every(({ reason }) => reason?.kind === 'Closed'))
+  assert.ok(unsentRecords > 0 && unsentRecords < 1_000)
+  assert.equal(ends.filter(({ reason }) => reason.outcome === 'unknown').length, unsentRecords)
 })
 
 test('failures that nobody was told about come out of close, and of disposal', async (t) => {
