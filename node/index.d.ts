@@ -1,3 +1,5 @@
+/// <reference types="node" />
+
 /**
  * Headwater: a Kafka-style log that runs in your process, or that a broker serves.
  *
