@@ -89,7 +89,7 @@ class Order:
 
 def fresh_topic(db: headwater.Client) -> None:
     """An earlier run, whole or broken off, may have left the topic: it goes with its records."""
-    with contextlib.suppress(headwater.NotFoundError):
+    with contextlib.suppress(headwater.NotFound):
         db.admin.delete_topic(TOPIC)
     db.admin.create_topic(TOPIC, partitions=PARTITIONS, durability="disk")
 
