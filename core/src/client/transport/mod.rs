@@ -4,6 +4,8 @@
 //! Nothing here waits: an answer fills a [`Completion`], a feed that has something wakes its [`Wake`].
 //! Retries, deadlines of deliveries and positions are the business of the producer and the consumer.
 
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod in_process;
 #[cfg(feature = "tcp")]
 pub(crate) mod tcp;
