@@ -70,23 +70,23 @@ impl Opening {
     /// Sends a request; its answer goes to `next`.
     fn ask(self, request: Request, next: fn(Self, Response, &mut Wakes)) {
         let transport = Arc::clone(&self.state.transport);
-        let answered = Completion::call(move |answer, wakes| match answer {
-            Ok(_) if self.state.is_closed() => {
-                let closed = Error::new(ErrorCode::Closed, "the consumer was closed");
-                self.fail(closed, wakes);
+        let answered = Completion::call(move |answer: Result<Response>, wakes| {
+            if let Ok(Response::Joined { member, .. }) = &answer {
+                // Known before anything else, so that it can be left whatever comes.
+                *self.state.member.lock() = Some(member.clone());
             }
-            Ok(response) => next(self, response, wakes),
-            Err(error) => self.fail(error, wakes),
+            match answer.and_then(|response| self.state.check_open().map(|()| response)) {
+                Ok(response) => next(self, response, wakes),
+                Err(error) => self.fail(error, wakes),
+            }
         });
         transport.submit(request, Bytes::new(), answered);
     }
 
     fn joined(mut self, response: Response, wakes: &mut Wakes) {
-        let (member, assignment) = match response {
-            Response::Joined { member, assignment } => (member, assignment),
-            other => return self.fail(unexpected(&other), wakes),
+        let Response::Joined { assignment, .. } = response else {
+            return self.fail(unexpected(&response), wakes);
         };
-        *self.state.member.lock() = Some(member);
         let mut names = Names::default();
         let assigned = assignment.into_iter().map(|it| Assigned {
             topic: names.share(&it.topic),

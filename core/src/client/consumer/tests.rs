@@ -1,1 +1,276 @@
+//! The consumer over a transport that the tests answer for: groups, commits, ends.
 
+use super::*;
+use crate::client::options::{Ack, ConnectOptions};
+use crate::client::transport::Transport;
+use crate::client::transport::fake::{Asked, Fake};
+use crate::protocol::request::Member;
+use crate::record::{BatchBuilder, RecordRef};
+
+fn open(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
+    let fake = Fake::new();
+    let transport: Arc<dyn Transport> = Arc::clone(&fake) as _;
+    let generation = fork::current().unwrap();
+    let client = Shared::new(
+        transport,
+        "fake".to_owned(),
+        generation,
+        &ConnectOptions::default(),
+    );
+    let consumer = Consumer::new(client, vec!["t".to_owned()], &options).unwrap();
+    (fake, consumer)
+}
+
+fn grouped() -> ConsumerOptions {
+    ConsumerOptions {
+        group: Some("g".to_owned()),
+        ..Default::default()
+    }
+}
+
+fn member() -> Member {
+    Member {
+        id: "member-1".to_owned(),
+        generation: 3,
+    }
+}
+
+fn at(offset: i64) -> PartitionOffset {
+    PartitionOffset {
+        topic: "t".to_owned(),
+        partition: 0,
+        offset,
+    }
+}
+
+fn joined(asked: Asked, committed: i64) {
+    assert!(matches!(asked.request, Request::JoinGroup { .. }));
+    let assignment = vec![at(committed)];
+    asked.completion.finish(Ok(Response::Joined {
+        member: member(),
+        assignment,
+    }));
+}
+
+/// An open consumer that has been given a block of ten records.
+fn reading(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
+    let (fake, consumer) = open(options);
+    let mut opened = consumer.open();
+    joined(fake.next().unwrap(), 0);
+    fake.settle(1);
+    assert_eq!(opened.try_take(), Some(Ok(())));
+    let mut builder = BatchBuilder::new(1_024);
+    for _ in 0..10 {
+        builder
+            .push(&RecordRef {
+                value: Some(b"x"),
+                ..RecordRef::default()
+            })
+            .unwrap();
+    }
+    let batch = builder.finish(-1, -1, -1).unwrap();
+    fake.feed().push(crate::protocol::fetched::FetchedBatch {
+        topic: "t".into(),
+        partition: 0,
+        high_watermark: 10,
+        batch: Bytes::from(batch),
+        from_offset: 0,
+    });
+    assert_eq!(consumer.next_block_wait(None).unwrap().unwrap().len(), 10);
+    (fake, consumer)
+}
+
+fn committed(asked: &Asked) -> Vec<i64> {
+    match &asked.request {
+        Request::CommitOffsets {
+            group,
+            member: by,
+            offsets,
+        } => {
+            assert_eq!((group.as_str(), by.as_ref()), ("g", Some(&member())));
+            offsets.iter().map(|it| it.offset).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answer(asked: Asked) {
+    asked.completion.finish(Ok(Response::Done));
+}
+
+#[test]
+fn it_begins_where_its_group_has_committed() {
+    let (fake, consumer) = open(grouped());
+    let mut opened = consumer.open();
+    joined(fake.next().unwrap(), 17);
+    assert_eq!(opened.try_take(), Some(Ok(())));
+    assert_eq!(fake.feed().assigned(), [at(17)]);
+    assert_eq!(consumer.positions(), [at(17)]);
+}
+
+#[test]
+fn opening_that_failed_leaves_the_group_and_can_be_tried_again() {
+    let (fake, consumer) = open(grouped());
+    let mut opened = consumer.open();
+    joined(fake.next().unwrap(), -1);
+    let asked = fake.next().unwrap();
+    assert!(matches!(asked.request, Request::ListOffsets { .. }));
+    let error = Error::new(ErrorCode::NetworkException, "lost");
+    asked.fail(error.clone());
+    assert_eq!(opened.try_take(), Some(Err(error)));
+    assert!(matches!(
+        fake.next().unwrap().request,
+        Request::LeaveGroup { .. }
+    ));
+    let mut again = consumer.open();
+    joined(fake.next().unwrap(), 5);
+    assert_eq!(again.try_take(), Some(Ok(())));
+}
+
+#[test]
+fn commits_go_one_at_a_time_and_the_last_says_where_the_host_is() {
+    let (fake, consumer) = reading(grouped());
+    let _ = consumer.progress(2);
+    let mut first = consumer.commit();
+    let _ = consumer.progress(5);
+    let mut second = consumer.commit();
+    let mut third = consumer.commit();
+    let asked = fake.next().unwrap();
+    assert_eq!(committed(&asked), [2]);
+    assert_eq!(fake.waiting(), 0, "the next waits for the answer");
+    answer(asked);
+    assert_eq!(first.try_take(), Some(Ok(())));
+    fake.run_jobs();
+    let asked = fake.next().unwrap();
+    assert_eq!(committed(&asked), [5]);
+    answer(asked);
+    assert_eq!(
+        (second.try_take(), third.try_take()),
+        (Some(Ok(())), Some(Ok(())))
+    );
+    let mut nothing = consumer.commit();
+    assert_eq!(nothing.try_take(), Some(Ok(())));
+    assert_eq!(fake.waiting(), 0, "there is nothing new to commit");
+}
+
+#[test]
+fn a_commit_that_failed_is_not_taken_for_done() {
+    let (fake, consumer) = reading(grouped());
+    let _ = consumer.progress(2);
+    let mut first = consumer.commit();
+    let error = Error::new(ErrorCode::NetworkException, "lost");
+    fake.next().unwrap().fail(error.clone());
+    assert_eq!(first.try_take(), Some(Err(error)));
+    fake.run_jobs();
+    let _again = consumer.commit();
+    assert_eq!(committed(&fake.next().unwrap()), [2]);
+}
+
+#[test]
+fn a_member_that_was_fenced_reads_no_more() {
+    let (fake, consumer) = reading(grouped());
+    let _ = consumer.progress(2);
+    let _commit = consumer.commit();
+    let fenced = Error::new(
+        ErrorCode::IllegalGeneration,
+        "generation 3, the group's is 4",
+    );
+    fake.next().unwrap().fail(fenced.clone());
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), fenced);
+}
+
+#[test]
+fn close_commits_what_was_passed_leaves_and_ends_the_stream() {
+    let (fake, consumer) = reading(grouped());
+    let _ = consumer.progress(4);
+    let mut waiting = consumer.next_block(None);
+    // Asking for more has passed the block.
+    fake.run_jobs();
+    assert!(waiting.try_take().is_none());
+    let mut closed = consumer.close(None);
+    assert!(waiting.try_take().unwrap().unwrap().is_none());
+    let asked = fake.next().unwrap();
+    assert_eq!(committed(&asked), [10]);
+    answer(asked);
+    let asked = fake.next().unwrap();
+    assert!(matches!(asked.request, Request::LeaveGroup { .. }));
+    assert!(closed.try_take().is_none());
+    answer(asked);
+    assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
+    assert!(consumer.is_finished());
+    assert!(
+        consumer
+            .next_block(None)
+            .try_take()
+            .unwrap()
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(
+        consumer.commit().try_take().unwrap().unwrap_err().code(),
+        ErrorCode::Closed
+    );
+}
+
+#[test]
+fn close_answers_at_its_deadline_whatever_the_group_does() {
+    let (_fake, consumer) = reading(grouped());
+    let _ = consumer.progress(4);
+    let report = consumer
+        .close(Some(Duration::from_millis(5)))
+        .wait(None)
+        .unwrap();
+    assert_eq!(
+        report.first_error.unwrap().code(),
+        ErrorCode::RequestTimedOut
+    );
+}
+
+#[test]
+fn a_consumer_that_closes_while_it_opens_leaves_nothing_behind() {
+    let (fake, consumer) = open(grouped());
+    let mut opened = consumer.open();
+    let join = fake.next().unwrap();
+    let mut closed = consumer.close(None);
+    assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
+    joined(join, 0);
+    assert_eq!(
+        opened.try_take().unwrap().unwrap_err().code(),
+        ErrorCode::Closed
+    );
+    assert!(matches!(
+        fake.next().unwrap().request,
+        Request::LeaveGroup { .. }
+    ));
+}
+
+#[test]
+fn a_stream_that_ended_is_begun_anew_by_a_seek() {
+    let (fake, consumer) = reading(grouped());
+    let error = Error::new(ErrorCode::OffsetOutOfRange, "0 to 10");
+    fake.feed().end(error.clone());
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), error);
+    consumer.seek("t", 0, 3).unwrap();
+    assert_eq!(fake.feed().assigned(), [at(3)]);
+    let nothing = consumer.next_block_wait(Some(Duration::ZERO)).unwrap();
+    assert!(nothing.is_none());
+}
+
+#[test]
+fn too_many_commits_that_wait_are_refused() {
+    let (fake, consumer) = reading(ConsumerOptions {
+        ack: Some(Ack::Manual),
+        ..grouped()
+    });
+    let by_hand = |offset| consumer.commit_offsets(vec![at(offset)]);
+    let waiting: Vec<_> = (0..crate::limits::COMMIT_WAITERS_MAX as i64)
+        .map(by_hand)
+        .collect();
+    let error = by_hand(1).try_take().unwrap().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::BufferFull);
+    for mut commit in waiting {
+        answer(fake.next().unwrap());
+        assert_eq!(commit.try_take(), Some(Ok(())));
+        fake.run_jobs();
+    }
+}

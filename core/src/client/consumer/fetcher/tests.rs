@@ -205,7 +205,10 @@ impl Model {
                 "position of {place}: {position}, expected {}",
                 naive.position()
             );
-            assert!(same(found.committed, naive.committed), "committed of {place}");
+            assert!(
+                same(found.committed, naive.committed),
+                "committed of {place}"
+            );
         }
         let open: usize = self.partitions.iter().map(|naive| naive.open.len()).sum();
         if self.is_manual {

@@ -422,7 +422,11 @@ impl Accumulator {
         }
         self.identity = Identity::Spent;
         let queue = self.topics.queue_mut(key.topic, key.partition);
-        queue.broken.get_or_insert_with(|| error.clone());
+        if queue.broken.is_some() {
+            // What is queued came after the failure was known: it goes out under the next id.
+            return;
+        }
+        queue.broken = Some(error.clone());
         let queued: Vec<_> = queue.closed.drain(..).chain(queue.open.take()).collect();
         for building in queued {
             let error = behind(error);

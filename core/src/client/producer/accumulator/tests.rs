@@ -1,6 +1,6 @@
 //! The accumulator against a model: random records, random answers in random order, failures, flushes.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -71,6 +71,7 @@ struct Model {
     sequences: HashMap<i32, i32>,
     is_asked: bool,
     has_hole: bool,
+    broken: BTreeSet<i32>,
     pushed: u64,
     settled: u64,
     /// Flushes: how many records must have ended before.
@@ -122,12 +123,16 @@ impl Model {
                 } else {
                     accumulator.fail(key, lost(), &mut told);
                     self.has_hole = true;
-                    self.queued.remove(&key.partition);
+                    // Only what was queued when the partition broke goes with it.
+                    if self.broken.insert(key.partition) {
+                        self.queued.remove(&key.partition);
+                    }
                 }
                 if self.has_hole && self.in_flight.is_empty() {
                     (self.has_hole, self.is_asked) = (false, false);
                     self.producer_id = 0;
                     self.sequences.clear();
+                    self.broken.clear();
                 }
             }
             Step::Identify { succeeds } if self.is_asked => {
