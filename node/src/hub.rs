@@ -2,7 +2,7 @@
 //!
 //! Core pushes the tickets that are answered to a [`NotifyQueue`], whose hook calls one weak
 //! ThreadsafeFunction: one wake-up until they are drained, and none of it keeps the process alive
-//! (JavaScript does, while somebody waits). One [`Host`] per environment, so that workers are separate.
+//! (JavaScript does, while somebody waits). One `Host` per environment, so that workers are separate.
 //! When the environment ends, what is open is closed here, within its `exit_timeout_ms`.
 
 use std::cell::{Cell, RefCell};

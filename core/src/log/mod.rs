@@ -5,7 +5,7 @@
 //! - `sequencer`: who gets which offset; `queue`, `group`, `writer`: the write group
 //! - `syncer`: the sync thread; `io_thread`: the other one; `shared`: what ties them together; `files`: open files
 //! - [`reader`]: the files read from outside, without opening the log
-//! - [`format`], [`lock`]: the version of a folder, and who owns it; [`storage`]: where files live
+//! - [`mod@format`], [`lock`]: the version of a folder, and who owns it; [`storage`]: where files live
 //!
 //! ```text
 //! append -> queue -> writer (whoever has its lock) -> machine -> written -> `os` answers
