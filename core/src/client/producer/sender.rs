@@ -333,6 +333,7 @@ impl Sender {
             desk.next_place += 1;
             desk.queue.push_back(place);
             wait.place = Some(place);
+            desk.accumulator.hurry();
             // A thread that waits makes room itself.
             MutexGuard::unlocked(desk, || self.check_process().map(|()| self.assist_here()))?;
         } else if self.room.wait_until(desk, deadline).timed_out() {
@@ -368,7 +369,7 @@ impl Sender {
     }
 
     /// Answers when there is room for what was refused last.
-    pub(super) fn ready(&self, completion: Completion<()>) {
+    pub(super) fn ready(self: &Arc<Self>, completion: Completion<()>) {
         let mut wakes = Wakes::new();
         let mut desk = self.desk.lock();
         let needed = desk.last_refused;
@@ -380,6 +381,12 @@ impl Sender {
             Err(self.full(needed, None))
         } else {
             desk.ready.push((needed, completion));
+            desk.accumulator.hurry();
+            let schedules = self.wants_job(&mut desk);
+            drop(desk);
+            if schedules {
+                self.schedule_drain();
+            }
             return;
         };
         drop(desk);

@@ -238,6 +238,33 @@ fn malformed_send_rows_change_nothing() {
 }
 
 #[test]
+fn who_waits_for_room_does_not_wait_for_what_lingers() {
+    let (db, _) = with_topic(4);
+    let options = ProducerOptions {
+        linger_ms: Some(60_000),
+        buffer_bytes: Some(262_144),
+        max_block_ms: Some(20_000),
+        ..Default::default()
+    };
+    let producer = db.producer(options).unwrap();
+    // Four partitions: the buffer is full before a batch is.
+    let fill = || {
+        (0..)
+            .map(|number| Record {
+                partition: Some(number % 4),
+                ..Record::new(&[7; 1_000])
+            })
+            .find_map(|record| producer.enqueue("orders", &record).err())
+    };
+    assert_eq!(fill().unwrap().code(), ErrorCode::BufferFull);
+    producer.ready().wait(None).unwrap();
+    assert_eq!(fill().unwrap().code(), ErrorCode::BufferFull);
+    let delivery = producer.send("orders", &Record::new(&[7; 1_000])).unwrap();
+    producer.flush().wait(None).unwrap();
+    delivery.wait(None).unwrap();
+}
+
+#[test]
 fn linger_sends_by_itself_when_its_time_is_up() {
     let (db, _) = with_topic(1);
     let options = ProducerOptions {

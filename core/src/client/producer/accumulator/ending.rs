@@ -70,6 +70,13 @@ impl Accumulator {
         Ok(())
     }
 
+    /// Somebody waits for room: what lingers is sent now, for else there is none until it has lingered.
+    pub(in crate::client::producer) fn hurry(&mut self) {
+        if !self.lingering.is_empty() {
+            self.close_all();
+        }
+    }
+
     fn close_all(&mut self) {
         self.lingering.clear();
         for (topic, partition) in self.topics.partitions() {
