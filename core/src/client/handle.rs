@@ -122,7 +122,7 @@ impl Shared {
     fn close_here(&self, members: &Members, deadline: Instant) -> CloseReport {
         let left = || deadline.saturating_duration_since(Instant::now());
         let producers = members.producers.iter().filter_map(|it| {
-            let is_told = it.is_closing();
+            let is_told = it.has_closed();
             Some((it.close(left())?, is_told))
         });
         let mut closing: Vec<_> = producers.collect();
@@ -147,6 +147,12 @@ impl Shared {
 
     pub(super) fn is_closed(&self) -> bool {
         self.members.lock().is_closed
+    }
+
+    /// Whether closing is over, and its report told.
+    pub(super) fn has_closed(&self) -> bool {
+        let report = self.closing.get();
+        report.is_some_and(|report| report.peek().is_some())
     }
 
     fn check_open(&self) -> Result<()> {

@@ -44,7 +44,9 @@ pub fn exit(timeout: Option<Duration>) -> CloseReport {
             std::mem::take(&mut registry.background),
         )
     };
-    let clients: Vec<_> = clients.iter().filter_map(Weak::upgrade).collect();
+    let mut clients: Vec<_> = clients.iter().filter_map(Weak::upgrade).collect();
+    // Whoever closed a client has been told what came of it.
+    clients.retain(|client| !client.has_closed());
     let longest = clients.iter().map(|client| client.exit_timeout).max();
     let timeout = timeout.or(longest).unwrap_or(Duration::from_secs(2));
     let deadline = Instant::now() + timeout;

@@ -284,10 +284,11 @@ impl Remembered {
         self.0.strong_count() > 0
     }
 
-    /// Whether its owner closes it, or has: then its report is told already.
-    pub(super) fn is_closing(&self) -> bool {
+    /// Whether its owner has closed it: then its report is told.
+    pub(super) fn has_closed(&self) -> bool {
         let sender = self.0.upgrade();
-        sender.is_some_and(|sender| sender.closing.get().is_some())
+        let report = sender.and_then(|sender| sender.closing.get()?.peek());
+        report.is_some()
     }
 
     /// Begins to close it, if it is still there.
