@@ -13,13 +13,14 @@ GOLDEN = ROOT / "core" / "tests" / "golden"
 
 def start(code: str, *arguments: object, stdin: bool = False) -> subprocess.Popen[str]:
     """Start Python on `code`, with `arguments` in `sys.argv[1:]`."""
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        env={**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONPATH": os.pathsep.join(paths)},
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import headwater
 import pytest
+from stalling import Stalling
 from support import run
 
 
@@ -103,6 +104,42 @@ def test_exception_in_the_scope_wins_over_what_was_lost() -> None:
             lose(db, p)
             raise KeyError("mine")
     assert "1 failed" in mine.value.__notes__[0]
+
+
+def test_close_returns_in_time_and_says_what_was_not_delivered() -> None:
+    with headwater.Broker() as broker, Stalling(broker.address) as proxy:
+        db = headwater.connect(proxy.address)
+        db.admin.create_topic("t")
+        p = db.producer()
+        p.send("t", b"first").result(30)
+        proxy.stall()
+        delivery = p.send("t", b"second")
+        with pytest.raises(headwater.Timeout, match=r"0\.05 s") as late:
+            delivery.result(timeout=0.05)
+        assert (late.value.code, late.value.outcome) == ("REQUEST_TIMED_OUT", "unknown")
+        with pytest.raises(headwater.Timeout):
+            p.flush(timeout=0.05)
+        with pytest.raises(headwater.Timeout):
+            p.send_many("t", [b"third"] * 9).result(timeout=0.05)
+        report = p.close(timeout=0.2)
+        assert report.unsent_records == 10 and not report.complete
+        assert "10 records were not delivered" in str(report)
+        db.close(timeout=0.2)
+        with pytest.raises(headwater.HeadwaterError) as unknown:
+            delivery.result(20)
+        assert unknown.value.outcome == "unknown"
+
+
+def test_scope_raises_what_was_not_delivered() -> None:
+    with headwater.Broker() as broker, Stalling(broker.address) as proxy:
+        db = headwater.connect(proxy.address, close_timeout_ms=200)
+        db.admin.create_topic("t")
+        with pytest.raises(headwater.Timeout) as late, db.producer() as p:
+            p.send("t", b"first").result(30)
+            proxy.stall()
+            p.enqueue("t", b"second")
+        assert (late.value.code, late.value.outcome) == ("DELIVERY_TIMED_OUT", "unknown")
+        db.close()
 
 
 def test_handles_may_be_dropped_in_any_order() -> None:

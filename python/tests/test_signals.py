@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 from pathlib import Path
 
 import headwater
@@ -29,22 +31,74 @@ except KeyboardInterrupt:
 WAITS = {
     "iterate": "for msg in c: pass",
     "batches": "for batch in c.batches(): pass",
-    "result": "while True: headwater.connect('mem:').consumer('t') and d.result() and next(iter(c)) and [m for m in c]",
     "full": "while True: p.send('t', b'x' * 10_000)",
 }
+
+
+def interrupted(code: str, *arguments: object) -> tuple[int, str, str]:
+    """Run `code`, send it SIGINT once it says that it waits, and see how it ends."""
+    with start(code, *arguments) as process:
+        assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
 
 
 @pytest.mark.parametrize("name", WAITS)
 def test_wait_is_interrupted(name: str, folder: Path) -> None:
     code = f"{BEFORE}\ntry:\n    {WAITS[name]}\n{AFTER}"
-    with start(code, folder) as process:
-        assert process.stdout is not None and process.stdout.readline() == "waiting\n"
-        try:
-            process.wait(0.5)
-        except Exception:  # noqa: BLE001 - it is still waiting, as it should
-            process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (0, "interrupted\nclosed\n", "")
+
+    assert interrupted(code, folder) == (0, "interrupted\nclosed\n", "")
+
+
+STALLED = """
+import headwater, stalling
+broker = headwater.Broker()
+proxy = stalling.Stalling(broker.address)
+db = headwater.connect(proxy.address)
+db.admin.create_topic("t")
+p = db.producer()
+p.send("t", b"first").result(30)
+proxy.stall()
+d = p.send("t", b"second")
+many = p.send_many("t", [b"more"] * 10)
+print("waiting", flush=True)
+try:
+    {wait}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+try:
+    print(db.close(timeout=0.2).unsent_records, flush=True)
+except headwater.Timeout:
+    print("late", flush=True)
+proxy.close()
+broker.close()
+"""
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "d.result()",
+        "many.result()",
+        "p.flush()",
+        "p.close()",
+        "db.close()",
+        "db.admin.list_topics()",
+        "headwater.connect(proxy.address)",
+        "list(db.consumer('t'))",
+    ],
+)
+def test_wait_for_a_broker_that_says_nothing_is_interrupted(wait: str) -> None:
+    code, out, err = interrupted(STALLED.format(wait=wait))
+
+    assert (code, err) == (0, "")
+    said, unsent = out.splitlines()
+    assert said == "interrupted"
+    # What the producer's own close tells is not told again, and an earlier close takes its time.
+    assert unsent == {"p.close()": "0", "db.close()": "late"}.get(wait, "11")
 
 
 def test_interrupt_without_a_handler_ends_the_process_and_keeps_the_records(folder: Path) -> None:

@@ -71,6 +71,14 @@ def raise_if_lost(report: CloseReport) -> None:
     raise error
 
 
+def patience(timeout: float | None) -> float | None:
+    """How long to wait for a close that ends by itself after the timeout.
+
+    It may be an earlier one's, which was interrupted and had more time.
+    """
+    return None if timeout is None else timeout + 1.0
+
+
 def notes(error: BaseException) -> list[str]:
     """The notes of an exception."""
     return list(getattr(error, "__notes__", []))
@@ -126,7 +134,7 @@ class Client:
         It always returns within the timeout (none: ``close_timeout_ms``), and says what was not
         delivered.
         """
-        return self._native.close(timeout).result()
+        return self._native.close(timeout).result(patience(timeout))
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -191,7 +199,7 @@ class Producer(_native.Producer):
 
         It always returns within the timeout (none: ``close_timeout_ms``).
         """
-        return self._close(timeout).result()
+        return self._close(timeout).result(patience(timeout))
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -262,7 +270,7 @@ class Consumer(_native.Consumer):
 
     def close(self, timeout: float | None = None) -> CloseReport:
         """Commit what is processed and leave the group. It always returns within the timeout."""
-        return self._close(timeout).result()
+        return self._close(timeout).result(patience(timeout))
 
     def __enter__(self) -> Self:
         """Itself."""
