@@ -187,13 +187,12 @@ impl Sender {
         topic: u32,
         letter: &Letter<'_>,
     ) -> Result<(Taken, Option<Delivery>)> {
-        let now = Instant::now();
         let record = &letter.record;
         if desk.accumulator.topics.lookup(topic).is_none() {
             let (waiter, delivery) = self.waiter(desk, topic, letter);
-            let taken = desk
-                .accumulator
-                .park(topic, letter.partition, record, waiter, now);
+            let taken =
+                desk.accumulator
+                    .park(topic, letter.partition, record, waiter, Instant::now());
             return Ok((taken, delivery));
         }
         let partition = desk
@@ -217,7 +216,9 @@ impl Sender {
             (Want::Ticket(ticket), _) => meta.add_ticket(ticket, index),
             _ => meta.silent += 1,
         };
-        let taken = desk.accumulator.push(topic, partition, record, now, note)?;
+        let taken = desk
+            .accumulator
+            .push(topic, partition, record, Instant::now, note)?;
         Ok((taken, delivery))
     }
 

@@ -93,12 +93,18 @@ impl Accumulator {
             }
         };
         let mut waiter = Some(waiter);
-        let pushed = self.push(topic, partition, &record, opened_at, |meta, index| {
-            meta.order = order;
-            if let Some(waiter) = waiter.take() {
-                waiter.note(meta, index);
-            }
-        });
+        let pushed = self.push(
+            topic,
+            partition,
+            &record,
+            || opened_at,
+            |meta, index| {
+                meta.order = order;
+                if let Some(waiter) = waiter.take() {
+                    waiter.note(meta, index);
+                }
+            },
+        );
         match (pushed, waiter) {
             (Err(error), Some(waiter)) => {
                 Err(Box::new(waiter.refused(topic, partition, opened_at, error)))

@@ -168,14 +168,15 @@ impl Accumulator {
 
     /// Adds a record to a partition, whose topic is known.
     ///
-    /// `meta` notes who waits for it, given its batch and index.
+    /// `meta` notes who waits for it, given its batch and index; `now` is asked only if the record opens
+    /// a batch.
     #[inline]
     pub(super) fn push(
         &mut self,
         topic: u32,
         partition: i32,
         record: &RecordRef<'_>,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
         meta: impl FnOnce(&mut Meta, u32),
     ) -> Result<Taken, Error> {
         let batch_bytes = self
@@ -211,7 +212,7 @@ impl Accumulator {
         topic: u32,
         partition: i32,
         record: &RecordRef<'_>,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
         note: impl FnOnce(&mut Meta, u32),
     ) -> Result<(Taken, bool), BatchError> {
         let batch_bytes = self
@@ -219,8 +220,8 @@ impl Accumulator {
             .batch_bytes
             .min(self.topics.max_batch_bytes(topic));
         let mut queue = self.topics.queue_mut(topic, partition);
-        let opens = queue.open.is_none();
-        if opens {
+        let opened_at = queue.open.is_none().then(now);
+        if let Some(now) = opened_at {
             let open = self.open_batch(now);
             queue = self.topics.queue_mut(topic, partition);
             queue.open = Some(open);
@@ -231,7 +232,7 @@ impl Accumulator {
         let index = match open.builder.push(record) {
             Ok(index) => index,
             Err(error) => {
-                if opens {
+                if opened_at.is_some() {
                     let unused = queue.open.take();
                     self.forget_unused(unused);
                 }
@@ -246,17 +247,12 @@ impl Accumulator {
         let is_full =
             bytes >= batch_bytes || open.builder.record_count() as usize >= BATCH_RECORDS_MAX;
         self.outstanding_records += 1;
-        let id = open.meta.id;
-        let wake_at = opens.then(|| {
-            self.opened(
-                BatchKey {
-                    topic,
-                    partition,
-                    id,
-                },
-                now,
-            )
-        });
+        let key = BatchKey {
+            topic,
+            partition,
+            id: open.meta.id,
+        };
+        let wake_at = opened_at.map(|now| self.opened(key, now));
         Ok((Taken { index, wake_at }, is_full))
     }
 

@@ -42,7 +42,7 @@ fn push(accumulator: &mut Accumulator, partition: i32, value: &[u8], now: Instan
         ..RecordRef::default()
     };
     accumulator
-        .push(0, partition, &record, now, |meta, _| meta.silent += 1)
+        .push(0, partition, &record, || now, |meta, _| meta.silent += 1)
         .unwrap()
 }
 
@@ -452,7 +452,7 @@ fn times_too_far_apart_for_one_batch_make_two() {
             ..RecordRef::default()
         };
         accumulator
-            .push(0, 1, &record, Instant::now(), |_, _| {})
+            .push(0, 1, &record, Instant::now, |_, _| {})
             .unwrap();
     }
     assert_eq!(
