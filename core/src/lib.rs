@@ -3,6 +3,26 @@
 //! The layers, each using only what stands above it: `record` (what a message is), `log` (how it is
 //! kept), `engine` (what it means), `protocol` (how it is said), `service` (the one door), `server` and
 //! `client` (how it is used).
+//!
+//! ```
+//! use headwater::{ConsumerOptions, ProducerOptions, Record, TopicOptions};
+//!
+//! // `./data` for a folder, `localhost:9092` for a broker: the calls are the same.
+//! let db = headwater::connect("mem:").wait(None)?;
+//! db.admin().create_topic("orders", TopicOptions::default()).wait(None)?;
+//!
+//! let producer = db.producer(ProducerOptions::default())?;
+//! let sent = producer.send("orders", &Record::new(b"hello").with_key(b"k1"))?.wait(None)?;
+//!
+//! let consumer = db.consumer(&["orders"], ConsumerOptions::default())?;
+//! let batch = consumer.next_batch_wait(None)?.expect("a record was sent");
+//! let record = batch.records().next().expect("it has one")?;
+//! assert_eq!((record.offset, record.value), (sent.offset, Some(&b"hello"[..])));
+//! # Ok::<(), headwater::Error>(())
+//! ```
+//!
+//! Everything that may wait returns a [`Pending`]: `.await` it on any executor, `.wait(timeout)` on a
+//! thread, or have it push a ticket to a [`NotifyQueue`].
 #![forbid(unsafe_code)]
 
 pub mod client;

@@ -282,3 +282,66 @@ fn metrics_count_what_went_through() {
     assert!(metrics.threads >= 1);
     assert!(metrics.entries().contains(&("records_sent", 10)));
 }
+
+const CHILD_FOLDER: &str = "HEADWATER_TEST_EXIT_FOLDER";
+
+/// Ends without closing anything, as a program does that forgot to.
+#[test]
+#[ignore = "the child of the test below, in a process of its own"]
+fn a_program_that_ends_without_closing() {
+    let Ok(folder) = std::env::var(CHILD_FOLDER) else {
+        return;
+    };
+    let db = headwater::connect(&folder).wait(None).unwrap();
+    db.admin()
+        .create_topic("orders", TopicOptions::default())
+        .wait(None)
+        .unwrap();
+    let options = ProducerOptions {
+        linger_ms: Some(60_000),
+        ..Default::default()
+    };
+    let producer = db.producer(options).unwrap();
+    for _ in 0..10 {
+        producer.enqueue("orders", &Record::new(b"x")).unwrap();
+    }
+    let report = headwater::exit(Some(std::time::Duration::from_secs(60)));
+    assert_eq!(report, headwater::CloseReport::default());
+    assert_eq!(headwater::exit(None), report);
+    assert_eq!(
+        producer
+            .enqueue("orders", &Record::new(b"y"))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Closed
+    );
+    std::process::exit(7);
+}
+
+#[test]
+fn the_end_of_the_process_flushes_and_closes_what_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = folder.path().to_str().unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "client::connect::a_program_that_ends_without_closing",
+            "--exact",
+            "--ignored",
+        ])
+        .env(CHILD_FOLDER, address)
+        .output()
+        .unwrap();
+    assert_eq!(
+        child.status.code(),
+        Some(7),
+        "{}",
+        String::from_utf8_lossy(&child.stdout)
+    );
+    let db = headwater::connect(address).wait(None).unwrap();
+    let topic = db.admin().describe_topic("orders").wait(None).unwrap();
+    assert_eq!(topic.partitions[0].high_watermark, 10);
+    assert_eq!(
+        topic.partitions[0].leader_epoch, 1,
+        "a second term would say that it was not closed"
+    );
+}
