@@ -148,11 +148,21 @@ impl Inner {
                 producer_epoch: 0,
             }));
         }
+        let first = ids.end;
+        if first.checked_add(limits::PRODUCER_ID_BLOCK).is_none() {
+            drop(ids);
+            return completion.finish(Err(Error::new(
+                ErrorCode::KafkaStorageError,
+                format!(
+                    "{} has no producer ids left: the next is {first}",
+                    self.name
+                ),
+            )));
+        }
         ids.waiting.push(completion);
         if std::mem::replace(&mut ids.is_reserving, true) {
             return;
         }
-        let first = ids.end;
         drop(ids);
         let block = control::ProducerIds {
             first,
@@ -187,20 +197,24 @@ impl Inner {
         };
         drop(ids);
         for completion in waiting {
-            match &answer {
-                // More may have waited than a block holds: those reserve the next.
-                Ok(()) => match self.producer_ids.lock().take() {
-                    Some(producer_id) => completion.complete(
-                        Ok(Response::Producer {
-                            producer_id,
-                            producer_epoch: 0,
-                        }),
-                        wakes,
-                    ),
-                    None => self.init_producer(Run::Io, completion),
-                },
-                Err(error) => completion.complete(Err(error.clone()), wakes),
-            }
+            let taken = match &answer {
+                Ok(()) => self.producer_ids.lock().take(),
+                Err(error) => {
+                    completion.complete(Err(error.clone()), wakes);
+                    continue;
+                }
+            };
+            // The lock is free again: whoever got none takes it, to reserve the next block. (More may
+            // have waited than one holds.)
+            let Some(producer_id) = taken else {
+                self.init_producer(Run::Io, completion);
+                continue;
+            };
+            let producer = Response::Producer {
+                producer_id,
+                producer_epoch: 0,
+            };
+            completion.complete(Ok(producer), wakes);
         }
     }
 
@@ -324,3 +338,6 @@ fn acknowledge(
         completion.complete(answer, wakes);
     })
 }
+
+#[cfg(test)]
+mod tests;
