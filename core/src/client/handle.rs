@@ -295,6 +295,12 @@ impl Client {
         }
     }
 
+    /// How long `close` waits unless told (`close_timeout_ms`).
+    #[must_use]
+    pub fn close_timeout(&self) -> Duration {
+        self.0.close_timeout
+    }
+
     /// Whether `close` was called.
     #[must_use]
     pub fn is_closed(&self) -> bool {
