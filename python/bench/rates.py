@@ -2,8 +2,8 @@
 
     python bench/rates.py [--records N] [--size B] [--durability os|disk] [--address A] [--json]
 
-Each way is timed on its own: sending until everything is acknowledged, reading until the end. Build in
-release (`pip install ./python`) before believing a figure.
+Each way is timed on its own: sending until everything is acknowledged, reading until the end. Build
+in release (`pip install ./python`) before believing a figure.
 """
 
 from __future__ import annotations
@@ -140,7 +140,11 @@ def main() -> None:
             found |= asyncio.run(looped(address, asked.records, value))
     told = {"records": asked.records, "size_bytes": asked.size, "durability": asked.durability}
     if asked.json:
-        print(json.dumps({**told, "records_per_s": {name: round(rate) for name, rate in found.items()}}))
+        print(
+            json.dumps(
+                {**told, "records_per_s": {name: round(rate) for name, rate in found.items()}}
+            )
+        )
         return
     print(", ".join(f"{name}: {value}" for name, value in told.items()))
     for name, rate in found.items():

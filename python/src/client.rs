@@ -50,6 +50,12 @@ impl Client {
         self.inner.is_closed()
     }
 
+    /// How long `close` waits unless told, in seconds.
+    #[getter]
+    fn close_timeout(&self) -> f64 {
+        self.inner.close_timeout().as_secs_f64()
+    }
+
     fn admin(&self) -> Admin {
         Admin {
             inner: self.inner.admin(),

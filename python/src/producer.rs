@@ -192,7 +192,10 @@ impl Producer {
     #[pyo3(signature = (timeout=None))]
     fn _close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<PyPending> {
         let pending = self.inner.close(seconds(py, timeout)?);
-        Ok(PyPending::new("close", pending, |py, report| {
+        let producer = self.inner.clone();
+        Ok(PyPending::new("close", pending, move |py, report| {
+            // The hook may hold this producer: let go of it, or neither is ever freed.
+            producer.on_failure(|_| ());
             report_to_py(py, &report)
         }))
     }

@@ -200,21 +200,18 @@ impl Batch {
         let len = self.__len__() as isize;
         if let Ok(slice) = index.cast::<PySlice>() {
             let at = slice.indices(len)?;
-            if at.step == 1 {
-                let first_row = self.first_row + at.start as u32;
-                let end_row = first_row + at.slicelength as u32;
-                let batch = Self {
-                    block: Arc::clone(&self.block),
-                    first_row,
-                    end_row,
-                };
-                return Ok(Bound::new(py, batch)?.into_any());
+            if at.step != 1 {
+                let message = format!("a slice of a batch has no step; this one has {}", at.step);
+                return Err(raise(py, ErrorCode::InvalidArgument, message));
             }
-            let rows = (0..at.slicelength as isize).map(|i| at.start + i * at.step);
-            let msgs: Vec<_> = rows
-                .map(|row| self.msg(self.first_row + row as u32))
-                .collect();
-            return Ok(PyList::new(py, msgs)?.into_any());
+            let first_row = self.first_row + at.start as u32;
+            let end_row = first_row + at.slicelength as u32;
+            let batch = Self {
+                block: Arc::clone(&self.block),
+                first_row,
+                end_row,
+            };
+            return Ok(Bound::new(py, batch)?.into_any());
         }
         let index: isize = index.extract()?;
         let place = if index < 0 { index + len } else { index };

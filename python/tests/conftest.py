@@ -8,6 +8,7 @@ from pathlib import Path
 import headwater
 import pytest
 
+
 @pytest.fixture
 def db() -> Iterator[headwater.Client]:
     """A log in memory with the topic `orders` of two partitions."""

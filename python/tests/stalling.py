@@ -1,4 +1,4 @@
-"""A proxy before a broker that can stop passing bytes on: whoever waits for an answer waits for ever."""
+"""A proxy before a broker that can stop passing bytes on: no answer comes any more."""
 
 from __future__ import annotations
 

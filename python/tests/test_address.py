@@ -19,7 +19,9 @@ def test_word_alone_is_neither_path_nor_host() -> None:
     assert "`localhost:9092`" in str(refused.value) and "`./localhost`" in str(refused.value)
 
 
-@pytest.mark.parametrize("address", ["", "data", "localhost:99999", "http://localhost", "[::1]", "a b:1"])
+@pytest.mark.parametrize(
+    "address", ["", "data", "localhost:99999", "http://localhost", "[::1]", "a b:1"]
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(headwater.InvalidArgument) as refused:
         headwater.connect(address)

@@ -335,16 +335,20 @@ def test_many_loops_after_each_other_work() -> None:
 
 
 def test_loop_that_ends_with_answers_on_their_way_is_fine() -> None:
+    waiting: list[asyncio.Future[Any]] = []
+
     async def leave() -> None:
         db = await aio.connect("mem:")
         await db.admin.create_topic("orders")
         p = db.producer(linger_ms=50)
-        asyncio.ensure_future(p.send("orders", b"v"))
-        asyncio.ensure_future(db.consumer("orders")._fill())
+        waiting.append(asyncio.ensure_future(p.send("orders", b"v")))
+        waiting.append(asyncio.ensure_future(db.consumer("orders")._fill()))
         await asyncio.sleep(0)
 
     for _ in range(3):
         asyncio.run(leave())
+    assert all(future.done() for future in waiting)
+    waiting.clear()
     gc.collect()
 
 

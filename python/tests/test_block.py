@@ -37,8 +37,10 @@ def test_slice_of_a_batch_has_the_rows_between() -> None:
     assert [msg.offset for msg in part] == [msg.offset for msg in batch][10:20]
     assert part.values() == batch.values()[10:20]
     assert len(part[5:]) == 5
-    assert [msg.offset for msg in batch[::-7]] == [msg.offset for msg in batch][::-7]
     assert len(batch[50:10]) == 0
+    assert [msg.offset for msg in reversed(part)] == list(reversed([msg.offset for msg in part]))
+    with pytest.raises(headwater.InvalidArgument, match="step"):
+        batch[::2]
 
 
 def test_values_and_keys_are_lists_with_none_for_what_is_absent() -> None:
@@ -86,7 +88,10 @@ def test_every_golden_block_is_the_same_in_arrow() -> None:
         times = table.column("timestamp").cast("int64").to_pylist()
         assert times == [record["timestamp_ms"] for record in expected]
         if "headers" in table.schema.names:
-            pairs = [[(pair["key"], pair["value"]) for pair in row] for row in table.column("headers").to_pylist()]
+            pairs = [
+                [(pair["key"], pair["value"]) for pair in row]
+                for row in table.column("headers").to_pylist()
+            ]
             assert pairs == [list(msg.headers) for msg in batch]
 
 

@@ -57,7 +57,7 @@ def test_port_in_use_is_said(folder: Path) -> None:
 
 
 def test_address_that_others_can_reach_needs_leave() -> None:
-    with pytest.raises(headwater.InvalidArgument, match="0.0.0.0"):
+    with pytest.raises(headwater.InvalidArgument, match=r"0\.0\.0\.0"):
         headwater.Broker(listen="0.0.0.0:0")
     with headwater.Broker(listen="0.0.0.0:0", allow_remote=True):
         pass
@@ -114,10 +114,14 @@ def cli(*arguments: object, **keywords: object) -> subprocess.CompletedProcess[s
 
 def test_command_line_works_on_a_folder(folder: Path) -> None:
     headwater.connect(folder).close()
-    assert cli("--address", folder, "topic", "create", "orders", "--partitions", "2").returncode == 0
+    assert (
+        cli("--address", folder, "topic", "create", "orders", "--partitions", "2").returncode == 0
+    )
     done = cli("--address", folder, "produce", "orders", "--partition", "0", input="a\nb\n")
     assert done.returncode == 0, done.stderr
-    done = cli("--json", "--address", folder, "consume", "orders", "--from", "earliest", "--exit-at-end")
+    done = cli(
+        "--json", "--address", folder, "consume", "orders", "--from", "earliest", "--exit-at-end"
+    )
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["value"] for line in done.stdout.splitlines()] == ["a", "b"]
 
@@ -131,7 +135,16 @@ def test_exit_codes_are_those_of_the_program(folder: Path) -> None:
 
 
 def test_serve_ends_in_order_at_ctrl_c(folder: Path) -> None:
-    command = [sys.executable, "-m", "headwater", "serve", "--data", folder, "--listen", "127.0.0.1:0"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "headwater",
+        "serve",
+        "--data",
+        folder,
+        "--listen",
+        "127.0.0.1:0",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
         assert serving.stderr is not None
         line = serving.stderr.readline()

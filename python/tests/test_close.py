@@ -31,6 +31,14 @@ def test_close_says_that_everything_was_delivered() -> None:
     assert db.closed
 
 
+def test_timeout_that_is_no_number_is_refused() -> None:
+    with headwater.connect("mem:") as db, db.producer() as p:
+        with pytest.raises(headwater.InvalidArgument, match="not a number"):
+            p.flush(timeout=float("nan"))
+        p.flush(timeout=float("inf"))
+        p.flush(timeout=-1)
+
+
 def test_closing_twice_is_fine() -> None:
     with headwater.connect("mem:") as db:
         db.admin.create_topic("t")
@@ -72,7 +80,7 @@ def test_closing_the_client_delivers_what_its_producers_have() -> None:
 
 
 def lose(db: headwater.Client, p: headwater.Producer) -> None:
-    """Send a record that fails on its way: its topic goes after the producer has come to know it."""
+    """Send a record that fails on its way: its topic goes once the producer knows it."""
     db.admin.create_topic("gone")
     p.send("gone", b"kept").result(30)
     db.admin.delete_topic("gone")
@@ -92,7 +100,10 @@ def test_close_says_what_failed() -> None:
 
 def test_scope_raises_what_was_lost() -> None:
     with headwater.connect("mem:") as db:
-        with pytest.raises(headwater.NotFound, match="gone") as lost, db.producer(linger_ms=50) as p:
+        with (
+            pytest.raises(headwater.NotFound, match="gone") as lost,
+            db.producer(linger_ms=50) as p,
+        ):
             lose(db, p)
         assert lost.value.code == "UNKNOWN_TOPIC_OR_PARTITION"
         assert "1 failed" in lost.value.__notes__[0]

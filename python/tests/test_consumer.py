@@ -125,7 +125,9 @@ def test_batches_have_at_most_as_many_records_as_asked(db: headwater.Client) -> 
         batches = list(c.batches(max_records=128))
     assert max(len(batch) for batch in batches) == 128
     assert values(msg for batch in batches for msg in batch) == list(range(1_000))
-    assert [int(value or b"") for batch in batches for value in batch.values()] == list(range(1_000))
+    assert [int(value or b"") for batch in batches for value in batch.values()] == list(
+        range(1_000)
+    )
     with db.consumer("orders", until="end") as c, pytest.raises(headwater.InvalidArgument):
         next(c.batches(max_records=0))
 
@@ -199,7 +201,10 @@ def test_commit_is_explicit_too(db: headwater.Client) -> None:
         assert ("orders", 0, 8) in c.committed(timeout=30)
         with pytest.raises(headwater.InvalidArgument):
             c.commit([])
-    with db.consumer("orders", until="end") as c, pytest.raises(headwater.InvalidArgument) as refused:
+    with (
+        db.consumer("orders", until="end") as c,
+        pytest.raises(headwater.InvalidArgument) as refused,
+    ):
         c.commit()
     assert refused.value.code == "INVALID_STATE"
 

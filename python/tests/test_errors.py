@@ -52,7 +52,12 @@ def test_every_code_of_core_becomes_an_exception_of_its_kind() -> None:
         error = _native.make_error(code, f"about {code}")
 
         assert type(error) is getattr(headwater, kind)
-        assert (error.kind, error.code, error.retriable, error.fatal) == (kind, code, retriable, fatal)
+        assert (error.kind, error.code, error.retriable, error.fatal) == (
+            kind,
+            code,
+            retriable,
+            fatal,
+        )
         assert error.outcome == "not_done"
         assert str(error) == error.message == f"about {code}"
 
@@ -69,7 +74,11 @@ def test_error_survives_pickle_and_copy() -> None:
 
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert type(again) is headwater.Locked
-        assert (again.code, again.outcome, str(again)) == ("FOLDER_LOCKED", "not_done", "process 7 owns it")
+        assert (again.code, again.outcome, str(again)) == (
+            "FOLDER_LOCKED",
+            "not_done",
+            "process 7 owns it",
+        )
 
 
 def test_wrong_type_of_an_argument_is_a_type_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import headwater
@@ -24,6 +26,19 @@ def test_records_are_there_after_closing(folder: Path) -> None:
             p.send_many("t", [b"%d" % i for i in range(1_000)], partition=1)
     with headwater.connect(folder, create=False) as db, db.consumer("t", until="end") as c:
         assert [msg.value for msg in c] == [b"%d" % i for i in range(1_000)]
+
+
+def test_folder_that_python_wrote_passes_the_check(folder: Path) -> None:
+    with headwater.connect(folder) as db:
+        db.admin.create_topic("t", partitions=2)
+        with db.producer() as p:
+            p.send_many("t", [b"%d" % i for i in range(1_000)], headers={"h": b"1"})
+            p.send("t", None, key=b"gone")
+        with db.consumer("t", group="g", until="end") as c:
+            assert len(list(c)) == 1_001
+    dump: list[str | Path] = [sys.executable, "-m", "headwater", "dump", folder, "--verify"]
+    done = subprocess.run(dump, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_missing_folder_is_created_unless_told_not_to(folder: Path) -> None:

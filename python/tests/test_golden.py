@@ -25,7 +25,9 @@ def said(msg: headwater.Msg) -> dict[str, Any]:
         "timestamp_ms": msg.timestamp,
         "key": msg.key.hex() if msg.key is not None else None,
         "value": msg.value.hex() if msg.value is not None else None,
-        "headers": [[key, value.hex() if value is not None else None] for key, value in msg.headers],
+        "headers": [
+            [key, value.hex() if value is not None else None] for key, value in msg.headers
+        ],
     }
 
 

@@ -35,7 +35,11 @@ def test_words_of_an_option_are_those_of_core() -> None:
         if group in GROUPS and kind == "word":
             text = GROUPS[group].__annotations__[name].__forward_arg__
             tree = ast.parse("Literal['os', 'disk', 'quorum']" if "Durability" in text else text)
-            said = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value]
+            said = [
+                node.value
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant) and node.value
+            ]
             assert said == allowed["words"], name
 
 
@@ -85,7 +89,7 @@ def test_value_out_of_range_is_refused_with_option_and_range(
 
 def test_none_is_the_default(db: headwater.Client) -> None:
     every = dict.fromkeys(_options.ProducerOptions.__annotations__)
-    with db.producer(**every) as p:  # type: ignore[arg-type]
+    with db.producer(**every) as p:
         assert p.send("orders", b"v").result(timeout=30).durability == "os"
 
 

@@ -30,7 +30,13 @@ def test_delivery_says_where_the_record_went(db: headwater.Client) -> None:
 
 
 def test_record_comes_back_as_it_was_sent(db: headwater.Client) -> None:
-    headers = [("trace", b"ab"), ("trace", b"cd"), ("empty", b""), ("none", None), ("text", "\u00e4")]
+    headers = [
+        ("trace", b"ab"),
+        ("trace", b"cd"),
+        ("empty", b""),
+        ("none", None),
+        ("text", "\u00e4"),
+    ]
     with db.producer() as p:
         p.send("orders", "\u00fcber", key="k", headers=headers, partition=0, timestamp=5)
         p.send("orders", bytearray(b"array"), key=memoryview(b"view"), partition=0)
@@ -40,7 +46,7 @@ def test_record_comes_back_as_it_was_sent(db: headwater.Client) -> None:
     a, b, c, d = read(db)
     assert (a.topic, a.partition, a.offset, a.timestamp) == ("orders", 0, 0, 5)
     assert (a.key, a.value) == (b"k", "\u00fcber".encode())
-    assert a.headers == tuple(headers[:4]) + (("text", "\u00e4".encode()),)
+    assert a.headers == (*headers[:4], ("text", "\u00e4".encode()))
     assert (b.key, b.value, b.headers) == (b"view", b"array", ())
     assert (c.key, c.value, c.headers) == (b"\x01\x02", None, (("a", b"b"),))
     assert (d.key, d.value, d.timestamp) == (None, b"", 1_704_067_200_000)
@@ -49,7 +55,8 @@ def test_record_comes_back_as_it_was_sent(db: headwater.Client) -> None:
 def test_headers_of_a_record_can_be_sent_on(db: headwater.Client) -> None:
     with db.producer() as p:
         p.send("orders", b"v", headers={"a": b"1", "b": None}, partition=0)
-        (msg,) = read(db) if p.flush() is None else ()
+        p.flush(30)
+        (msg,) = read(db)
         p.send("orders", msg.value, headers=msg.headers, partition=0)
     first, second = read(db)
     assert first.headers == second.headers == (("a", b"1"), ("b", None))
@@ -70,9 +77,9 @@ def test_wrong_arguments_are_refused_before_anything_is_sent(db: headwater.Clien
         with pytest.raises(TypeError):
             p.send("orders")  # type: ignore[call-arg]
         with pytest.raises(TypeError):
-            p.send("orders", b"v", b"k")  # type: ignore[call-arg, misc]
+            p.send("orders", b"v", b"k")  # type: ignore[call-arg]
         with pytest.raises(TypeError):
-            p.send("orders", b"v", headers={"a": 1})  # type: ignore[dict-item]
+            p.send("orders", b"v", headers={"a": 1})  # type: ignore[arg-type]
         with pytest.raises(OverflowError):
             p.send("orders", b"v", partition=1 << 40)
         with pytest.raises(headwater.InvalidArgument, match="2 keys were given for 3 values"):
@@ -150,7 +157,7 @@ def test_enqueue_returns_nothing_and_flush_waits(db: headwater.Client) -> None:
 
 
 def lose(db: headwater.Client, p: headwater.Producer, count: int) -> None:
-    """Send records that fail on their way: their topic goes after the producer has come to know it."""
+    """Send records that fail on their way: their topic goes once the producer knows it."""
     db.admin.create_topic("gone")
     p.send("gone", b"kept").result(30)
     db.admin.delete_topic("gone")

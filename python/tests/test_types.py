@@ -28,7 +28,11 @@ def mypy(*arguments: str) -> None:
     cache = ROOT / ".cache" / "mypy"
     env = {**os.environ, "MYPYPATH": str(Path("python")), "MYPY_CACHE_DIR": str(cache)}
     done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT / "python", env=env, capture_output=True, text=True
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT / "python",
+        env=env,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,4 +1,4 @@
-"""A batch as Arrow columns. Keys and values are not copied: they are buffers of the batch itself."""
+"""A batch as Arrow columns. Keys and values are not copied: they are buffers of the batch."""
 
 from __future__ import annotations
 

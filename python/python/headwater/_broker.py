@@ -19,8 +19,8 @@ class Broker:
         with headwater.Broker() as broker, headwater.connect(broker.address) as db:
             ...
 
-    ``data`` is the folder to serve, by default on 127.0.0.1:9092. An address that other machines can
-    reach needs ``allow_remote=True``: there is no authentication yet.
+    ``data`` is the folder to serve, by default on 127.0.0.1:9092. An address that other machines
+    can reach needs ``allow_remote=True``: there is no authentication yet.
     """
 
     __slots__ = ("_native",)

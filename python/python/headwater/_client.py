@@ -1,4 +1,4 @@
-"""The blocking API: every wait can be interrupted, and ends at its timeout (seconds; none: never)."""
+"""The blocking API: every wait ends by Ctrl-C, and at its timeout (seconds; none: never)."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def connect(address: str | os.PathLike[str], **options: Unpack[ConnectOptions]) -> Client:
     """Open the log at an address: ``./data``, ``mem:``, ``host:port``, or a ``Path``.
 
-    A path opens the log in this process and creates its folder if it is missing (``create=False``: it
-    must be there). ``mem:`` is a log in memory, gone when it is closed; ``mem:name`` is shared by name
-    within the process. ``host:port`` is a broker. What is none of these is refused.
+    A path opens the log in this process and creates its folder if it is missing (``create=False``:
+    it must be there). ``mem:`` is a log in memory, gone when it is closed; ``mem:name`` is shared
+    by name within the process. ``host:port`` is a broker. What is none of these is refused.
     """
     return Client(_native.connect(address_text(address), **options).result())
 
@@ -115,8 +115,8 @@ class Client:
     ) -> Producer:
         """Make a producer. It is not tied to a topic.
 
-        ``on_failure`` is called, on a thread of Headwater, for records that failed although nobody was
-        waiting for them. It must not wait for this producer.
+        ``on_failure`` is called, on a thread of Headwater, for records that failed although nobody
+        was waiting for them. It must not wait for this producer.
         """
         return Producer(self._native, on_failure=on_failure, **options)
 
@@ -155,7 +155,7 @@ class Client:
 
 
 class Producer(_native.Producer):
-    """Sends records to any topic. Records of one partition keep the order in which they were sent."""
+    """Sends records to any topic. Those of one partition keep the order they were sent in."""
 
     __slots__ = ()
 
@@ -219,9 +219,10 @@ class Consumer(_native.Consumer):
     """Reads topics: iterate it for records, or :meth:`batches` for many at once.
 
     With ``ack="auto"`` (the default) a record counts as processed when the next one is asked for (a
-    batch: the next batch). Leaving the loop by ``break``, ``return`` or an exception does not process
-    the record in hand; asking again, in a new loop too, does. If you hand records to threads or tasks,
-    use ``ack="manual"``. What is processed is committed every ``commit_interval_ms`` and at close.
+    batch: the next batch). Leaving the loop by ``break``, ``return`` or an exception does not
+    process the record in hand; asking again, in a new loop too, does. If you hand records to
+    threads or tasks, use ``ack="manual"``. What is processed is committed every
+    ``commit_interval_ms`` and at close.
     """
 
     __slots__ = ()
@@ -241,7 +242,7 @@ class Consumer(_native.Consumer):
             yield batch
 
     def open(self, timeout: float | None = None) -> None:
-        """Find the topics, join the group, fix where reading starts and ends; else done at first use."""
+        """Find the topics, join the group, fix where reading starts and ends: else at first use."""
         self._open().result(timeout)
 
     def commit(
@@ -327,9 +328,7 @@ class Admin:
         """Forget a group without members and what it has committed."""
         self._native.delete_group(group).result()
 
-    def list_offsets(
-        self, queries: Iterable[tuple[str, int, str | int | datetime]]
-    ) -> list[int]:
+    def list_offsets(self, queries: Iterable[tuple[str, int, str | int | datetime]]) -> list[int]:
         """Offsets of ``(topic, partition, at)``; at is ``"earliest"``, ``"latest"``, or a time.
 
         A time is a ``datetime`` or milliseconds since 1970 UTC.

@@ -1,7 +1,8 @@
 """The exceptions: one class per kind of failure, each with the built-in class that it is like.
 
-A failure of Headwater is a :class:`HeadwaterError`. Its class (and ``kind``) says what to do about it,
-``code`` exactly what it is; both are the same in every language. The text is for people and may change.
+A failure of Headwater is a :class:`HeadwaterError`. Its class (and ``kind``) says what to do about
+it, ``code`` exactly what it is; both are the same in every language. The text is for people and may
+change.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class HeadwaterError(Exception):
 
     #: What to do about it: the name of the class.
     kind: ClassVar[str] = "Internal"
-    #: Whether the same call may succeed later. Headwater has retried until its own deadline already.
+    #: Whether the same call may succeed later. Headwater has retried till its deadline already.
     retriable: ClassVar[bool] = False
     #: Whether the object that failed is of no further use.
     fatal: ClassVar[bool] = False

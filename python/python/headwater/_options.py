@@ -1,4 +1,4 @@
-"""The options, for type checkers. Their names, ranges and defaults are core's: a test compares them.
+"""The options, for type checkers. Names, ranges and defaults are core's: a test compares.
 
 None stands for the default. Times are whole milliseconds, sizes whole bytes.
 """

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from headwater._errors import HeadwaterError
 
-#: A key or a value: bytes, any buffer of bytes, or text (as UTF-8).
-Data: TypeAlias = bytes | bytearray | memoryview | str
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    #: A key or a value: bytes, any buffer of bytes, or text (as UTF-8).
+    Data: TypeAlias = Buffer | str
+else:
+    Data = bytes | bytearray | memoryview | str
 #: Headers of a record; as pairs a key may repeat.
 Headers: TypeAlias = Mapping[str, Data | None] | Iterable[tuple[str, Data | None]]
 

@@ -1,8 +1,9 @@
 """The same for asyncio: ``from headwater import aio``.
 
-``await`` what waits, ``async with`` what is closed, ``async for`` what is read. Nothing here blocks the
-event loop, and no file is touched on its thread. Many answers cost one wake-up of the loop. A task that
-is cancelled gets :class:`asyncio.CancelledError`, as ever; what it asked for may still happen.
+``await`` what waits, ``async with`` what is closed, ``async for`` what is read. Nothing here blocks
+the event loop, and no file is touched on its thread. Many answers cost one wake-up of the loop. A
+task that is cancelled gets :class:`asyncio.CancelledError`, as ever; what it asked for may still
+happen.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ __all__ = ["Admin", "Client", "Consumer", "KeptDelivery", "Producer", "connect"]
 
 
 def connect(address: str | os.PathLike[str], **options: Unpack[ConnectOptions]) -> Connecting:
-    """Open the log at an address, as :func:`headwater.connect` does; await it or ``async with`` it."""
+    """Open the log at an address, as :func:`headwater.connect`; await or ``async with`` it."""
     return Connecting(address_text(address), options)
 
 
 async def leave(
     close: Callable[[], Coroutine[Any, Any, CloseReport]], raised: BaseException | None
 ) -> None:
-    """End an ``async with`` block: close, and raise what was lost; an exception of the block wins."""
+    """End an ``async with`` block: close, raise what was lost; the block's exception wins."""
     try:
         raise_if_lost(await close())
     except HeadwaterError as error:
@@ -118,8 +119,8 @@ class Client:
     ) -> Producer:
         """Make a producer. It is not tied to a topic.
 
-        ``on_failure`` is called, by the running event loop, for records that failed although nobody was
-        waiting for them.
+        ``on_failure`` is called, by the running event loop, for records that failed although nobody
+        was waiting for them.
         """
         hook = None
         if on_failure is not None:
@@ -128,7 +129,9 @@ class Client:
             def hook(failure: DeliveryFailure) -> None:
                 loop.call_soon_threadsafe(call, failure)
 
-        return Producer(self._native, on_failure=hook, on_full=Producer._keep, **options)
+        producer = Producer(self._native, on_failure=hook, on_full=Producer._keep, **options)
+        producer._close_timeout = self._native.close_timeout
+        return producer
 
     def consumer(self, *topics: str, **options: Unpack[ConsumerOptions]) -> Consumer:
         """Make a consumer of topics, in a ``group`` or (without one) of all partitions."""
@@ -198,8 +201,9 @@ class Producer(_native.Producer):
     them; beyond that, and always for ``enqueue``, it is ``Full``.
     """
 
-    __slots__ = ("_kept", "_sender")
+    __slots__ = ("_close_timeout", "_kept", "_sender")
 
+    _close_timeout: float
     _kept: deque[tuple[tuple[Any, ...], asyncio.Future[Delivery]]]
     _sender: asyncio.Task[None] | None
 
@@ -264,12 +268,15 @@ class Producer(_native.Producer):
 
         It always returns within the timeout (none: ``close_timeout_ms``).
         """
+        left = self._close_timeout if timeout is None else timeout
         if self._sender is not None:
-            await asyncio.wait([self._sender], timeout=timeout)
+            start = asyncio.get_running_loop().time()
+            await asyncio.wait([self._sender], timeout=left)
+            left -= asyncio.get_running_loop().time() - start
         unsent = len(self._kept)
         if self._sender is not None:
             self._sender.cancel()
-        report = await wait(self._close(timeout))
+        report = await wait(self._close(left))
         return report._replace(unsent_records=report.unsent_records + unsent)
 
     async def __aenter__(self) -> Self:
@@ -377,7 +384,7 @@ class Consumer(_native.Consumer):
             raise
 
     async def open(self) -> None:
-        """Find the topics, join the group, fix where reading starts and ends; else done at first use."""
+        """Find the topics, join the group, fix where reading starts and ends: else at first use."""
         await wait(self._open())
 
     async def commit(self, offsets: Iterable[tuple[str, int, int]] | None = None) -> None:
