@@ -415,7 +415,14 @@ impl<T: Clone + Send + 'static> Shared<T> {
         match &state.result {
             Some(result) => Poll::Ready(result.clone()),
             None => {
-                state.watchers.push(Wake::Task(context.waker().clone()));
+                // A task that polls again, or holds many of these, needs one wake-up.
+                let is_known = matches!(
+                    state.watchers.last(),
+                    Some(Wake::Task(waker)) if waker.will_wake(context.waker())
+                );
+                if !is_known {
+                    state.watchers.push(Wake::Task(context.waker().clone()));
+                }
                 Poll::Pending
             }
         }
