@@ -7,6 +7,7 @@
 
 mod batch;
 mod block;
+mod folder;
 mod rows;
 
 use std::collections::BTreeSet;
