@@ -8,20 +8,47 @@ use headwater::server::Server;
 use headwater::{Error, ErrorCode, Result};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// How long accepting pauses when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Connections that are told at the same time that there is no place; more wait to be accepted.
+const REFUSALS_MAX: usize = 64;
+
 /// How many connections there may be, over all listeners.
 #[derive(Clone, Debug)]
-pub(crate) struct Places(Arc<Semaphore>);
+pub(crate) struct Places {
+    connections_max: u32,
+    free: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
 
 impl Places {
     pub(crate) fn new(connections_max: u32) -> Self {
-        Self(Arc::new(Semaphore::new(connections_max as usize)))
+        Self {
+            connections_max,
+            free: Arc::new(Semaphore::new(connections_max as usize)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        }
     }
+
+    fn refusal(&self) -> Error {
+        Error::new(
+            ErrorCode::QuotaExceeded,
+            format!(
+                "the broker has {} connections, and max_connections allows no more; close one, or raise it",
+                self.connections_max
+            ),
+        )
+    }
+}
+
+/// A connection, and what it holds while it lasts.
+enum Accepted {
+    Served(TcpStream, OwnedSemaphorePermit),
+    Refused(TcpStream, OwnedSemaphorePermit),
 }
 
 /// A listener at work. Dropped, it ends with all its connections.
@@ -79,11 +106,15 @@ async fn run(
     loop {
         tokio::select! {
             accepted = next(&listener, &places) => {
-                let Some((stream, place)) = accepted else { continue };
-                let server = server.clone();
+                let Some(accepted) = accepted else { continue };
+                let (server, refusal) = (server.clone(), places.refusal());
                 connections.spawn(async move {
-                    serve(&server, stream).await;
-                    drop(place);
+                    match accepted {
+                        Accepted::Served(stream, _place) => serve(&server, stream, None).await,
+                        Accepted::Refused(stream, _place) => {
+                            serve(&server, stream, Some(refusal)).await;
+                        }
+                    }
                 });
             }
             Some(_) = connections.join_next() => {}
@@ -94,15 +125,15 @@ async fn run(
     while connections.join_next().await.is_some() {}
 }
 
-/// The next connection with its place; waits while there is none.
-async fn next(
-    listener: &tokio::net::TcpListener,
-    places: &Places,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    // The place first: who does not get one stays in the system's own queue.
-    let place = Arc::clone(&places.0).acquire_owned().await.ok()?;
+/// The next connection.
+async fn next(listener: &tokio::net::TcpListener, places: &Places) -> Option<Accepted> {
+    // Who does not even get the place of a refusal stays in the system's own queue.
+    let refusal = Arc::clone(&places.refusals).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, _)) => Some(match Arc::clone(&places.free).try_acquire_owned() {
+            Ok(place) => Accepted::Served(stream, place),
+            Err(_) => Accepted::Refused(stream, refusal),
+        }),
         Err(error) => {
             // Out of file descriptors, or a connection that was gone before it was accepted.
             tracing::warn!(%error, "a connection could not be accepted");
@@ -112,7 +143,8 @@ async fn next(
     }
 }
 
-async fn serve(server: &Server, stream: TcpStream) {
+/// Serves a connection, or tells it why not.
+async fn serve(server: &Server, stream: TcpStream, refusal: Option<Error>) {
     let peer = stream
         .peer_addr()
         .map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string());
@@ -120,5 +152,12 @@ async fn serve(server: &Server, stream: TcpStream) {
         tracing::debug!(%error, peer, "TCP_NODELAY could not be set");
     }
     let (reader, writer) = stream.into_split();
-    server.serve_connection(reader, writer, &[], &peer).await;
+    match refusal {
+        None => server.serve_connection(reader, writer, &[], &peer).await,
+        Some(reason) => {
+            server
+                .refuse_connection(reader, writer, &peer, &reason)
+                .await;
+        }
+    }
 }

@@ -22,7 +22,7 @@ use super::handshake::{self, HandshakeError};
 use super::load::Load;
 use super::options::ServerOptions;
 use super::session::{Session, Taken};
-use crate::error::{ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
 use crate::protocol::decoder::FrameDecoder;
 use crate::protocol::frame::{FrameError, FrameKind};
@@ -68,6 +68,18 @@ where
     }
     last_words(&link, &mut reader, &end).await;
     drop(closing);
+}
+
+/// Tells a connection why it is not served, and ends it.
+pub(super) async fn refuse<R, W>(mut reader: R, writer: W, reason: &Error)
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + 'static,
+{
+    let link = Link::new(writer, limits::FRAME_BYTES_MAX);
+    let _guard = CloseOnDrop(Arc::clone(&link));
+    handshake::say_goodbye(&link, reason);
+    last_words(&link, &mut reader, &End::ServerClosing).await;
 }
 
 /// The handshake, and the session of who passed it.

@@ -120,6 +120,11 @@ pub(super) fn refuse(link: &Link, error: &HandshakeError) {
         ),
         _ => return,
     };
+    say_goodbye(link, &error);
+}
+
+/// Refuses a connection with the reason, in place of the server's hello.
+pub(super) fn say_goodbye(link: &Link, error: &Error) {
     let goodbye = Goodbye {
         code: error.code() as u16,
         message: error.message().to_owned(),

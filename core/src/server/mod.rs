@@ -32,6 +32,7 @@ use tokio::sync::watch;
 pub use door::{Door, Feed};
 pub use options::ServerOptions;
 
+use crate::error::Error;
 use crate::service::Service;
 use notice::Notices;
 
@@ -78,6 +79,17 @@ impl Server {
         W: AsyncWrite + Send + 'static,
     {
         connection::serve(&self.0, reader, writer, first, peer).await;
+    }
+
+    /// Refuses a connection with the reason, whatever it was about to say; takes 2 s at most. The
+    /// client's `connect` fails with that error.
+    pub async fn refuse_connection<R, W>(&self, reader: R, writer: W, peer: &str, reason: &Error)
+    where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + 'static,
+    {
+        self.0.notices.closed(peer, reason);
+        connection::refuse(reader, writer, reason).await;
     }
 
     /// How many connections there are.
