@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use headwater::client::runtime::runtime;
+use headwater::completion::Shared;
 use headwater::server::{Server, ServerOptions};
 use headwater::service::{Service, ServiceOptions};
 use headwater::{Completion, Error, ErrorCode, Pending, Result, ServeOptions};
@@ -27,7 +27,7 @@ struct Inner {
     addresses: Vec<SocketAddr>,
     listening: Mutex<Vec<Listening>>,
     close_timeout: Duration,
-    is_closed: AtomicBool,
+    closing: OnceLock<Shared<()>>,
 }
 
 impl Broker {
@@ -94,7 +94,7 @@ impl Broker {
             addresses,
             listening: Mutex::new(listening),
             close_timeout: Duration::from_millis(options.close_timeout_ms()),
-            is_closed: AtomicBool::new(false),
+            closing: OnceLock::new(),
         })))
     }
 
@@ -111,17 +111,19 @@ impl Broker {
     }
 
     /// Stops accepting, answers what was asked, ends the connections (those that are not done within
-    /// `timeout` are cut; none: `close_timeout_ms`) and closes the log. Closing twice does nothing.
+    /// `timeout` are cut; none: `close_timeout_ms`) and closes the log. Every call waits for the same end.
     ///
     /// # Errors
     /// `KAFKA_STORAGE_ERROR` if the log could not be closed in order.
     pub fn close(&self, timeout: Option<Duration>) -> Pending<()> {
-        if self.0.is_closed.swap(true, Ordering::AcqRel) {
-            return Pending::ready(Ok(()));
-        }
-        let broker = self.clone();
         let timeout = timeout.unwrap_or(self.0.close_timeout);
-        let (completion, pending) = Completion::pair();
+        let closing = self.0.closing.get_or_init(|| self.begin_close(timeout));
+        closing.follow()
+    }
+
+    fn begin_close(&self, timeout: Duration) -> Shared<()> {
+        let broker = self.clone();
+        let (completion, closing) = Completion::shared();
         let listening = std::mem::take(&mut *self.0.listening.lock());
         for one in &listening {
             one.stop_accepting();
@@ -133,7 +135,7 @@ impl Broker {
             let closing = in_background("headwater-close", move || broker.0.service.close());
             completion.finish(closing.await);
         });
-        pending
+        closing
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) enum Command {
     Produce(Produce),
     /// Read records
     Consume(Consume),
-    /// List, describe and delete consumer groups
+    /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(Group),
     /// Measure: produce, consume or latency
@@ -144,11 +144,11 @@ pub(super) struct Consume {
     /// The consumer group; with one, progress is committed
     #[arg(long)]
     pub(super) group: Option<String>,
-    /// Where to begin: earliest, latest, an offset, or a time (`2026-01-31T12:00:00Z`, or ms as `@1769860800000`)
+    /// Where to begin: earliest, latest, an offset, or a time (`2026-01-31T12:00:00Z`, `time:MS`)
     #[arg(long, default_value = "earliest")]
     pub(super) from: String,
     /// Stop after this many records
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
     /// Stop where the topic ended when the command began
     #[arg(long)]
@@ -167,10 +167,16 @@ pub(super) enum Group {
         /// Its id
         group: String,
     },
-    /// Reset a group's offsets (not there yet)
+    /// Set where a group without members goes on reading
     Reset {
-        /// Its id
+        /// Its id; a group that is not there is made
         group: String,
+        /// The topic, all its partitions; may be given more than once [default: what it has committed]
+        #[arg(long = "topic")]
+        topics: Vec<String>,
+        /// Where to: earliest, latest, an offset, or a time as with `consume --from`
+        #[arg(long, value_name = "WHERE")]
+        to: String,
     },
     /// Forget a group without members
     Delete {
@@ -197,7 +203,7 @@ pub(super) struct Bench {
     #[arg(long, default_value = "bench")]
     pub(super) topic: String,
     /// How many records
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) records: u64,
     /// Bytes of a value
     #[arg(long, default_value_t = 100)]
@@ -206,7 +212,7 @@ pub(super) struct Bench {
     #[arg(long, default_value_t = 1)]
     pub(super) partitions: u32,
     /// Records handed over at once
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) batch: u32,
     /// Records a second for `latency`; 0: one in flight, as fast as it goes
     #[arg(long, default_value_t = 1_000)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::args::Consume;
 use super::output::json_bytes;
 use super::stop::LOOK;
-use super::{Ended, Io, Stop, connect};
+use super::{Ended, Io, Stop, connect, wait};
 
 /// A record's value and a line end.
 const DEFAULT_FORMAT: &str = "%v\\n";
@@ -28,10 +28,10 @@ pub(super) fn run(args: &Consume, address: &str, io: &mut Io, stop: &Stop) -> Re
     if args.exit_at_end {
         options.until = Some(Until::End);
     }
-    let client = connect(address, false)?;
+    let client = connect(address, false, stop)?;
     let read = client.consumer(&args.topics, options).and_then(|consumer| {
-        consumer.open().wait(None)?;
-        let bar = io.progress("reading", args.count.unwrap_or(0));
+        wait(consumer.open(), stop)?;
+        let bar = io.progress_beside_data("reading", args.count.unwrap_or(0));
         let read = read(args, &consumer, &format, io, stop, &bar);
         bar.finish_and_clear();
         let closed = consumer.close(None).wait(None);
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Consume, address: &str, io: &mut Io, stop: &Stop) -> Re
     if is_interrupted {
         return Ok(Ended::Interrupted);
     }
-    io.say(&format!("{records} records"));
+    io.say(&super::output::records(records));
     Ok(if records == 0 {
         Ended::Nothing
     } else {

@@ -1,31 +1,28 @@
-//! `headwater group`: list, describe, delete.
+//! `headwater group`: list, describe, reset, delete.
 
-use headwater::{Client, Error, ErrorCode, GroupDescription, OffsetAt, OffsetQuery};
+use headwater::{
+    Client, ConsumerOptions, Error, ErrorCode, GroupDescription, OffsetAt, OffsetQuery,
+    PartitionOffset, Start,
+};
 use serde_json::{Value, json};
 
 use super::args::Group;
-use super::{Ended, Io, connect};
+use super::{Ended, Io, Stop, connect, wait};
 
-pub(super) fn run(group: Group, address: &str, io: &mut Io) -> Result<Ended, Error> {
-    if let Group::Reset { group } = &group {
-        return Err(Error::new(
-            ErrorCode::UnsupportedFeature,
-            format!("resetting the offsets of a group (`{group}`) is not there yet"),
-        ));
-    }
-    let client = connect(address, false)?;
-    let done = with(group, &client, io);
+pub(super) fn run(group: Group, address: &str, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
+    let client = connect(address, false, stop)?;
+    let done = with(group, &client, io, stop);
     let closed = client.close(None).wait(None);
     let done = done?;
     closed?;
     Ok(done)
 }
 
-fn with(group: Group, client: &Client, io: &mut Io) -> Result<Ended, Error> {
+fn with(group: Group, client: &Client, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     let admin = client.admin();
     match group {
         Group::List => {
-            let groups = admin.list_groups().wait(None)?;
+            let groups = wait(admin.list_groups(), stop)?;
             for group in &groups {
                 if io.is_json() {
                     io.json(&describe(group, &[]))?;
@@ -39,36 +36,112 @@ fn with(group: Group, client: &Client, io: &mut Io) -> Result<Ended, Error> {
             }
         }
         Group::Describe { group } => {
-            let group = admin.describe_group(&group).wait(None)?;
-            let ends = ends(client, &group)?;
-            if io.is_json() {
-                io.json(&describe(&group, &ends))?;
-            } else {
-                print(&group, &ends, io)?;
-            }
+            let group = wait(admin.describe_group(&group), stop)?;
+            show(client, &group, io, stop)?;
+        }
+        Group::Reset { group, topics, to } => {
+            reset(client, &group, &topics, &to, stop)?;
+            let group = wait(admin.describe_group(&group), stop)?;
+            show(client, &group, io, stop)?;
         }
         Group::Delete { group } => {
-            admin.delete_group(&group).wait(None)?;
+            wait(admin.delete_group(&group), stop)?;
             if io.is_json() {
                 io.json(&json!({ "group": group, "done": "deleted" }))?;
             } else {
                 io.say(&format!("group `{group}` deleted"));
             }
         }
-        // Refused before anything was connected.
-        Group::Reset { .. } => {}
     }
     Ok(Ended::Done)
 }
 
+fn show(client: &Client, group: &GroupDescription, io: &mut Io, stop: &Stop) -> Result<(), Error> {
+    let ends = ends(client, group, stop)?;
+    if io.is_json() {
+        io.json(&describe(group, &ends))
+    } else {
+        print(group, &ends, io)
+    }
+}
+
+/// Commits the offsets by hand.
+fn reset(
+    client: &Client,
+    group: &str,
+    topics: &[String],
+    to: &str,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let mut options = ConsumerOptions::default();
+    options.set("start", to)?;
+    let mut offsets = partitions(client, group, topics, stop)?;
+    let at = match options.start() {
+        Start::Earliest => OffsetAt::Earliest,
+        Start::Latest => OffsetAt::Latest,
+        Start::Time(time_ms) => OffsetAt::Time(time_ms),
+        Start::Offset(offset) => {
+            for committed in &mut offsets {
+                committed.offset = offset;
+            }
+            return wait(client.admin().commit_offsets(group, offsets), stop);
+        }
+    };
+    let queries = offsets.iter().map(|committed| OffsetQuery {
+        topic: committed.topic.clone(),
+        partition: committed.partition,
+        at,
+    });
+    let found = wait(client.admin().list_offsets(queries.collect()), stop)?;
+    for (committed, offset) in offsets.iter_mut().zip(found) {
+        committed.offset = offset;
+    }
+    wait(client.admin().commit_offsets(group, offsets), stop)
+}
+
+/// The partitions to reset: those of the topics named, or those that the group has committed.
+fn partitions(
+    client: &Client,
+    group: &str,
+    topics: &[String],
+    stop: &Stop,
+) -> Result<Vec<PartitionOffset>, Error> {
+    let admin = client.admin();
+    if topics.is_empty() {
+        let committed = wait(admin.describe_group(group), stop)?.offsets;
+        if committed.is_empty() {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!("group `{group}` has committed nothing; say which topics, with --topic"),
+            ));
+        }
+        return Ok(committed);
+    }
+    let mut partitions = Vec::new();
+    for topic in topics {
+        let described = wait(admin.describe_topic(topic), stop)?;
+        partitions.extend(
+            described
+                .partitions
+                .iter()
+                .map(|partition| PartitionOffset {
+                    topic: topic.clone(),
+                    partition: partition.partition,
+                    offset: 0,
+                }),
+        );
+    }
+    Ok(partitions)
+}
+
 /// The high watermark of every partition the group has committed.
-fn ends(client: &Client, group: &GroupDescription) -> Result<Vec<i64>, Error> {
+fn ends(client: &Client, group: &GroupDescription, stop: &Stop) -> Result<Vec<i64>, Error> {
     let queries = group.offsets.iter().map(|committed| OffsetQuery {
         topic: committed.topic.clone(),
         partition: committed.partition,
         at: OffsetAt::Latest,
     });
-    client.admin().list_offsets(queries.collect()).wait(None)
+    wait(client.admin().list_offsets(queries.collect()), stop)
 }
 
 fn describe(group: &GroupDescription, ends: &[i64]) -> Value {

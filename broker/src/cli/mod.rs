@@ -9,6 +9,7 @@ mod bench;
 mod consume;
 mod dump;
 mod group;
+mod lines;
 mod output;
 mod produce;
 mod serve;
@@ -19,7 +20,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
-use headwater::{Client, ConnectOptions, Error, ErrorKind};
+use headwater::{Client, ConnectOptions, Error, ErrorCode, ErrorKind, Pending};
 
 use args::{Args, Command};
 pub use output::Io;
@@ -61,6 +62,9 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    // Before the line is understood, so that what is wrong with it is told in the form asked for.
+    io.set_json(args.iter().any(|arg| arg == "--json"));
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => return usage(&error, &mut io),
@@ -73,6 +77,10 @@ where
         Ok(Ended::Nothing) => EXIT_NOTHING,
         Ok(Ended::Interrupted) => EXIT_INTERRUPTED,
         Err(_) if io.is_pipe_broken() => EXIT_DONE,
+        // Who interrupts a command need not be told that it was.
+        Err(error) if stop.is_set() && error.code() == ErrorCode::RequestTimedOut => {
+            EXIT_INTERRUPTED
+        }
         Err(error) => {
             io.error(&error);
             match error.kind() {
@@ -85,6 +93,13 @@ where
 
 fn usage(error: &clap::Error, io: &mut Io) -> u8 {
     let text = error.render();
+    if error.use_stderr() && io.is_json() {
+        let message = text.to_string();
+        let message = message.lines().next().unwrap_or_default();
+        let message = message.trim_start_matches("error: ").to_owned();
+        io.error(&Error::new(ErrorCode::InvalidArgument, message));
+        return EXIT_USAGE;
+    }
     if error.use_stderr() {
         io.note(text.to_string().trim_end());
         return EXIT_USAGE;
@@ -100,10 +115,10 @@ fn dispatch(args: Args, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     let address = args.address;
     match args.command {
         Command::Serve(serve) => serve::run(&serve, io, stop),
-        Command::Topic(topic) => topic::run(topic, &address, io),
+        Command::Topic(topic) => topic::run(topic, &address, io, stop),
         Command::Produce(produce) => produce::run(&produce, &address, io, stop),
         Command::Consume(consume) => consume::run(&consume, &address, io, stop),
-        Command::Group(group) => group::run(group, &address, io),
+        Command::Group(group) => group::run(group, &address, io, stop),
         Command::Bench(bench) => bench::run(&bench, &address, io, stop),
         Command::Dump(dump) => dump::run(&dump, io, stop),
         Command::Completions { shell } => args::completions(shell, io),
@@ -111,10 +126,20 @@ fn dispatch(args: Args, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
 }
 
 /// Connects as a command does: only those that write create a missing folder.
-fn connect(address: &str, create: bool) -> Result<Client, Error> {
+fn connect(address: &str, create: bool, stop: &Stop) -> Result<Client, Error> {
     let options = ConnectOptions {
         create: Some(create),
         ..ConnectOptions::default()
     };
-    headwater::connect_with(address, options).wait(None)
+    wait(headwater::connect_with(address, options), stop)
+}
+
+/// Waits for an answer, or until the command is to end.
+fn wait<T: Send + 'static>(mut answer: Pending<T>, stop: &Stop) -> Result<T, Error> {
+    while !answer.wait_ready(Some(stop::LOOK))? {
+        if stop.is_set() {
+            return Err(Error::new(ErrorCode::RequestTimedOut, "interrupted"));
+        }
+    }
+    answer.wait(None)
 }

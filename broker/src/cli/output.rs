@@ -13,6 +13,8 @@ pub struct Io {
     input: Box<dyn BufRead + Send>,
     output: Box<dyn Write + Send>,
     errors: Box<dyn Write + Send>,
+    is_input_terminal: bool,
+    is_output_terminal: bool,
     is_terminal: bool,
     is_json: bool,
     is_quiet: bool,
@@ -30,6 +32,8 @@ impl Io {
                 std::io::stdout(),
             )),
             errors: Box::new(std::io::stderr()),
+            is_input_terminal: std::io::stdin().is_terminal(),
+            is_output_terminal: std::io::stdout().is_terminal(),
             is_terminal: std::io::stderr().is_terminal(),
             is_json: false,
             is_quiet: false,
@@ -47,6 +51,8 @@ impl Io {
             input: Box::new(input),
             output: Box::new(output),
             errors: Box::new(errors),
+            is_input_terminal: false,
+            is_output_terminal: false,
             is_terminal: false,
             is_json: false,
             is_quiet: false,
@@ -66,9 +72,14 @@ impl Io {
         self.is_json
     }
 
-    /// Where records come from.
-    pub(super) fn input(&mut self) -> &mut (dyn BufRead + Send) {
-        &mut *self.input
+    /// Where records come from. Taken once; afterwards there are none.
+    pub(super) fn take_input(&mut self) -> Box<dyn BufRead + Send> {
+        std::mem::replace(&mut self.input, Box::new(std::io::empty()))
+    }
+
+    /// Whether records are typed by a person.
+    pub(super) fn is_input_terminal(&self) -> bool {
+        self.is_input_terminal
     }
 
     /// Data, as it is.
@@ -146,6 +157,14 @@ impl Io {
         }
     }
 
+    /// The same for a command that prints data meanwhile: none if both go to the terminal.
+    pub(super) fn progress_beside_data(&self, what: &'static str, total: u64) -> ProgressBar {
+        if self.is_output_terminal {
+            return ProgressBar::hidden();
+        }
+        self.progress(what, total)
+    }
+
     /// A bar over bytes on a terminal, nothing elsewhere.
     pub(super) fn progress_bytes(&self, what: &'static str, total: u64) -> ProgressBar {
         let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)";
@@ -184,6 +203,14 @@ pub(super) fn json_bytes(bytes: Option<&[u8]>) -> Value {
             Ok(text) => Value::from(text),
             Err(_) => json!({ "base64": base64(bytes) }),
         },
+    }
+}
+
+/// How many records, in words.
+pub(super) fn records(count: u64) -> String {
+    match count {
+        1 => "1 record".to_owned(),
+        count => format!("{count} records"),
     }
 }
 

@@ -2,79 +2,99 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use headwater::{Error, ErrorCode, Header, Producer, ProducerOptions, Record};
+use headwater::{CloseReport, Error, ErrorCode, Header, Producer, ProducerOptions, Record};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::args::Produce;
+use super::lines::{Lines, Next};
 use super::{Ended, Io, Stop, connect};
-
-/// Bytes of a line; a longer one is an error rather than memory without end.
-const LINE_BYTES_MAX: usize = headwater::limits::BATCH_BYTES_MAX;
 
 pub(super) fn run(args: &Produce, address: &str, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     // The file first: a name that is wrong must not create a folder.
     let file = args.file.as_ref().map(|path| {
-        let opened = File::open(path);
-        opened
-            .map(|file| BufReader::with_capacity(1 << 20, file))
-            .map_err(|error| {
-                Error::new(
-                    ErrorCode::InvalidArgument,
-                    format!("{}: {error}", path.display()),
-                )
-            })
+        File::open(path).map_err(|error| {
+            Error::new(
+                ErrorCode::InvalidArgument,
+                format!("{}: {error}", path.display()),
+            )
+        })
     });
-    let mut file = file.transpose()?;
+    let file = file.transpose()?;
     let mut options = ProducerOptions::default();
     if let Some(level) = &args.durability {
         options.set("durability", level)?;
     }
-    let client = connect(address, true)?;
+    let client = connect(address, true, stop)?;
     let begun = Instant::now();
-    let bar = io.progress("sending", 0);
+    let is_typed = file.is_none() && io.is_input_terminal();
+    if is_typed {
+        io.say("a record a line; Ctrl-D ends");
+    }
+    let bar = if is_typed {
+        ProgressBar::hidden()
+    } else {
+        io.progress("sending", 0)
+    };
     let sent = client.producer(options).and_then(|producer| {
-        let input: &mut dyn BufRead = match &mut file {
-            Some(file) => file,
-            None => io.input(),
+        let input: Box<dyn BufRead + Send> = match file {
+            Some(file) => Box::new(BufReader::with_capacity(1 << 20, file)),
+            None => io.take_input(),
         };
-        let sent = send_lines(args, &producer, input, stop, &bar);
+        let (sent, ended) = send_all(args, &producer, input, stop, &bar);
         // Closed whatever happened: what was accepted is delivered, and failures come out.
         let report = producer.close(None).wait(None)?;
-        let sent = sent?;
-        match report.first_error {
-            Some(error) => Err(error),
-            None => Ok(sent),
-        }
+        Ok((not_delivered(&sent, report).map_or(ended, Err), sent))
     });
     bar.finish_and_clear();
     let closed = client.close(None).wait(None);
-    let sent = sent?;
+    let (ended, sent) = sent?;
+    let ended = ended?;
     closed?;
     finish(args, &sent, begun, io)?;
-    Ok(if sent.is_interrupted {
-        Ended::Interrupted
-    } else {
-        Ended::Done
-    })
+    Ok(ended)
 }
 
 #[derive(Default)]
 struct Sent {
     records: u64,
     bytes: u64,
-    is_interrupted: bool,
 }
 
-fn send_lines(
+/// Sends every line, until the input ends, something fails, or the command is to end.
+fn send_all(
     args: &Produce,
     producer: &Producer,
-    input: &mut dyn BufRead,
+    input: Box<dyn BufRead + Send>,
     stop: &Stop,
     bar: &ProgressBar,
-) -> Result<Sent, Error> {
+) -> (Sent, Result<Ended, Error>) {
+    let failed = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&failed);
+    producer.on_failure(move |_| seen.store(true, Ordering::Relaxed));
+    let mut sent = Sent::default();
+    let ended = Lines::new(input).and_then(|mut lines| {
+        loop {
+            // What failed comes out of closing the producer.
+            match lines.next(|| stop.is_set() || failed.load(Ordering::Relaxed))? {
+                Next::Line(line) => send(args, producer, line)?,
+                Next::End => return Ok(Ended::Done),
+                Next::Stopped => return Ok(Ended::Interrupted),
+            }
+            sent.records += 1;
+            sent.bytes += lines.line().len() as u64;
+            bar.inc(1);
+        }
+    });
+    (sent, ended)
+}
+
+fn send(args: &Produce, producer: &Producer, line: &[u8]) -> Result<(), Error> {
+    let (key, value) = split(line, args.key_separator.as_deref())?;
     let headers: Vec<Header<'_>> = args
         .headers
         .iter()
@@ -83,55 +103,30 @@ fn send_lines(
             value: Some(value.as_bytes()),
         })
         .collect();
-    let mut sent = Sent::default();
-    let mut line = Vec::new();
-    while read_line(input, &mut line)? {
-        if stop.is_set() {
-            sent.is_interrupted = true;
-            break;
-        }
-        let (key, value) = split(&line, args.key_separator.as_deref())?;
-        let record = Record {
-            partition: args.partition,
-            key,
-            value: Some(value),
-            headers: &headers,
-            timestamp_ms: None,
-        };
-        // The delivery is not looked at here: a failure comes out of `close`.
-        drop(producer.send(&args.topic, &record)?);
-        sent.records += 1;
-        sent.bytes += line.len() as u64;
-        bar.inc(1);
-    }
-    Ok(sent)
+    let record = Record {
+        partition: args.partition,
+        key,
+        value: Some(value),
+        headers: &headers,
+        timestamp_ms: None,
+    };
+    // The delivery is not looked at here: a failure is told to `on_failure`, and by `close`.
+    producer.send(&args.topic, &record).map(drop)
 }
 
-fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<bool, Error> {
-    line.clear();
-    let limit = LINE_BYTES_MAX as u64 + 1;
-    let read = std::io::Read::take(input, limit)
-        .read_until(b'\n', line)
-        .map_err(|error| {
-            Error::new(
-                ErrorCode::InvalidArgument,
-                format!("cannot read the records: {error}"),
-            )
-        })?;
-    if line.last() == Some(&b'\n') {
-        line.pop();
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-    } else if line.len() > LINE_BYTES_MAX {
-        return Err(Error::new(
-            ErrorCode::MessageTooLarge,
-            format!("a line of more than {LINE_BYTES_MAX} bytes"),
-        ));
-    }
-    Ok(read > 0)
+/// What a producer that is closed says of records that are not in the log.
+fn not_delivered(sent: &Sent, report: CloseReport) -> Option<Error> {
+    let error = report.first_error?;
+    let lost = report.failed_records + report.unsent_records;
+    let message = format!(
+        "{lost} of {} records were not acknowledged: {}",
+        sent.records.max(lost),
+        error.message()
+    );
+    Some(Error::new(error.code(), message).with_outcome(error.outcome()))
 }
 
+/// Key and value of a line. The first separator counts.
 fn split<'a>(
     line: &'a [u8],
     separator: Option<&str>,
@@ -142,11 +137,8 @@ fn split<'a>(
     let found = line
         .windows(separator.len())
         .position(|window| window == separator);
-    match found.map(|at| (line.split_at(at), at)) {
-        Some(((key, _), at)) => {
-            let value = line.get(at + separator.len()..).unwrap_or_default();
-            Ok((Some(key), value))
-        }
+    match found.and_then(|at| line.split_at_checked(at)) {
+        Some((key, rest)) => Ok((Some(key), rest.get(separator.len()..).unwrap_or_default())),
         None => Err(Error::new(
             ErrorCode::InvalidArgument,
             format!(
@@ -169,8 +161,30 @@ fn finish(args: &Produce, sent: &Sent, begun: Instant, io: &mut Io) -> Result<()
         }));
     }
     io.say(&format!(
-        "{} records sent to `{}` in {seconds:.2} s",
-        sent.records, args.topic
+        "{} sent to `{}` in {seconds:.2} s",
+        super::output::records(sent.records),
+        args.topic
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_separator_counts_and_either_side_may_be_empty() {
+        let both = |line: &'static str| split(line.as_bytes(), Some("::")).unwrap();
+        assert_eq!(both("k::v"), (Some(&b"k"[..]), &b"v"[..]));
+        assert_eq!(both("k::v::w"), (Some(&b"k"[..]), &b"v::w"[..]));
+        assert_eq!(both("::"), (Some(&b""[..]), &b""[..]));
+        assert_eq!(split(b"k:v", None).unwrap(), (None, &b"k:v"[..]));
+        assert_eq!(split(b"k:v", Some("")).unwrap(), (None, &b"k:v"[..]));
+    }
+
+    #[test]
+    fn a_line_without_a_separator_is_named() {
+        let error = split(b"no key here", Some("|")).unwrap_err();
+        assert!(error.message().contains("no key here"), "{error}");
+    }
 }

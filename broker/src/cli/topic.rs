@@ -1,22 +1,22 @@
 //! `headwater topic`: create, list, describe, alter, delete.
 
-use headwater::{Error, TopicDescription, TopicOptions};
+use headwater::{Client, Error, TopicDescription, TopicOptions};
 use serde_json::{Map, Value, json};
 
 use super::args::Topic;
-use super::{Ended, Io, connect};
+use super::{Ended, Io, Stop, connect, wait};
 
-pub(super) fn run(topic: Topic, address: &str, io: &mut Io) -> Result<Ended, Error> {
+pub(super) fn run(topic: Topic, address: &str, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     let creates = matches!(topic, Topic::Create { .. });
-    let client = connect(address, creates)?;
-    let done = with(topic, &client, io);
+    let client = connect(address, creates, stop)?;
+    let done = with(topic, &client, io, stop);
     let closed = client.close(None).wait(None);
     let done = done?;
     closed?;
     Ok(done)
 }
 
-fn with(topic: Topic, client: &headwater::Client, io: &mut Io) -> Result<Ended, Error> {
+fn with(topic: Topic, client: &Client, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     let admin = client.admin();
     match topic {
         Topic::Create {
@@ -28,11 +28,11 @@ fn with(topic: Topic, client: &headwater::Client, io: &mut Io) -> Result<Ended, 
             let mut options = options(&config)?;
             options.partitions = partitions.or(options.partitions);
             options.exist_ok = Some(exist_ok);
-            admin.create_topic(&name, options).wait(None)?;
+            wait(admin.create_topic(&name, options), stop)?;
             said(io, &name, "created")?;
         }
         Topic::List => {
-            let topics = admin.list_topics().wait(None)?;
+            let topics = wait(admin.list_topics(), stop)?;
             for topic in &topics {
                 if io.is_json() {
                     io.json(&describe(topic))?;
@@ -46,7 +46,7 @@ fn with(topic: Topic, client: &headwater::Client, io: &mut Io) -> Result<Ended, 
             }
         }
         Topic::Describe { name } => {
-            let topic = admin.describe_topic(&name).wait(None)?;
+            let topic = wait(admin.describe_topic(&name), stop)?;
             if io.is_json() {
                 io.json(&describe(&topic))?;
             } else {
@@ -54,11 +54,11 @@ fn with(topic: Topic, client: &headwater::Client, io: &mut Io) -> Result<Ended, 
             }
         }
         Topic::Alter { name, config } => {
-            admin.alter_topic(&name, options(&config)?).wait(None)?;
+            wait(admin.alter_topic(&name, options(&config)?), stop)?;
             said(io, &name, "altered")?;
         }
         Topic::Delete { name } => {
-            admin.delete_topic(&name).wait(None)?;
+            wait(admin.delete_topic(&name), stop)?;
             said(io, &name, "deleted")?;
         }
     }
