@@ -1,0 +1,196 @@
+//! `headwater dump`: on closed folders, beside a broker, and on damaged ones.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::harness::{Place, Serving, run, verified};
+
+fn dump(data: &Path, more: &[&str]) -> super::harness::Ran {
+    let data = data.to_str().unwrap();
+    run(["--json", "dump", data].iter().chain(more))
+}
+
+fn of_kind<'a>(frames: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    frames
+        .iter()
+        .filter(|frame| frame["kind"] == kind)
+        .collect()
+}
+
+fn first_segment(data: &Path) -> PathBuf {
+    data.join("0000/00000000000000000001.log")
+}
+
+/// Flips one bit of the byte at `position`.
+fn damage(path: &Path, position: u64) {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(position)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(position)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+}
+
+#[test]
+fn every_frame_is_printed_with_what_it_holds() {
+    let place = Place::folder().with_topic("orders", 2, "k1:a\nk1:b\n");
+    let read = ["consume", "orders", "--group", "billing", "--exit-at-end"];
+    place.run(&read).ended(0);
+    let data = Path::new(&place.address);
+    let lines = dump(data, &[]).ended(0).json();
+    assert_eq!(
+        (&lines[0]["item"], &lines[0]["format"]),
+        (&"folder".into(), &1.into())
+    );
+    assert_eq!(
+        (&lines[1]["item"], &lines[1]["segment"]),
+        (&"segment".into(), &1.into())
+    );
+    let frames = &lines[2..];
+    let indexes: Vec<_> = frames
+        .iter()
+        .map(|frame| frame["index"].as_u64().unwrap())
+        .collect();
+    assert!(
+        indexes.is_sorted() && frames[0]["position"] == 4_096,
+        "{frames:?}"
+    );
+
+    let created = &of_kind(frames, "SET")[0]["parts"];
+    assert_eq!(created[0]["content"]["topic"], "orders");
+    assert_eq!(created[2]["content"]["partition"], 1);
+    let records = of_kind(frames, "RECORDS");
+    let (first, last) = (records[0], records[records.len() - 1]);
+    assert_eq!(
+        (&first["topic"], &first["base_offset"]),
+        (&"orders".into(), &0.into())
+    );
+    assert_eq!(last["last_offset"], 1);
+    assert_eq!(
+        (&first["producer_id"], &first["base_sequence"]),
+        (&0.into(), &0.into())
+    );
+    assert!(first["max_timestamp_ms"].as_i64() > Some(0));
+    let commits = of_kind(frames, "OFFSET_COMMIT");
+    assert_eq!(commits[0]["content"]["group"], "billing");
+    assert_eq!(frames[frames.len() - 1]["content"]["closed"], true);
+
+    let words = run(["dump", data.to_str().unwrap()]).ended(0).stdout;
+    assert!(words.contains("MARK closed cleanly"), "{words}");
+    assert!(words.contains("TOPIC_CREATE orders"), "{words}");
+    let whole = run(["dump", "--verify", data.to_str().unwrap()])
+        .ended(0)
+        .stdout;
+    assert!(
+        whole.contains("whole: everything that was promised is there"),
+        "{whole}"
+    );
+}
+
+#[test]
+fn a_folder_that_a_broker_has_open_can_be_looked_at() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    let mut broker = Serving::start(&data);
+    let at = ["--address", &broker.address];
+    run(at.iter().chain(&["topic", "create", "orders"])).ended(0);
+    let bench = [
+        "bench",
+        "produce",
+        "--topic",
+        "orders",
+        "--records",
+        "20000",
+    ];
+    let mut writing = super::harness::headwater();
+    let mut writing = writing.args(at).args(bench).spawn().unwrap();
+    let mut seen = 0;
+    while writing.try_wait().unwrap().is_none() {
+        let summary = verified(&data);
+        assert!(summary["records"].as_u64().unwrap() >= seen, "{summary}");
+        seen = summary["records"].as_u64().unwrap();
+    }
+    let summary = verified(&data);
+    assert_eq!(
+        (&summary["records"], &summary["is_clean"]),
+        (&20_000.into(), &false.into())
+    );
+    // It is not in the way of the owner.
+    assert_eq!(broker.interrupt().0, Some(0));
+    assert_eq!(verified(&data)["is_clean"], true);
+}
+
+#[test]
+fn damage_to_promised_data_is_found_and_fails() {
+    let place = Place::folder().with_topic("orders", 1, "k:a\n");
+    place.run_with_input(&["produce", "orders"], "b\n").ended(0);
+    let data = Path::new(&place.address);
+    let frames = dump(data, &[]).ended(0).json();
+    let records = of_kind(&frames, "RECORDS");
+    let position = records[0]["position"].as_u64().unwrap();
+    // A byte that only the batch's own checksum covers.
+    damage(&first_segment(data), position + 48 + 40);
+    for more in [&["--verify"][..], &[]] {
+        let found = dump(data, more).ended(1);
+        assert_eq!(found.error()["code"], "CORRUPT_SEGMENT");
+        let lines = found.json();
+        let damages: Vec<_> = lines
+            .iter()
+            .filter(|line| line["item"] == "damage")
+            .collect();
+        assert_eq!(damages.len(), 1, "{lines:?}");
+        assert_eq!(damages[0]["position"], position);
+        assert_eq!(damages[0]["is_promised"], true);
+        assert_eq!(damages[0]["topic"], "orders");
+    }
+    let opened = place.run(&["--json", "topic", "list"]).ended(1);
+    assert_eq!(opened.error()["code"], "CORRUPT_SEGMENT");
+}
+
+#[test]
+fn a_torn_tail_that_was_never_promised_is_no_failure() {
+    let place = Place::folder().with_topic("orders", 1, "k:a\n");
+    let data = Path::new(&place.address);
+    let before = verified(data);
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(first_segment(data))
+        .unwrap();
+    file.write_all(&[0xab; 100]).unwrap();
+    let found = dump(data, &["--verify"]).ended(0).json();
+    assert_eq!(
+        (&found[0]["item"], &found[0]["is_promised"]),
+        (&"damage".into(), &false.into())
+    );
+    let summary = &found[1];
+    assert_eq!(
+        (&summary["is_whole"], &summary["unpromised_damages"]),
+        (&true.into(), &1.into())
+    );
+    assert_eq!(summary["records"], before["records"]);
+    place.run(&["consume", "orders", "--exit-at-end"]).ended(0);
+    assert_eq!(verified(data)["unpromised_damages"], 0);
+}
+
+#[test]
+fn what_is_no_data_folder_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("file");
+    std::fs::write(&file, "text").unwrap();
+    let error = |path: &Path, code| dump(path, &[]).ended(code).error()["code"].clone();
+    assert_eq!(error(scratch.path(), 3), "FOLDER_NOT_FOUND");
+    assert_eq!(
+        error(&scratch.path().join("missing"), 3),
+        "FOLDER_NOT_FOUND"
+    );
+    assert_eq!(error(&file, 1), "NOT_A_FOLDER");
+    std::fs::write(scratch.path().join("format"), "headwater-folder 1\n").unwrap();
+    assert_eq!(error(scratch.path(), 1), "CORRUPT_FOLDER");
+}

@@ -1,0 +1,11 @@
+//! The integration tests of the broker: the program as a user runs it, and the library. One binary, one
+//! module a subject.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod broker;
+mod cli;
+mod dump;
+mod harness;
+mod kill;
+mod signal;
+mod wrong;
