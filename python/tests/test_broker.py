@@ -29,7 +29,6 @@ def test_broker_serves_the_same_calls() -> None:
             assert broker.connection_count == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a producer asks for its topic before it sends anything")
 def test_broker_in_memory_creates_topics_as_they_are_used() -> None:
     with headwater.Broker() as broker, headwater.connect(broker.address) as db:
         with db.producer() as p:

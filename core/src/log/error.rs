@@ -146,6 +146,14 @@ impl From<OpenError> for Error {
     }
 }
 
+/// What an appender is told whose batch or payload is not one.
+pub(super) fn invalid(error: &dyn std::error::Error) -> Error {
+    Error::new(
+        ErrorCode::CorruptMessage,
+        format!("what is to be appended is malformed: {error}"),
+    )
+}
+
 /// Whether an error of a storage says that there is no space.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(

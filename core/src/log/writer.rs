@@ -19,7 +19,7 @@ use crate::record::{BatchHeader, batch};
 
 use super::append::{Append, Appended};
 use super::entry::Kind;
-use super::error::{Fault, is_full};
+use super::error::{Fault, invalid, is_full};
 use super::files::SegmentFile;
 use super::frame::{
     self, FRAME_HEADER_BYTES, FrameHeader, MARK_CLOSED, MARK_OPENED, PAYLOAD_VERSION,
@@ -486,13 +486,6 @@ fn sequenced(appended: &Appended) -> Sequenced {
         time_ms: appended.time_ms,
         append_time_ms: appended.append_time_ms,
     }
-}
-
-fn invalid(error: &dyn std::error::Error) -> Error {
-    Error::new(
-        ErrorCode::CorruptMessage,
-        format!("what is to be appended is malformed: {error}"),
-    )
 }
 
 fn disk_full(log: &Shared, bytes: usize) -> Error {

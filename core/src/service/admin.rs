@@ -69,6 +69,29 @@ impl Inner {
         }
     }
 
+    /// Creates those of the topics that are not there, one after the other, then calls `then` (which may
+    /// run on the log's threads, and does not block).
+    pub(super) fn create_missing(
+        self: &Arc<Self>,
+        mut names: Vec<String>,
+        then: impl FnOnce(Result<()>, &mut Wakes) + Send + 'static,
+    ) {
+        names.retain(|name| self.state.topics.read().get(name).is_none());
+        let Some(name) = names.pop() else {
+            return then(Ok(()), &mut Wakes::new());
+        };
+        let inner = Arc::clone(self);
+        let created = Completion::call(move |result: Result<Response>, wakes: &mut Wakes| {
+            match result {
+                Ok(_) if names.is_empty() => then(Ok(()), wakes),
+                // Boxed, or the type of the callback would contain itself.
+                Ok(_) => inner.create_missing(names, boxed(then)),
+                Err(error) => then(Err(error), wakes),
+            }
+        });
+        self.create_topic(&name, &[], true, Run::Io, created);
+    }
+
     /// Answers whoever waits for the topic, once the log has it.
     fn created(
         self: &Arc<Self>,
@@ -230,6 +253,12 @@ impl Inner {
             .collect::<Result<_>>()
             .map(Response::Topics)
     }
+}
+
+type Then = Box<dyn FnOnce(Result<()>, &mut Wakes) + Send>;
+
+fn boxed(then: impl FnOnce(Result<()>, &mut Wakes) + Send + 'static) -> Then {
+    Box::new(then)
 }
 
 fn part(kind: Kind, partition: PartitionId, payload: &impl serde::Serialize) -> Result<SetPart> {

@@ -37,7 +37,8 @@ pub struct ServiceOptions {
     pub tail_cache_bytes: usize,
     /// `retention_ms` of topics that do not say; -1: without limit. Default -1.
     pub retention_ms: i64,
-    /// Whether producing to a topic that does not exist creates it. Default false.
+    /// Whether a topic that does not exist is created when it is first named: described, produced to or
+    /// joined. Default false.
     pub auto_create_topics: bool,
 }
 

@@ -59,7 +59,15 @@ impl Inner {
         completion: Completion<Response>,
     ) {
         if self.auto_create_topics && self.state.topics.read().get(&produce.topic).is_none() {
-            return self.create_and_produce(produce, payload, completion);
+            let inner = Arc::clone(self);
+            let name = produce.topic.clone();
+            return self.create_missing(vec![name], move |created, wakes| match created {
+                Ok(()) if inner.state.topics.read().get(&produce.topic).is_none() => {
+                    completion.complete(Err(unknown_topic(&produce.topic)), wakes);
+                }
+                Ok(()) => inner.produce(produce, payload, Run::Io, completion),
+                Err(error) => completion.complete(Err(error), wakes),
+            });
         }
         match self.check_produce(&produce, &payload) {
             Ok((topic, partition)) => {
@@ -76,27 +84,6 @@ impl Inner {
             }
             Err(error) => completion.finish(Err(error)),
         }
-    }
-
-    fn create_and_produce(
-        self: &Arc<Self>,
-        produce: Produce,
-        payload: Bytes,
-        completion: Completion<Response>,
-    ) {
-        let inner = Arc::clone(self);
-        let name = produce.topic.clone();
-        let created =
-            Completion::call(
-                move |result: Result<Response>, wakes: &mut Wakes| match result {
-                    Ok(_) if inner.state.topics.read().get(&produce.topic).is_none() => {
-                        completion.complete(Err(unknown_topic(&produce.topic)), wakes);
-                    }
-                    Ok(_) => inner.produce(produce, payload, Run::Io, completion),
-                    Err(error) => completion.complete(Err(error), wakes),
-                },
-            );
-        self.create_topic(&name, &[], true, Run::Io, created);
     }
 
     fn check_produce(&self, produce: &Produce, payload: &[u8]) -> Result<(Topic, PartitionId)> {

@@ -53,6 +53,38 @@ impl Session {
         if let Err(closed) = inner.check_open() {
             return completion.finish(Err(closed));
         }
+        if inner.auto_create_topics && !named(&request).is_empty() {
+            return self.create_and_submit(request, run, completion);
+        }
+        self.dispatch(request, payload, run, completion);
+    }
+
+    /// Creates the topics that a request names and that are not there, then asks. To name a topic is to
+    /// use it, as for Kafka's metadata requests.
+    fn create_and_submit(&self, request: Request, run: Run, completion: Completion<Response>) {
+        let session = self.clone();
+        let names = named(&request).to_vec();
+        self.0
+            .service
+            .inner
+            .create_missing(names, move |created, wakes| match created {
+                // What such a request reads is in memory, and what it writes the io thread writes.
+                Ok(()) => session.dispatch(request, Bytes::new(), Run::Io, completion),
+                Err(error) => completion.complete(Err(error), wakes),
+            });
+        if run == Run::Here {
+            self.0.service.assist();
+        }
+    }
+
+    fn dispatch(
+        &self,
+        request: Request,
+        payload: Bytes,
+        run: Run,
+        completion: Completion<Response>,
+    ) {
+        let inner = &self.0.service.inner;
         match request {
             Request::Ping => completion.finish(Ok(Response::Done)),
             Request::CreateTopic {
@@ -122,6 +154,16 @@ impl Session {
     /// `UNKNOWN_TOPIC_OR_PARTITION`; `INVALID_REQUEST` for a partition named twice or too many.
     pub fn subscribe(&self, subscribe: &Subscribe) -> Result<Subscription> {
         Subscription::open(Arc::clone(&self.0.service.inner), &subscribe.partitions)
+    }
+}
+
+/// The topics that are created because a request names them; a batch's topic is looked at when it is
+/// produced.
+fn named(request: &Request) -> &[String] {
+    match request {
+        Request::DescribeTopics { names } => names,
+        Request::JoinGroup { topics, .. } => topics,
+        _ => &[],
     }
 }
 

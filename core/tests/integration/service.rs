@@ -433,6 +433,20 @@ fn with_auto_create_a_topic_is_there_when_it_is_first_produced_to() {
             .base_offset,
         0
     );
+    // A client asks for its topics before it uses them.
+    let names = vec!["new".to_owned(), "other".to_owned(), "third".to_owned()];
+    match ask(&session, Request::DescribeTopics { names }, vec![]).unwrap() {
+        Response::Topics(topics) => assert_eq!(topics.len(), 3),
+        other => panic!("{other:?}"),
+    }
+    let join = Request::JoinGroup {
+        group: "g".to_owned(),
+        topics: vec!["fourth".to_owned()],
+    };
+    assert!(matches!(
+        ask(&session, join, vec![]).unwrap(),
+        Response::Joined { .. }
+    ));
     let error = produce(&session, "not/a/name", batch(&["a"], 0, NO_PRODUCER)).unwrap_err();
     assert_eq!(error.code(), ErrorCode::InvalidTopic);
 }
