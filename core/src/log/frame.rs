@@ -312,11 +312,18 @@ impl CrcSeed {
 }
 
 /// The part of a payload that the frame's checksum covers.
-pub(super) fn covered(kind: u8, payload: &[u8]) -> &[u8] {
-    if kind == Kind::Records as u8 {
-        payload.get(..BATCH_BYTES_OUTSIDE_CRC).unwrap_or(payload)
+fn covered(kind: u8, payload: &[u8]) -> &[u8] {
+    payload
+        .get(..covered_bytes(kind, payload.len()))
+        .unwrap_or(payload)
+}
+
+/// Bytes of a payload that the frame's checksum covers.
+pub(super) const fn covered_bytes(kind: u8, payload_bytes: usize) -> usize {
+    if kind == Kind::Records as u8 && payload_bytes > BATCH_BYTES_OUTSIDE_CRC {
+        BATCH_BYTES_OUTSIDE_CRC
     } else {
-        payload
+        payload_bytes
     }
 }
 

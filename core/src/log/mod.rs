@@ -1,7 +1,7 @@
 //! Layer 2, how records are kept: one append-only sequence of segment files for everything.
 //!
 //! - [`control`]: what the control frames say; `entry`, `append`, `set`: what goes in and what comes out
-//! - `frame`, `segment`: the bytes; `scan` walks them, `recovery`, `replay` and `open` open a log
+//! - `frame`, `segment`: the bytes; `scan` and `span` walk them, `recovery`, `replay` and `open` open a log
 //! - `sequencer`: who gets which offset; `queue`, `group`, `writer`: the write group
 //! - `syncer`: the sync thread; `io_thread`: the other one; `shared`: what ties them together; `files`: open files
 //! - [`reader`]: the files read from outside, without opening the log
@@ -55,6 +55,7 @@ mod sequencer;
 mod set;
 mod settle;
 mod shared;
+mod span;
 pub mod storage;
 mod syncer;
 #[cfg(test)]

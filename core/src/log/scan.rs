@@ -8,7 +8,11 @@ use std::io;
 use super::frame::{
     self, CrcSeed, FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FrameError, FrameHeader,
 };
+use super::span::Spans;
 use super::storage::StorageFile;
+
+/// Payloads up to this size are checked as they are; of larger ones that are only suspected, see `span`.
+const SUSPECT_BYTES_MAX: usize = 16 * 1_024;
 
 /// Bytes read at once.
 const WINDOW_BYTES: usize = 1_024 * 1_024;
@@ -32,6 +36,8 @@ pub(super) struct Scanner<'a> {
     length: u64,
     window: Vec<u8>,
     window_position: u64,
+    /// Of what a search goes through.
+    spans: Option<Spans>,
 }
 
 impl<'a> Scanner<'a> {
@@ -43,6 +49,7 @@ impl<'a> Scanner<'a> {
             length,
             window: Vec::new(),
             window_position: 0,
+            spans: None,
         }
     }
 
@@ -98,13 +105,47 @@ impl<'a> Scanner<'a> {
             if let Some(header) = self.header_at(at)?
                 && is_plausible(&header)
                 && header.check_length(self.length - at).is_ok()
-                && self.open(at, &header)?.is_ok()
+                && self.is_frame(at, &header)?
             {
                 return Ok(Some((at, header)));
             }
             at += FRAME_ALIGN as u64;
         }
         Ok(None)
+    }
+
+    /// Whether a frame stands at a place where a header says so, which may have been made to.
+    fn is_frame(&mut self, position: u64, header: &FrameHeader) -> io::Result<bool> {
+        let seed = self.seed;
+        let covered = frame::covered_bytes(header.kind, header.payload_bytes() as usize);
+        let count = FRAME_HEADER_BYTES + covered.min(SUSPECT_BYTES_MAX);
+        let bytes = self.bytes(position, count)?;
+        let Some((raw, start)) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>() else {
+            return Ok(false);
+        };
+        let mut found = seed.header(position, raw);
+        if covered <= SUSPECT_BYTES_MAX {
+            found = crc32c::crc32c_append(found, start);
+        } else {
+            let start = position + FRAME_HEADER_BYTES as u64;
+            found = self.append_span(found, start, start + covered as u64)?;
+        }
+        // A match is a frame, or happens once in 2^32: it may cost what it does.
+        Ok(found == header.crc && self.open(position, header)?.is_ok())
+    }
+
+    /// A checksum continued over a stretch of the file.
+    fn append_span(&mut self, checksum: u32, start: u64, end: u64) -> io::Result<u32> {
+        let known = self
+            .spans
+            .take()
+            .filter(|spans| spans.cover(start, self.length));
+        let spans = match known {
+            Some(spans) => spans,
+            None => Spans::new(self.file, start, self.length)?,
+        };
+        let spans = self.spans.insert(spans);
+        spans.append(checksum, self.file, start, end)
     }
 
     /// The first byte from `position` on that is not zero.
