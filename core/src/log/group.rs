@@ -25,6 +25,8 @@ use super::storage::StorageFile;
 const INLINE_BYTES_MAX: usize = 4 * 1_024;
 /// What the buffer keeps between groups.
 const BUFFER_BYTES_KEPT: usize = 256 * 1_024;
+/// Appends that vectors keep room for between groups.
+pub(super) const APPENDS_KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -175,6 +177,7 @@ impl Group {
     /// The appends of the group, in order; the group is empty afterwards.
     pub(super) fn take_staged(&mut self) -> Vec<Staged> {
         self.pieces.clear();
+        self.pieces.shrink_to(2 * APPENDS_KEPT);
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.is_sync_wanted = false;
@@ -183,7 +186,9 @@ impl Group {
     }
 
     /// Gives back an emptied vector, so that the next group need not grow one.
-    pub(super) fn recycle(&mut self, staged: Vec<Staged>) {
+    pub(super) fn recycle(&mut self, mut staged: Vec<Staged>) {
+        staged.clear();
+        staged.shrink_to(APPENDS_KEPT);
         self.staged = staged;
     }
 

@@ -146,13 +146,17 @@ impl Shared {
                 format!("this log cannot reach durability `{}`", append.ack),
             ));
         }
-        if self.syncer.waiting_acks() >= SYNC_ACKS_MAX {
-            return Err(Error::new(
-                ErrorCode::BufferFull,
-                format!("{SYNC_ACKS_MAX} acknowledgements wait for a sync already"),
-            ));
+        self.check_acks()
+    }
+
+    fn check_acks(&self) -> Result<()> {
+        if self.syncer.waiting_acks() < SYNC_ACKS_MAX {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::new(
+            ErrorCode::BufferFull,
+            format!("{SYNC_ACKS_MAX} answers wait for a sync already"),
+        ))
     }
 
     /// Writes what is queued, unless another thread does: then that one writes it, because it looks at the
@@ -226,7 +230,7 @@ impl Shared {
         if !self.is_durable {
             return completion.finish(Ok(()));
         }
-        if let Err(error) = self.start_sync_thread() {
+        if let Err(error) = self.check_acks().and_then(|()| self.start_sync_thread()) {
             return completion.finish(Err(error));
         }
         let mut wakes = Wakes::new();

@@ -24,7 +24,7 @@ use super::files::SegmentFile;
 use super::frame::{
     self, FRAME_HEADER_BYTES, FrameHeader, MARK_CLOSED, MARK_OPENED, PAYLOAD_VERSION,
 };
-use super::group::{Group, Staged};
+use super::group::{APPENDS_KEPT, Group, Staged};
 use super::mark::Mark;
 use super::recovery::{Found, Place};
 use super::replay::{self, Effect};
@@ -141,6 +141,7 @@ impl Writer {
                 .drain(..)
                 .for_each(|append| append.completion.complete(Err(not_done.clone()), wakes));
         }
+        taken.shrink_to(APPENDS_KEPT);
         self.taken = taken;
         result.map(|()| true)
     }
@@ -348,8 +349,11 @@ impl Writer {
     /// A segment that could not be created whole must not be there when the log goes on in the old one: its
     /// header would cut what comes.
     fn undo_roll(&self, log: &Shared, segment: u64, error: std::io::Error) -> Refused {
-        let path = segment::path(&log.dir, segment);
-        let is_gone = match log.storage.unlink(&path) {
+        if error.kind() == ErrorKind::AlreadyExists {
+            // Not ours: whoever made it, it is not to be removed, nor written past.
+            return Refused::Log(error.into());
+        }
+        let is_gone = match log.storage.unlink(&segment::path(&log.dir, segment)) {
             Ok(()) => log.storage.sync_dir(&log.dir).is_ok(),
             Err(error) => error.kind() == ErrorKind::NotFound,
         };

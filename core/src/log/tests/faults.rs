@@ -142,6 +142,19 @@ fn a_roll_that_fails_and_cannot_be_undone_stops_the_log() {
 }
 
 #[test]
+fn a_roll_onto_a_file_that_is_there_stops_the_log_and_leaves_the_file() {
+    let storage = FaultyStorage::new();
+    let open = open(&storage);
+    open.open_partition(0);
+    let path = crate::log::segment::path(DIR, 2);
+    storage.create(&path).unwrap();
+    open.append(records(0, &[&[1; 50_000]])).unwrap();
+    let error = open.append(records(0, &[&[1; 50_000]])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
+    assert!(storage.open(&path, true).is_ok());
+}
+
+#[test]
 fn an_open_on_a_full_disk_says_so() {
     let storage = FaultyStorage::new();
     let first = open(&storage);
@@ -301,4 +314,54 @@ fn more_than_the_queue_holds_is_refused_as_full() {
     for pending in &mut pendings[..4] {
         pending.wait(None).unwrap();
     }
+}
+
+#[test]
+fn more_answers_and_jobs_than_may_wait_are_refused_as_full() {
+    use crate::limits::{IO_JOBS_MAX, SYNC_ACKS_MAX};
+    let storage = FaultyStorage::new();
+    let open = open(&storage);
+    open.open_partition(0);
+    storage.pause_syncs();
+    let (counter, full) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    for _ in 0..SYNC_ACKS_MAX + 3 {
+        let (counter, full) = (Arc::clone(&counter), Arc::clone(&full));
+        open.log.sync(Completion::call(
+            move |result: Result<()>, _: &mut Wakes| {
+                let is_full = result.is_err_and(|error| error.code() == ErrorCode::BufferFull);
+                full.fetch_add(i64::from(is_full), Ordering::SeqCst);
+                counter.fetch_add(1, Ordering::SeqCst);
+            },
+        ));
+    }
+    assert_eq!(
+        (counter.load(Ordering::SeqCst), full.load(Ordering::SeqCst)),
+        (3, 3)
+    );
+    assert_eq!(
+        open.append(records(0, &[b"a"])).unwrap_err().code(),
+        ErrorCode::BufferFull
+    );
+    storage.resume_syncs();
+    while counter.load(Ordering::SeqCst) < SYNC_ACKS_MAX as i64 + 3 {
+        std::thread::yield_now();
+    }
+    open.append(records(0, &[b"a"])).unwrap();
+
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (started, is_started) = std::sync::mpsc::channel();
+    let job = move || {
+        started.send(()).unwrap();
+        held.recv().unwrap();
+    };
+    open.log.schedule(job).unwrap();
+    is_started.recv().unwrap();
+    (0..IO_JOBS_MAX).for_each(|_| open.log.schedule(|| ()).unwrap());
+    assert_eq!(
+        open.log.schedule(|| ()).unwrap_err().code(),
+        ErrorCode::BufferFull
+    );
+    hold.send(()).unwrap();
+    open.log.close().unwrap();
+    assert_eq!(full.load(Ordering::SeqCst), 3);
 }
