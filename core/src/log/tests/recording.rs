@@ -171,3 +171,55 @@ impl StorageFile for UnsyncedFile {
         self.0.truncate(length)
     }
 }
+
+#[test]
+fn what_is_written_while_a_sync_runs_waits_for_the_next() {
+    let storage = FaultyStorage::new();
+    let open = try_open(&storage).unwrap();
+    open.open_partition(0);
+    storage.pause_syncs();
+    let acks = Arc::new(Mutex::new(Vec::<Ack>::new()));
+    let submit = |value: &[u8]| {
+        let Request {
+            kind,
+            partition,
+            payload,
+            topic,
+            ..
+        } = records(0, &[value]);
+        let (filled, pending) = Completion::pair();
+        let (acks, recording) = (Arc::clone(&acks), storage.clone());
+        let completion = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+            acks.lock()
+                .push((result.as_ref().unwrap().index, recording.now()));
+            filled.complete(result, wakes);
+        });
+        let ack = Durability::Disk;
+        let append = Append {
+            kind,
+            partition,
+            payload,
+            ack,
+            topic,
+            log_append_time: false,
+            completion,
+        };
+        open.log.append(append, Run::Here);
+        pending
+    };
+    let mut first = submit(b"covered");
+    storage.wait_for_paused_syncs(1);
+    let mut second = submit(b"written too late for this sync");
+    storage.resume_syncs();
+    first.wait(None).unwrap();
+    second.wait(None).unwrap();
+    let mut history = storage.history();
+    for (index, time) in acks.lock().iter() {
+        let location = open.memory.seen()[*index as usize - 1].location;
+        let range = location.position..location.position + u64::from(location.len);
+        assert!(
+            history.is_durable(&segment::path(DIR, 1), &range, *time),
+            "{index} at {time}"
+        );
+    }
+}

@@ -237,3 +237,26 @@ fn one_group_over_several_segments_is_written_in_order() {
     log.close().unwrap();
     assert_eq!(open(&storage).memory.payloads(), machine.memory.payloads());
 }
+
+/// Whoever queues while another thread is about to let go of the lock is not forgotten. If it were, this
+/// would not end.
+#[test]
+fn nobody_is_forgotten_when_threads_take_turns_in_haste() {
+    let storage = Arc::new(crate::log::storage::memory::MemoryStorage::new());
+    let open = Arc::new(try_open_with(storage, options(1 << 20)).unwrap());
+    open.open_partition(0);
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let open = Arc::clone(&open);
+            std::thread::spawn(move || {
+                for _ in 0..20_000 {
+                    open.append(records(0, &[b"x"])).unwrap();
+                }
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert_eq!(open.log.next_offset(PartitionId(0)), Some(80_000));
+}
