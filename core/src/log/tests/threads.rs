@@ -6,6 +6,7 @@ use std::sync::{Barrier, OnceLock};
 
 use super::*;
 use crate::log::storage::disk::DiskStorage;
+use crate::log::storage::memory::MemoryStorage;
 use crate::record::BatchHeader;
 
 const THREADS: u32 = 8;
@@ -238,19 +239,36 @@ fn one_group_over_several_segments_is_written_in_order() {
     assert_eq!(open(&storage).memory.payloads(), machine.memory.payloads());
 }
 
-/// Whoever queues while another thread is about to let go of the lock is not forgotten. If it were, this
-/// would not end.
+/// A machine that tells whose turn it is, from within `apply`: while the lock is held.
+struct Turns(Arc<AtomicUsize>);
+
+impl Machine for Turns {
+    fn apply(&self, _: &Entry<'_>, _: &mut Wakes) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn synced(&self, _: u64, _: &mut Wakes) {}
+}
+
+/// Whoever queues while another thread is about to let go of the lock is not forgotten. Each of two threads
+/// appends a moment after the other's append was applied, when that one is about to let go, and nobody else
+/// would come to help. If one were forgotten, this would not end.
 #[test]
-fn nobody_is_forgotten_when_threads_take_turns_in_haste() {
-    let storage = Arc::new(crate::log::storage::memory::MemoryStorage::new());
-    let open = Arc::new(try_open_with(storage, options(1 << 20)).unwrap());
-    open.open_partition(0);
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            let open = Arc::clone(&open);
+fn nobody_is_forgotten_when_two_threads_take_turns_in_haste() {
+    const APPENDS: usize = 60_000;
+    let turn = Arc::new(AtomicUsize::new(0));
+    let storage = Arc::new(MemoryStorage::new());
+    let machine = Arc::new(Turns(Arc::clone(&turn)));
+    let log = Log::open(storage, DIR, LOG_UUID, options(1 << 20), machine).unwrap();
+    let log = Arc::new(log);
+    append_at_turn(&log, partition_open(0), &turn, 0);
+    let threads: Vec<_> = (0..2)
+        .map(|own| {
+            let (log, turn) = (Arc::clone(&log), Arc::clone(&turn));
             std::thread::spawn(move || {
-                for _ in 0..20_000 {
-                    open.append(records(0, &[b"x"])).unwrap();
+                let request = records(0, &[b"x"]);
+                for number in (1 + own..=APPENDS).step_by(2) {
+                    append_at_turn(&log, request.clone(), &turn, number);
                 }
             })
         })
@@ -258,5 +276,38 @@ fn nobody_is_forgotten_when_threads_take_turns_in_haste() {
     threads
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
-    assert_eq!(open.log.next_offset(PartitionId(0)), Some(80_000));
+    assert_eq!(log.next_offset(PartitionId(0)), Some(APPENDS as i64));
+}
+
+fn append_at_turn(log: &Log, request: Request, turn: &AtomicUsize, number: usize) {
+    let Request {
+        kind,
+        partition,
+        payload,
+        ack,
+        topic,
+    } = request;
+    let (completion, mut pending) = Completion::pair();
+    let append = Append {
+        kind,
+        partition,
+        payload,
+        ack,
+        topic,
+        log_append_time: false,
+        completion,
+    };
+    let mut spins = 0_u32;
+    while turn.load(Ordering::SeqCst) != number {
+        spins += 1;
+        if spins > 1_000 {
+            std::thread::yield_now();
+        }
+    }
+    // Another moment each time.
+    for _ in 0..number % 97 {
+        std::hint::spin_loop();
+    }
+    log.append(append, Run::Here);
+    pending.wait(None).unwrap();
 }
