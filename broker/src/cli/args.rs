@@ -7,6 +7,9 @@ use headwater::Error;
 
 use super::{Ended, Io};
 
+/// What stands above the options that every command takes.
+const EVERYWHERE: &str = "Everywhere";
+
 /// A Kafka-style log: in a folder, in memory, or behind a broker.
 #[derive(Debug, Parser)]
 #[command(
@@ -20,15 +23,16 @@ pub(super) struct Args {
     #[arg(
         long,
         global = true,
+        help_heading = EVERYWHERE,
         env = "HEADWATER_ADDRESS",
         default_value = "127.0.0.1:9092"
     )]
     pub(super) address: String,
     /// Answer in JSON, one object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) json: bool,
     /// Print nothing but data and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub(super) quiet: bool,
     #[command(subcommand)]
     pub(super) command: Command,

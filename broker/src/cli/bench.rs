@@ -363,10 +363,8 @@ fn report(
         "  {seconds:.3} s, {records_per_s:.0} records/s, {mb_per_s:.1} MB/s"
     ))?;
     if let Value::Object(latency) = &latency {
-        let parts: Vec<String> = latency
-            .iter()
-            .map(|(q, us)| format!("{q} {us} us"))
-            .collect();
+        let parts = ["p50", "p99", "p999", "max"]
+            .map(|q| format!("{q} {} us", latency.get(q).unwrap_or(&Value::Null)));
         io.line(&format!("  latency: {}", parts.join(", ")))?;
     }
     Ok(())

@@ -131,7 +131,16 @@ fn connect(address: &str, create: bool, stop: &Stop) -> Result<Client, Error> {
         create: Some(create),
         ..ConnectOptions::default()
     };
-    wait(headwater::connect_with(address, options), stop)
+    wait(headwater::connect_with(address, options), stop).map_err(|error| match error.kind() {
+        ErrorKind::Unavailable => Error::new(
+            error.code(),
+            format!(
+                "{}; `headwater serve --data ./data` runs a broker, `--address ./data` does without",
+                error.message()
+            ),
+        ),
+        _ => error,
+    })
 }
 
 /// Waits for an answer, or until the command is to end.

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use headwater::{Error, ErrorCode};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
 /// The standard streams of a command.
@@ -150,9 +150,9 @@ impl Io {
     /// A bar over records on a terminal, nothing elsewhere. `total` 0: no end is known.
     pub(super) fn progress(&self, what: &'static str, total: u64) -> ProgressBar {
         if total == 0 {
-            self.bar(what, "{prefix} {human_pos} ({per_sec}, {elapsed})", None)
+            self.bar(what, "{prefix} {human_pos} ({rate}, {elapsed})", None)
         } else {
-            let template = "{prefix} [{bar:30}] {human_pos}/{human_len} ({per_sec}, {eta} left)";
+            let template = "{prefix} [{bar:30}] {human_pos}/{human_len} ({rate}, {eta} left)";
             self.bar(what, template, Some(total))
         }
     }
@@ -165,10 +165,15 @@ impl Io {
         self.progress(what, total)
     }
 
-    /// A bar over bytes on a terminal, nothing elsewhere.
+    /// A bar over bytes on a terminal, nothing elsewhere. `total` 0: no end is known.
     pub(super) fn progress_bytes(&self, what: &'static str, total: u64) -> ProgressBar {
-        let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)";
-        self.bar(what, template, Some(total))
+        if total == 0 {
+            self.bar(what, "{prefix} {bytes} ({bytes_per_sec}, {elapsed})", None)
+        } else {
+            let template =
+                "{prefix} [{bar:30}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)";
+            self.bar(what, template, Some(total))
+        }
     }
 
     fn bar(&self, what: &'static str, template: &str, total: Option<u64>) -> ProgressBar {
@@ -177,6 +182,11 @@ impl Io {
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template(template) {
+            let style =
+                style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                    // A bar that cannot be drawn is nobody's concern.
+                    let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
+                });
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(what);

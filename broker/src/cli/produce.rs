@@ -35,10 +35,10 @@ pub(super) fn run(args: &Produce, address: &str, io: &mut Io, stop: &Stop) -> Re
     if is_typed {
         io.say("a record a line; Ctrl-D ends");
     }
-    let bar = if is_typed {
-        ProgressBar::hidden()
-    } else {
-        io.progress("sending", 0)
+    let bar = match &file {
+        Some(file) => io.progress_bytes("sending", file.metadata().map_or(0, |it| it.len())),
+        None if is_typed => ProgressBar::hidden(),
+        None => io.progress_bytes("sending", 0),
     };
     let sent = client.producer(options).and_then(|producer| {
         let input: Box<dyn BufRead + Send> = match file {
@@ -87,7 +87,8 @@ fn send_all(
             }
             sent.records += 1;
             sent.bytes += lines.line().len() as u64;
-            bar.inc(1);
+            // With the line's end.
+            bar.inc(lines.line().len() as u64 + 1);
         }
     });
     (sent, ended)
