@@ -113,7 +113,14 @@ fn create_topic(db: &Client) {
 
 /// Sends until the broker is gone; returns what was acknowledged.
 fn produce(address: &str, name: &str, progress: &AtomicUsize) -> Acked {
-    let db = headwater::connect(address).wait(None).unwrap();
+    let db = match headwater::connect(address).wait(None) {
+        Ok(db) => db,
+        // The kill was faster.
+        Err(error) => {
+            check_lost(&error);
+            return Acked::new();
+        }
+    };
     let producer = db.producer(ProducerOptions::default()).unwrap();
     let mut open: VecDeque<(String, Delivery)> = VecDeque::new();
     let mut acked = Acked::new();

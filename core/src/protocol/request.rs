@@ -91,12 +91,6 @@ pub enum Request {
         /// The group's id.
         group: String,
     },
-    /// A topic that is about to be sent to, made if it is missing and topics are made as they are used.
-    /// Answered with `Topics`; a topic that is not there fails the request.
-    FindTopic {
-        /// Its name.
-        name: String,
-    },
 }
 
 /// A member of a group, as the coordinator knows it.

@@ -220,26 +220,6 @@ impl Inner {
         Response::Topics(self.state.topics.read().iter().map(describe).collect())
     }
 
-    /// Describes a topic for who is about to send to it, and makes it first where that is what is done.
-    pub(super) fn find_topic(
-        self: &Arc<Self>,
-        name: String,
-        run: Run,
-        completion: Completion<Response>,
-    ) {
-        let is_there = self.state.topics.read().get(&name).is_some();
-        if is_there || !self.auto_create_topics {
-            return completion.finish(self.describe_topics(&[name]));
-        }
-        let inner = Arc::clone(self);
-        let asked = name.clone();
-        let created = Completion::call(move |created: Result<Response>, wakes: &mut Wakes| {
-            let found = created.and_then(|_| inner.describe_topics(&[asked]));
-            completion.complete(found, wakes);
-        });
-        self.create_topic(&name, &[], true, run, created);
-    }
-
     pub(super) fn describe_topics(&self, names: &[String]) -> Result<Response> {
         let topics = self.state.topics.read();
         names

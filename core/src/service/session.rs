@@ -100,7 +100,6 @@ impl Session {
             }
             Request::ListTopics => completion.finish(Ok(inner.list_topics())),
             Request::DescribeTopics { names } => completion.finish(inner.describe_topics(&names)),
-            Request::FindTopic { name } => inner.find_topic(name, run, completion),
             Request::InitProducer => inner.init_producer(run, completion),
             Request::Produce {
                 topic,

@@ -263,9 +263,9 @@ impl Sender {
         let completion = Completion::call(move |answer, wakes| {
             sender.looked_up(topic, answer, done, wakes);
         });
-        let name = String::from(&*name);
+        let names = vec![String::from(&*name)];
         self.transport
-            .submit(Request::FindTopic { name }, Bytes::new(), completion);
+            .submit(Request::DescribeTopics { names }, Bytes::new(), completion);
         shared
     }
 

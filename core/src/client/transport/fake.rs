@@ -88,7 +88,6 @@ impl Fake {
                 Request::DescribeTopics { names } => {
                     Response::Topics(names.iter().map(|name| topic(name, partitions)).collect())
                 }
-                Request::FindTopic { name } => Response::Topics(vec![topic(name, partitions)]),
                 Request::InitProducer => {
                     state.next_producer_id += 1;
                     let producer_id = state.next_producer_id;

@@ -118,12 +118,6 @@ fn group_requests() -> Vec<(&'static str, Request)> {
         ("describe_group", Request::DescribeGroup { group: group() }),
         ("list_groups", Request::ListGroups),
         ("delete_group", Request::DeleteGroup { group: group() }),
-        (
-            "find_topic",
-            Request::FindTopic {
-                name: "orders".to_owned(),
-            },
-        ),
     ]
 }
 

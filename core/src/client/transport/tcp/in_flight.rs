@@ -134,7 +134,6 @@ pub(super) fn has_effect(request: &Request) -> bool {
         Request::Ping
         | Request::ListTopics
         | Request::DescribeTopics { .. }
-        | Request::FindTopic { .. }
         | Request::InitProducer
         | Request::ListOffsets { .. }
         | Request::DescribeGroup { .. }
