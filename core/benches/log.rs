@@ -59,6 +59,7 @@ fn main() {
         1_000,
         Durability::Os,
     );
+    reopen("open and replay, clean", folder.path(), &large, 2_000);
     throughput(
         "batches of 1,000, disk each",
         folder.path(),
@@ -122,26 +123,50 @@ fn throughput(name: &str, folder: &Path, batch: &[u8], count: usize, ack: Durabi
     );
 }
 
+/// Time to open a log that was closed cleanly: every checksum verified, every entry replayed.
+fn reopen(name: &str, folder: &Path, batch: &[u8], count: usize) {
+    let open = OpenLog::new(folder);
+    open.times(batch, count, Durability::Os);
+    let times = (0..ROUNDS).map(|_| {
+        let begin = Instant::now();
+        let log = open_log(open.folder.path());
+        let time = begin.elapsed().as_secs_f64();
+        assert_eq!(log.written(), count as u64 + 1);
+        time
+    });
+    let time = median(times.collect());
+    let size = (batch.len() * count) as f64;
+    println!(
+        "{name:<30} log   {:6.2} M records/s, {:.2} GB/s ({:.0} MB in {:.0} ms)",
+        (count * 1_000) as f64 / time / 1e6,
+        size / time / 1e9,
+        size / 1e6,
+        time * 1e3
+    );
+}
+
+fn open_log(folder: &Path) -> Log {
+    let storage = Arc::new(DiskStorage::open(folder, true).expect("a storage"));
+    let log = Log::open(
+        storage,
+        "0000",
+        [1; 16],
+        LogOptions::default(),
+        Arc::new(Nothing),
+    );
+    log.expect("the log opens")
+}
+
 struct OpenLog {
     log: Log,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl OpenLog {
     fn new(folder: &Path) -> Self {
         let folder = tempfile::tempdir_in(folder).expect("a folder");
-        let storage = Arc::new(DiskStorage::open(folder.path(), true).expect("a storage"));
-        let log = Log::open(
-            storage,
-            "0000",
-            [1; 16],
-            LogOptions::default(),
-            Arc::new(Nothing),
-        );
-        let this = Self {
-            log: log.expect("a new log"),
-            _folder: folder,
-        };
+        let log = open_log(folder.path());
+        let this = Self { log, folder };
         let open = PartitionOpen {
             topic: [1; 16],
             partition: 0,

@@ -22,6 +22,7 @@ use crate::ids::{PartitionId, ProducerId};
 use crate::limits::PRODUCER_WINDOW_BATCHES;
 use crate::record::BatchHeader;
 
+use super::append::Appended;
 use super::control::PartitionOpen;
 
 /// Where a batch stands in the log: what a repetition of it is answered with.
@@ -35,6 +36,17 @@ pub(super) struct Sequenced {
     pub(super) time_ms: i64,
     /// The timestamp the log gave its records, or -1.
     pub(super) append_time_ms: i64,
+}
+
+impl From<&Appended> for Sequenced {
+    fn from(appended: &Appended) -> Self {
+        Self {
+            index: appended.index,
+            base_offset: appended.base_offset,
+            time_ms: appended.time_ms,
+            append_time_ms: appended.append_time_ms,
+        }
+    }
 }
 
 /// What becomes of a batch that is to be appended.

@@ -197,7 +197,7 @@ impl Writer {
                 }
                 appended.base_offset = base_offset;
                 self.sequencer
-                    .take(append.partition, &header, sequenced(&appended));
+                    .take(append.partition, &header, Sequenced::from(&appended));
             }
             Plan::Control(effects) => {
                 for (partition, effect) in effects {
@@ -480,15 +480,6 @@ impl Writer {
             version: PAYLOAD_VERSION,
             reserved: 0,
         }
-    }
-}
-
-fn sequenced(appended: &Appended) -> Sequenced {
-    Sequenced {
-        index: appended.index,
-        base_offset: appended.base_offset,
-        time_ms: appended.time_ms,
-        append_time_ms: appended.append_time_ms,
     }
 }
 
