@@ -4,7 +4,6 @@ use crate::completion::Completion;
 use crate::ids::{Durability, PartitionId};
 
 use super::Kind;
-use super::sequencer::Sequenced;
 
 /// On which thread an append may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +48,4 @@ pub struct Appended {
     pub durability: Durability,
     /// The timestamp given to every record, if `log_append_time`; else -1.
     pub append_time_ms: i64,
-}
-
-impl From<&Appended> for Sequenced {
-    fn from(appended: &Appended) -> Self {
-        Self {
-            index: appended.index,
-            base_offset: appended.base_offset,
-            time_ms: appended.time_ms,
-            append_time_ms: appended.append_time_ms,
-        }
-    }
 }
