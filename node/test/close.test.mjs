@@ -33,9 +33,11 @@ test('closing without time to deliver ends every send, and says how many may be 
   const sent = Promise.allSettled(Array.from({ length: 1_000 }, () => p.send('orders', Buffer.alloc(1_000))))
   const { unsentRecords } = await p.close(0)
   const ends = await sent
-  assert.ok(ends.every(({ reason }) => reason?.kind === 'Closed'))
-  assert.ok(unsentRecords > 0 && unsentRecords < 1_000)
-  assert.equal(ends.filter(({ reason }) => reason.outcome === 'unknown').length, unsentRecords)
+  // Some may have been delivered in time; most never had room, whatever the speed of the machine.
+  const failed = ends.filter(({ status }) => status === 'rejected')
+  assert.ok(failed.length > 500)
+  assert.ok(failed.every(({ reason }) => reason.kind === 'Closed'))
+  assert.equal(failed.filter(({ reason }) => reason.outcome === 'unknown').length, unsentRecords)
 })
 
 test('failures that nobody was told about come out of close, and of disposal', async (t) => {
