@@ -225,12 +225,13 @@ def test_hook_may_send_but_not_wait(db: headwater.Client) -> None:
     db.admin.create_topic("failed")
     refused: list[headwater.HeadwaterError] = []
     told = threading.Event()
+    c = db.consumer("orders")
     p = db.producer(on_failure=lambda failure: hook(failure), linger_ms=50)
 
     def hook(failure: headwater.DeliveryFailure) -> None:
         p.enqueue("failed", f"{failure.records} of {failure.topic}")
         try:
-            p.flush()
+            next(iter(c))
         except headwater.HeadwaterError as error:
             refused.append(error)
         told.set()
