@@ -16,6 +16,10 @@ internal typealias JsonObject = Map<*, *>
 
 internal fun json(file: File): JsonObject = Json(file.readText()).read() as JsonObject
 
+/** A golden file that is a list. */
+internal fun table(name: String): List<JsonObject> =
+    (Json(File(golden, name).readText()).read() as List<*>).map { it as JsonObject }
+
 internal fun JsonObject.rows(name: String) = (this[name] as List<*>).map { it as JsonObject }
 
 internal fun JsonObject.long(name: String) = this[name] as Long

@@ -5,7 +5,9 @@ import headwater.ffi.optionTable
 import kotlin.test.BeforeTest
 import kotlin.test.Test
 import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
+import kotlinx.coroutines.runBlocking
 
 class TablesTest {
     @BeforeTest
@@ -14,23 +16,39 @@ class TablesTest {
     }
 
     @Test
-    fun `every code of core's table becomes an exception with its facts`() {
-        val table = errorTable()
-        assertTrue(table.size > 40)
-        for (row in table) for (outcome in Outcome.entries) {
-            val error = errorOf(row.code, "what happened", outcome)
-            assertEquals(row.code, error.code)
-            assertEquals(row.kind, error.kind.name, row.code)
-            assertEquals(row.retriable, error.retriable, row.code)
-            assertEquals(row.fatal, error.fatal, row.code)
+    fun `every code of the golden table becomes an exception with its facts`() {
+        val rows = table("errors.json")
+        for (row in rows) for (outcome in Outcome.entries) {
+            val code = row["code"] as String
+            val error = errorOf(code, "what happened", outcome)
+            assertEquals(code, error.code)
+            assertEquals(row["kind"], error.kind.name, code)
+            assertEquals(row["retriable"], error.retriable, code)
+            assertEquals(row["fatal"], error.fatal, code)
             assertEquals(outcome, error.outcome)
             assertEquals("what happened", error.message)
+        }
+        assertEquals(rows.map { it.int("number") to it["code"] }, errorTable().map { it.number to it.code })
+    }
+
+    @Test
+    fun `every golden address is read, or refused in words`() {
+        for (row in table("address.json")) {
+            val address = row["address"] as String
+            if ("error" !in row) {
+                assertEquals(row["shown"], Headwater.parse(address), address)
+                continue
+            }
+            // Options are looked at when it is opened; none of these gets that far.
+            val refused = assertFailsWith<HeadwaterException>(address) { runBlocking { Headwater.connect(address).close() } }
+            assertEquals(row["error"], refused.code, address)
+            assertTrue(row["says"] as String in refused.message!!, "$address: ${refused.message}")
         }
     }
 
     @Test
     fun `the kinds are those of core's table, and no others`() {
-        assertEquals(errorTable().map { it.kind }.toSet(), ErrorKind.entries.map { it.name }.toSet())
+        assertEquals(table("errors.json").map { it["kind"] }.toSet(), ErrorKind.entries.map { it.name }.toSet())
     }
 
     @Test
@@ -44,8 +62,8 @@ class TablesTest {
         for ((group, type) in groups) {
             val setters = type.java.methods.filter { it.name.startsWith("set") }
             val found = setters.map { it.name.removePrefix("set").replaceFirstChar(Char::lowercase).substringBefore('-') }.toSet()
-            val expected = optionTable().filter { it.group == group }.map { camel(it.name.removeSuffix("_ms").replace("_ms_", "_")) }
-            assertEquals(expected.toSet().map { it.replace("BackoffMaxMs", "BackoffMax") }.toSet(), found, group)
+            val expected = table("options.json").filter { it["group"] == group }.map { camel((it["name"] as String).removeSuffix("_ms")) }
+            assertEquals(expected.toSet(), found, group)
         }
     }
 
