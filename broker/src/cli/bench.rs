@@ -92,7 +92,9 @@ fn producer(client: &Client, args: &Bench) -> Result<Producer, Error> {
     let batch_bytes = batch_bytes.clamp(1_024, 1_000_000.max(args.size as u64 + 1_024));
     client.producer(ProducerOptions {
         batch_bytes: Some(batch_bytes),
-        buffer_bytes: Some((batch_bytes * 16).max(32 << 20)),
+        // Enough for five batches on their way and as many being filled; more would only make the
+        // acknowledgements wait longer.
+        buffer_bytes: Some((batch_bytes * 16).max(4 << 20)),
         ..ProducerOptions::default()
     })
 }

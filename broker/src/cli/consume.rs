@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use headwater::{Consumer, ConsumerBatch, ConsumerOptions, Error, ErrorCode, RecordView, Until};
 use indicatif::ProgressBar;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::args::Consume;
-use super::output::json_bytes;
+use super::output::JsonBytes;
 use super::stop::LOOK;
 use super::{Ended, Io, Stop, connect, wait};
 
@@ -105,8 +105,7 @@ fn print(
         let record = record?;
         line.clear();
         if io.is_json() {
-            line.extend_from_slice(to_json(batch, &record)?.to_string().as_bytes());
-            line.push(b'\n');
+            write_json(batch, &record, &mut line)?;
         } else {
             format.write(batch, &record, &mut line)?;
         }
@@ -128,24 +127,54 @@ fn acknowledge(consumer: &Consumer, batch: &ConsumerBatch, last: i64) -> Result<
     Ok(())
 }
 
-fn to_json(batch: &ConsumerBatch, record: &RecordView<'_>) -> Result<Value, Error> {
+/// A record as it is printed with `--json`: written straight into the line.
+#[derive(Serialize)]
+struct JsonRecord<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+    key: JsonBytes<'a>,
+    value: JsonBytes<'a>,
+    headers: Vec<JsonHeader<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonHeader<'a> {
+    key: &'a str,
+    value: JsonBytes<'a>,
+}
+
+fn write_json(
+    batch: &ConsumerBatch,
+    record: &RecordView<'_>,
+    line: &mut Vec<u8>,
+) -> Result<(), Error> {
     let mut headers = Vec::new();
     for header in record.headers() {
         let header = header.map_err(|error| corrupt(batch, record.offset, &error))?;
-        let mut object = Map::new();
-        object.insert("key".to_owned(), Value::from(header.key));
-        object.insert("value".to_owned(), json_bytes(header.value));
-        headers.push(Value::Object(object));
+        headers.push(JsonHeader {
+            key: header.key,
+            value: JsonBytes(header.value),
+        });
     }
-    Ok(json!({
-        "topic": &**batch.topic(),
-        "partition": batch.partition(),
-        "offset": record.offset,
-        "timestamp": record.timestamp_ms,
-        "key": json_bytes(record.key),
-        "value": json_bytes(record.value),
-        "headers": headers,
-    }))
+    let record = JsonRecord {
+        topic: batch.topic(),
+        partition: batch.partition(),
+        offset: record.offset,
+        timestamp: record.timestamp_ms,
+        key: JsonBytes(record.key),
+        value: JsonBytes(record.value),
+        headers,
+    };
+    serde_json::to_writer(&mut *line, &record).map_err(|error| {
+        Error::new(
+            ErrorCode::UnknownServerError,
+            format!("a record cannot be written as JSON: {error}"),
+        )
+    })?;
+    line.push(b'\n');
+    Ok(())
 }
 
 fn corrupt(batch: &ConsumerBatch, offset: i64, error: &dyn std::fmt::Display) -> Error {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use headwater::{Error, ErrorCode};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// The standard streams of a command.
@@ -206,13 +207,18 @@ impl fmt::Debug for Io {
 }
 
 /// Bytes as JSON: a string if they are UTF-8, else `{"base64": ..}`; null stays null.
-pub(super) fn json_bytes(bytes: Option<&[u8]>) -> Value {
-    match bytes {
-        None => Value::Null,
-        Some(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Value::from(text),
-            Err(_) => json!({ "base64": base64(bytes) }),
-        },
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JsonBytes<'a>(pub(super) Option<&'a [u8]>);
+
+impl Serialize for JsonBytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(bytes) = self.0 else {
+            return serializer.serialize_none();
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.collect_map([("base64", base64(bytes))]),
+        }
     }
 }
 
@@ -267,9 +273,11 @@ mod tests {
 
     #[test]
     fn bytes_are_json_whatever_they_are() {
-        assert_eq!(json_bytes(None), Value::Null);
-        assert_eq!(json_bytes(Some(b"")), json!(""));
-        assert_eq!(json_bytes(Some("\u{e9}\n".as_bytes())), json!("\u{e9}\n"));
-        assert_eq!(json_bytes(Some(b"\xff\0")), json!({"base64": "/wA="}));
+        let json = |bytes| serde_json::to_value(JsonBytes(bytes)).unwrap();
+        assert_eq!(json(None), Value::Null);
+        assert_eq!(json(Some(b"")), json!(""));
+        let text = "\u{e9}\n";
+        assert_eq!(json(Some(text.as_bytes())), json!(text));
+        assert_eq!(json(Some(b"\xff\0")), json!({"base64": "/wA="}));
     }
 }
