@@ -22,6 +22,7 @@ use crate::record::BatchHeader;
 use super::entry::{Kind, Machine};
 use super::error::{Damage, OpenError, Problem};
 use super::frame::{CrcSeed, FrameError, FrameHeader, PAYLOAD_VERSION};
+use super::order::Order;
 use super::replay::Replay;
 use super::scan::{self, Scanner};
 use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
@@ -98,8 +99,7 @@ struct Walk<'a> {
     kept: Vec<Kept>,
     doomed: Vec<u64>,
     checkpoints: VecDeque<Checkpoint>,
-    last_index: u64,
-    last_term: u32,
+    order: Order,
     durable: u64,
     is_clean: bool,
 }
@@ -127,8 +127,7 @@ pub(super) fn recover(place: Place<'_>, machine: &dyn Machine) -> Result<Found, 
         kept: Vec::new(),
         doomed: Vec::new(),
         checkpoints: VecDeque::new(),
-        last_index: 0,
-        last_term: 0,
+        order: Order::default(),
         durable: 0,
         is_clean: false,
     };
@@ -142,14 +141,14 @@ pub(super) fn recover(place: Place<'_>, machine: &dyn Machine) -> Result<Found, 
     if !place.storage.is_durable() {
         rewrite_from = None;
     }
-    walk.replay.settle(walk.last_index);
+    walk.replay.settle(walk.order.index);
     Ok(Found {
         doomed: walk.doomed,
         is_cut,
         last_segment,
         rewrite_from,
-        last_index: walk.last_index,
-        last_term: walk.last_term,
+        last_index: walk.order.index,
+        last_term: walk.order.term,
         durable: walk.durable,
         is_clean: walk.is_clean && !is_cut,
         sequencer: walk.replay.into_sequencer(),
@@ -210,7 +209,7 @@ impl Walk<'_> {
             let header = match &candidate.header {
                 Ok(header) => *header,
                 // A header that was never finished, of a segment that a later cut left behind.
-                Err(error) if error.may_be_torn() && self.last_index >= limit => {
+                Err(error) if error.may_be_torn() && self.order.index >= limit => {
                     self.doomed.push(segment);
                     continue;
                 }
@@ -240,7 +239,7 @@ impl Walk<'_> {
 
     fn chain_problem(&self, header: &SegmentHeader) -> Option<Problem> {
         let (index, term) = (header.previous_index, header.previous_term);
-        let (last_index, last_term) = (self.last_index, self.last_term);
+        let (last_index, last_term) = (self.order.index, self.order.term);
         if index == last_index && term == last_term {
             return None;
         }
@@ -270,7 +269,7 @@ impl Walk<'_> {
         let kept = self.kept.len();
         let mut position = SEGMENT_HEADER_BYTES as u64;
         self.checkpoint(Checkpoint {
-            before: self.last_index,
+            before: self.order.index,
             kept,
             position: 0,
         });
@@ -285,7 +284,7 @@ impl Walk<'_> {
                 scan::Found::End => return Ok(None),
                 scan::Found::Frame(frame) if frame.index > limit => return Ok(None),
                 scan::Found::Frame(frame) => frame,
-                scan::Found::Damage(..) if self.last_index == limit => return Ok(None),
+                scan::Found::Damage(..) if self.order.index == limit => return Ok(None),
                 scan::Found::Damage(error, frame) => {
                     return Ok(Some(Failure::frame(at, position, error, frame)));
                 }
@@ -305,7 +304,7 @@ impl Walk<'_> {
             }
             position += frame.padded_bytes();
             self.checkpoint(Checkpoint {
-                before: self.last_index,
+                before: self.order.index,
                 kept,
                 position,
             });
@@ -332,42 +331,15 @@ impl Walk<'_> {
             let (kind, version) = (header.kind, header.version);
             return Err(FrameError::TooNew { kind, version });
         }
-        self.check_order(header)?;
+        let mut order = self.order;
+        order.take(header)?;
         if let Some(kind) = kind.filter(|kind| kind.takes_index()) {
             self.replay
                 .frame(kind, segment, position, header, payload)?;
         }
-        self.last_index = header.index;
-        self.last_term = header.term;
+        self.order = order;
         self.is_clean = header.is_closed_mark();
         self.promise(header.durable);
-        Ok(())
-    }
-
-    fn check_order(&self, header: &FrameHeader) -> Result<(), FrameError> {
-        let next = self.last_index.saturating_add(1);
-        let expected = if header.takes_index() {
-            next
-        } else {
-            self.last_index
-        };
-        let found = header.index;
-        if found != expected {
-            return Err(FrameError::Index { found, expected });
-        }
-        let least = self.last_term.max(1);
-        if header.term < least || header.term > i32::MAX as u32 {
-            return Err(FrameError::Term {
-                found: header.term,
-                least,
-            });
-        }
-        if header.durable > header.index {
-            return Err(FrameError::Durable {
-                found: header.durable,
-                index: header.index,
-            });
-        }
         Ok(())
     }
 
@@ -375,7 +347,7 @@ impl Walk<'_> {
         if durable > self.durable {
             self.durable = durable;
             self.prune();
-            self.replay.settle(durable.min(self.last_index));
+            self.replay.settle(durable.min(self.order.index));
         }
     }
 
@@ -403,7 +375,7 @@ impl Walk<'_> {
 
     /// Decides about a failure: damage to what was promised, or the end of what ever was.
     fn judge(&mut self, failure: Failure) -> Result<(), OpenError> {
-        let bad_index = self.last_index.saturating_add(1);
+        let bad_index = self.order.index.saturating_add(1);
         let durable = self.durable.max(self.search(&failure)?);
         let is_torn = failure.problem.may_be_torn();
         if bad_index <= durable || !is_torn {
