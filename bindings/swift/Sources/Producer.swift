@@ -210,6 +210,9 @@ public final class Producer: @unchecked Sendable {
         }
     }
 
+    /// `send`s that wait for room.
+    var waitingCount: Int { locked { waiting.count } }
+
     /// Somebody waits for this one: it must not lie here.
     func wanted(_ delivery: Delivery) {
         locked { _ = read.insert(delivery.ticket) }

@@ -21,6 +21,13 @@ func vectors(_ folder: String) throws -> [(name: String, bytes: Data, json: Obje
     return found
 }
 
+/// A golden file that is a list.
+func table(_ name: String) throws -> [Object] {
+    let json = try Data(contentsOf: golden.appendingPathComponent(name))
+    guard let rows = try JSONSerialization.jsonObject(with: json) as? [Object] else { throw Failed(description: "no list") }
+    return rows
+}
+
 extension [String: Any] {
     func number(_ name: String) throws -> Int64 {
         guard let number = self[name] as? NSNumber else { throw Failed(description: "\(name) is no number") }
@@ -57,14 +64,14 @@ let goldenTests = [
             for (record, wanted) in zip(batch, records) {
                 let place = "\(name), row \(record.row)"
                 try expectEqual(wanted.text("topic"), record.topic, place)
-                try expectEqual(try wanted.number("partition"), Int64(record.partition), place)
-                try expectEqual(try wanted.number("leader_epoch"), Int64(record.leaderEpoch), place)
-                try expectEqual(try wanted.number("offset"), record.offset, place)
-                try expectEqual(try wanted.number("timestamp_ms"), record.timestamp, place)
+                try expectEqual(wanted.number("partition"), Int64(record.partition), place)
+                try expectEqual(wanted.number("leader_epoch"), Int64(record.leaderEpoch), place)
+                try expectEqual(wanted.number("offset"), record.offset, place)
+                try expectEqual(wanted.number("timestamp_ms"), record.timestamp, place)
                 try expectEqual(wanted["is_append_time"] as? Bool, record.isAppendTime, place)
-                try expectEqual(try wanted.bytes("key"), record.key, place)
-                try expectEqual(try wanted.bytes("value"), record.value, place)
-                try expectEqual(try wanted.headers("headers"), try record.headers, place)
+                try expectEqual(wanted.bytes("key"), record.key, place)
+                try expectEqual(wanted.bytes("value"), record.value, place)
+                try expectEqual(wanted.headers("headers"), record.headers, place)
             }
         }
     },
@@ -108,7 +115,7 @@ let goldenTests = [
                 timestamp: try row.number("timestamp_ms"), ticket: try row.number("ticket"))
             try withBytes(try row.bytes("key")) { key in
                 try withBytes(try row.bytes("value")) { value in
-                    try expectEqual(Int(try row.number("row_len")), rowBytes(key, value, headers))
+                    try expectEqual(Int(row.number("row_len")), rowBytes(key, value, headers))
                     try expect(rows.add(packed, key, value, headers))
                 }
             }
@@ -133,15 +140,15 @@ let goldenTests = [
         let rows = Completion.rows(bytes)
         try expectEqual(json.objects("rows").count, rows.count)
         for (found, row) in zip(rows, json.objects("rows")) {
-            try expectEqual(try row.number("first_ticket"), found.firstTicket)
-            try expectEqual(try row.number("count"), found.count)
-            try expectEqual(try row.number("partition"), Int64(found.partition))
-            try expectEqual(try row.number("base_offset"), found.baseOffset)
-            try expectEqual(try row.number("timestamp_ms"), found.appended)
-            try expectEqual(try row.number("error"), Int64(found.error))
-            try expectEqual(try row.number("error_id"), Int64(found.errorId))
-            try expectEqual(try row.number("error") != 0, found.isFailed)
-            try expectEqual(try row.number("outcome") == 2 ? .unknown : .notDone, found.outcome)
+            try expectEqual(row.number("first_ticket"), found.firstTicket)
+            try expectEqual(row.number("count"), found.count)
+            try expectEqual(row.number("partition"), Int64(found.partition))
+            try expectEqual(row.number("base_offset"), found.baseOffset)
+            try expectEqual(row.number("timestamp_ms"), found.appended)
+            try expectEqual(row.number("error"), Int64(found.error))
+            try expectEqual(row.number("error_id"), Int64(found.errorId))
+            try expectEqual(row.number("error") != 0, found.isFailed)
+            try expectEqual(row.number("outcome") == 2 ? .unknown : .notDone, found.outcome)
             if !found.isFailed { try expectEqual(try row.number("durability"), Int64(found.level)) }
         }
     },

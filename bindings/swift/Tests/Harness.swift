@@ -16,14 +16,11 @@ struct Test {
     }
 }
 
-func expect(_ condition: @autoclosure () throws -> Bool, _ what: @autoclosure () -> String = "", line: Int = #line) throws {
-    if !(try condition()) { throw Failed(description: "line \(line): \(what())") }
+func expect(_ condition: Bool, _ what: @autoclosure () -> String = "", line: Int = #line) throws {
+    if !condition { throw Failed(description: "line \(line): \(what())") }
 }
 
-func expectEqual<T: Equatable>(
-    _ expected: T, _ found: @autoclosure () throws -> T, _ what: @autoclosure () -> String = "", line: Int = #line
-) throws {
-    let found = try found()
+func expectEqual<T: Equatable>(_ expected: T, _ found: T, _ what: @autoclosure () -> String = "", line: Int = #line) throws {
     if found != expected { throw Failed(description: "line \(line): expected \(expected), found \(found) \(what())") }
 }
 
@@ -44,12 +41,13 @@ func expectThrows<E: Error>(
 
 /// Runs the tests whose name contains `filter`; the exit code says whether all passed.
 func run(_ tests: [Test], filter: String) async -> Int32 {
+    setvbuf(stdout, nil, _IOLBF, 0)  // what hangs must be seen
     var (passed, failed) = (0, 0)
     for test in tests where filter.isEmpty || test.name.contains(filter) {
+        if !filter.isEmpty { print("test: \(test.name)") }
         do {
             try await test.body()
             passed += 1
-            if !filter.isEmpty { print("passed: \(test.name)") }
         } catch {
             failed += 1
             print("FAILED: \(test.name): \(error)")

@@ -1,6 +1,12 @@
 // main [PART_OF_A_NAME]
+// main --end-without-closing FOLDER
 
 import Foundation
 
-let filter = CommandLine.arguments.dropFirst().first ?? ""
-exit(await run(goldenTests + tableTests, filter: filter))
+let arguments = CommandLine.arguments.dropFirst()
+if arguments.first == "--end-without-closing", let folder = arguments.last {
+    try await endWithoutClosing(folder)
+    exit(0)
+}
+let tests = goldenTests + tableTests + connectTests + roundTripTests + producerTests + consumerTests
+exit(await run(tests, filter: arguments.first ?? ""))
