@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use headwater::sync::Mutex;
 use headwater::{Error, ErrorCode, NotifyQueue, Pending, Result};
-use parking_lot::Mutex;
 
 use crate::client::NativeClient;
 use crate::error::NativeError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headwater::Producer;
 use headwater::client::DeliveryFailure;
-use parking_lot::Mutex;
+use headwater::sync::Mutex;
 
 use crate::error::{ErrorFacts, NativeError};
 use crate::hub::{ask, duration, queue};

@@ -9,8 +9,8 @@ use headwater::client::runtime::runtime;
 use headwater::completion::Shared;
 use headwater::server::{Server, ServerOptions};
 use headwater::service::{Service, ServiceOptions};
+use headwater::sync::Mutex;
 use headwater::{Completion, Error, ErrorCode, Pending, Result, ServeOptions};
-use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, DEFAULT_RETENTION_MS, Data};

@@ -29,6 +29,7 @@ pub mod client;
 pub mod completion;
 pub mod engine;
 pub mod error;
+mod fork;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
 pub mod ids;
@@ -39,6 +40,7 @@ pub mod record;
 #[cfg(feature = "tcp")]
 pub mod server;
 pub mod service;
+pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -46,10 +48,11 @@ pub use client::{
     Ack, Address, Admin, BatchRecords, Block, CleanupPolicy, Client, CloseReport, ConnectOptions,
     Consumer, ConsumerBatch, ConsumerOptions, Delivery, DeliveryFailure, Metrics, Producer,
     ProducerOptions, Progress, Record, RecordMetadata, ServeOptions, Start, TopicOptions, Until,
-    after_fork_in_child, connect, connect_with, exit, options, parse_address,
+    connect, connect_with, exit, options, parse_address,
 };
 pub use completion::{Completion, NotifyQueue, Pending};
 pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};
+pub use fork::after_fork_in_child;
 pub use ids::{Durability, TopicPartition};
 pub use protocol::request::{Member, OffsetAt, OffsetQuery, PartitionOffset};
 pub use protocol::response::{GroupDescription, PartitionDescription, TopicDescription};

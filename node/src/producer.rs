@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use headwater::client::{DeliveryFailure, Producer};
+use headwater::sync::Mutex;
 use headwater::{Error, ErrorCode};
 use napi::Env;
 use napi::bindgen_prelude::BufferSlice;
 use napi_derive::napi;
-use parking_lot::Mutex;
 
 use crate::client::timeout_of;
 use crate::error::guard;

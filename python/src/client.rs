@@ -127,6 +127,6 @@ pub(crate) fn at_exit(py: Python<'_>) -> PyResult<Py<PyAny>> {
 /// To be called in the child after a fork.
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
-    client::after_fork_in_child();
+    headwater::after_fork_in_child();
     crate::waker::after_fork_in_child();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use headwater::ErrorCode;
 use headwater::client;
-use parking_lot::Mutex;
+use headwater::sync::Mutex;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use headwater::sync::Mutex;
 use headwater::{ErrorCode, NotifyQueue};
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use headwater::NotifyQueue;
 use headwater::limits::FORK_GENERATIONS_MAX;
-use parking_lot::{Condvar, Mutex};
+use headwater::sync::{Condvar, Mutex};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

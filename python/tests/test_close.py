@@ -226,12 +226,6 @@ with headwater.connect(sys.argv[1]) as db:
         assert db.admin.describe_group("g").offsets == [("t", 0, 1)]
 
 
-# Locks of parking_lot keep parked threads in one table of the process. A forked child inherits the entries of
-# threads it does not have, and may crash (seen 1 time in 38) once it starts threads of its own.
-FORK_CRASHES = "a forked child that opens a log of its own may crash: core's locks have to survive a fork first"
-
-
-@pytest.mark.skip(reason=FORK_CRASHES)
 def test_after_a_fork_old_handles_say_so_and_new_ones_work(folder: Path) -> None:
     code, out, err = run(
         """
@@ -275,7 +269,6 @@ print("done")
     assert (code, out, err) == (0, "done\n", "")
 
 
-@pytest.mark.skip(reason=FORK_CRASHES)
 def test_multiprocessing_by_fork_works(folder: Path) -> None:
     code, out, err = run(
         """

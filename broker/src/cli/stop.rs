@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use headwater::sync::{Condvar, Mutex};
 
 /// Set once, by Ctrl-C; commands look at it between their steps.
 #[derive(Clone, Debug, Default)]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fork;
 use super::handle::Shared;
 use super::options::TopicOptions;
 use super::transport::Transport;
 use crate::completion::{Assist, Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork;
 use crate::protocol::request::{OffsetQuery, PartitionOffset, Request};
 use crate::protocol::response::{GroupDescription, Response, TopicDescription};
 

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::address::{self, Address, HostPort};
-use super::fork;
 use super::handle::{Client, Shared};
 use super::options::ConnectOptions;
 use super::transport::Transport;
 use super::transport::in_process::InProcess;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork;
 use crate::service::ServiceOptions;
 
 /// Opens the log at `address`: a path such as `./data`, `mem:`, or `host:port`.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::admin::Admin;
 use super::connect::no_thread;
@@ -14,9 +14,10 @@ use super::counters::Counters;
 use super::options::{ConnectOptions, ConsumerOptions, ProducerOptions};
 use super::producer::{self, Producer};
 use super::transport::Transport;
-use super::{fork, registry, timer};
+use super::{registry, timer};
 use crate::completion::{self, Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork;
 
 /// How much longer than its deadline a close may take before it answers without the details.
 const CLOSE_GRACE: Duration = Duration::from_millis(250);

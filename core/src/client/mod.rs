@@ -12,7 +12,6 @@ mod admin;
 mod connect;
 mod consumer;
 mod counters;
-mod fork;
 mod handle;
 pub mod options;
 mod producer;
@@ -26,7 +25,6 @@ pub use address::{Address, DEFAULT_PORT, HostPort, parse_address};
 pub use admin::Admin;
 pub use connect::{connect, connect_with};
 pub use consumer::{BatchRecords, Block, Consumer, ConsumerBatch, Progress};
-pub use fork::after_fork_in_child;
 pub use handle::{Client, CloseReport, Metrics};
 pub use options::{
     Ack, Assignor, CleanupPolicy, Compression, ConnectOptions, ConsumerOptions, Isolation, Order,

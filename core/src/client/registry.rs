@@ -3,16 +3,16 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
-use super::fork;
 use super::handle::{CloseReport, Shared};
 use crate::completion::{self, Completion};
+use crate::fork::PerFork;
 use crate::limits::FORK_GENERATIONS_MAX;
 
 /// One list per fork generation: a child must not touch what a thread of its parent may have locked.
-static REGISTRIES: [Mutex<Registry>; FORK_GENERATIONS_MAX] =
-    [const { Mutex::new(Registry::new()) }; FORK_GENERATIONS_MAX];
+static REGISTRIES: PerFork<Mutex<Registry>> =
+    PerFork::new([const { Mutex::new(Registry::new()) }; FORK_GENERATIONS_MAX]);
 
 struct Registry {
     clients: Vec<Weak<Shared>>,
@@ -102,5 +102,5 @@ pub(super) fn in_background(name: &str, job: impl FnOnce() + Send + 'static) {
 }
 
 fn current() -> Option<&'static Mutex<Registry>> {
-    REGISTRIES.get(fork::generation())
+    REGISTRIES.get()
 }

@@ -6,31 +6,31 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::completion::mark_own_thread;
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork::PerFork;
+use crate::limits::FORK_GENERATIONS_MAX;
 
 /// Threads, if neither the caller nor the environment says.
 const THREADS_DEFAULT: usize = 2;
 /// The range of the option.
 const THREADS_MAX: usize = 64;
 
-static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
+static RUNTIMES: PerFork<Mutex<Option<&'static Runtime>>> =
+    PerFork::new([const { Mutex::new(None) }; FORK_GENERATIONS_MAX]);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// The runtime, made now if it is the first call. `threads` counts only then; `HEADWATER_THREADS` wins
 /// over it; without both there are 2.
 ///
 /// # Errors
-/// When the system gives no threads, or `HEADWATER_THREADS` is not a number from 1 to 64.
+/// When the system gives no threads, `FORKED` after too many forks, or when `HEADWATER_THREADS` is not a number from 1 to 64.
 pub fn runtime(threads: Option<usize>) -> Result<&'static Runtime> {
-    let process = std::process::id();
-    let mut made = RUNTIME.lock();
-    if let Some((owner, runtime)) = *made
-        && owner == process
-    {
+    let mut made = RUNTIMES.current()?.lock();
+    if let Some(runtime) = *made {
         return Ok(runtime);
     }
     let threads = threads_wanted(std::env::var("HEADWATER_THREADS").ok().as_deref(), threads)?;
@@ -49,7 +49,7 @@ pub fn runtime(threads: Option<usize>) -> Result<&'static Runtime> {
         })?;
     // Leaked on purpose: at exit its threads simply stop with the process.
     let runtime: &'static Runtime = Box::leak(Box::new(runtime));
-    *made = Some((process, runtime));
+    *made = Some(runtime);
     THREADS.store(threads, Ordering::Relaxed);
     Ok(runtime)
 }

@@ -8,16 +8,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
-use super::fork;
 use crate::completion::mark_own_thread;
+use crate::fork::PerFork;
 use crate::limits::FORK_GENERATIONS_MAX;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-static WHEELS: [OnceLock<Arc<Wheel>>; FORK_GENERATIONS_MAX] =
-    [const { OnceLock::new() }; FORK_GENERATIONS_MAX];
+static WHEELS: PerFork<OnceLock<Arc<Wheel>>> =
+    PerFork::new([const { OnceLock::new() }; FORK_GENERATIONS_MAX]);
 
 /// Jobs and when they are due.
 #[derive(Default)]
@@ -63,12 +63,12 @@ pub(crate) fn at(deadline: Instant, job: impl FnOnce() + Send + 'static) -> Time
 
 /// How many threads this module runs: none or one.
 pub(crate) fn thread_count() -> u64 {
-    let wheel = WHEELS.get(fork::generation());
+    let wheel = WHEELS.get();
     u64::from(wheel.is_some_and(|wheel| wheel.get().is_some()))
 }
 
 fn wheel() -> Option<Arc<Wheel>> {
-    let wheel = WHEELS.get(fork::generation())?.get_or_init(|| {
+    let wheel = WHEELS.get()?.get_or_init(|| {
         let wheel = Arc::new(Wheel::default());
         let turned = Arc::clone(&wheel);
         let thread = std::thread::Builder::new().name("headwater-timer".into());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::segments::{DIR, LOG_UUID};
 use super::{Target, records, segments};

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use crate::completion::{Wakes, mark_own_thread};
 use crate::error::{Error, ErrorCode, Result};

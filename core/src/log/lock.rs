@@ -14,11 +14,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::storage::PathError;
 use crate::error::{Error, ErrorCode};
-use crate::limits::OWNER_BYTES_MAX;
+use crate::fork::PerFork;
+use crate::limits::{FORK_GENERATIONS_MAX, OWNER_BYTES_MAX};
 
 /// What identifies a folder in this process: the same for every path that leads to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +63,9 @@ pub enum LockError {
     /// The lock file cannot be used.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// This process is the child of too many forks.
+    #[error(transparent)]
+    Forked(#[from] Error),
 }
 
 impl LockError {
@@ -70,7 +74,7 @@ impl LockError {
     pub fn held_by(&self) -> Option<u32> {
         match self {
             Self::Held { held_by, .. } => *held_by,
-            Self::NetworkFileSystem { .. } | Self::Io(_) => None,
+            Self::NetworkFileSystem { .. } | Self::Io(_) | Self::Forked(_) => None,
         }
     }
 }
@@ -83,6 +87,7 @@ impl From<LockError> for Error {
                 Self::new(ErrorCode::UnsupportedFeature, error.to_string())
             }
             LockError::Io(cause) => super::storage::error_of(cause),
+            LockError::Forked(error) => error.clone(),
         }
     }
 }
@@ -99,14 +104,10 @@ pub struct FolderLock {
     _folder: Option<File>,
 }
 
-struct Held {
-    key: FolderKey,
-    // A forked child inherits the registry, but no lock.
-    pid: u32,
-}
-
-/// The folders this process holds. Locked while LOCK of any folder is opened or closed.
-static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+/// The folders this process holds; a forked child holds none. Locked while LOCK of any folder is opened
+/// or closed.
+static HELD: PerFork<Mutex<Vec<FolderKey>>> =
+    PerFork::new([const { Mutex::new(Vec::new()) }; FORK_GENERATIONS_MAX]);
 
 impl FolderLock {
     /// Locks the folder `root`, which must be there, and says so in `OWNER`.
@@ -116,11 +117,10 @@ impl FolderLock {
     pub fn acquire(root: &Path) -> Result<Self, LockError> {
         let root = std::path::absolute(root)?;
         let pid = process::id();
-        let mut held = HELD.lock();
+        let mut held = HELD.current()?.lock();
         let folder = system::open_folder(&root).map_err(|error| wrap("open", &root, error))?;
         let key = folder_key(&root)?;
-        held.retain(|entry| entry.key != key || entry.pid == pid);
-        if held.iter().any(|entry| entry.key == key) {
+        if held.contains(&key) {
             return Err(LockError::Held {
                 folder: root,
                 held_by: Some(pid),
@@ -128,10 +128,7 @@ impl FolderLock {
             });
         }
         let lock = lock_file(&root)?;
-        held.push(Held {
-            key: key.clone(),
-            pid,
-        });
+        held.push(key.clone());
         drop(held);
         if let Err(error) = write_owner(&root, pid) {
             // A full disk must open all the same, or nobody could make room in the log.
@@ -162,14 +159,16 @@ impl Drop for FolderLock {
             std::mem::forget(lock);
             return;
         }
-        let mut held = HELD.lock();
+        // Held by this process, so its registry is there.
+        let Some(held) = HELD.get() else { return };
+        let mut held = held.lock();
         // While the folder is still locked: afterwards it may be the next owner's.
         if let Err(error) = fs::remove_file(self.root.join(OWNER)) {
             tracing::debug!(folder = %self.root.display(), %error, "no OWNER to remove");
         }
         // Closing unlocks. Under the registry's lock, or it would take that of an acquire in between.
         drop(lock);
-        held.retain(|entry| entry.key != self.key);
+        held.retain(|key| *key != self.key);
     }
 }
 

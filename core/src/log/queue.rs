@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use crate::error::{Error, ErrorCode, Outcome};
 use crate::limits::APPEND_QUEUE_BYTES_MAX;

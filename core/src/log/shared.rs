@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::{fmt, io, mem};
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard};
 
 use crate::completion::{Completion, Wakes, mark_own_thread};
 use crate::error::{Error, ErrorCode, Outcome, Result};

@@ -24,8 +24,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
+use crate::sync::Mutex;
 use bytes::Bytes;
-use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::io::AsyncWrite;
 
@@ -290,7 +290,7 @@ impl Link {
         }
     }
 
-    fn added(&self, mut state: parking_lot::MutexGuard<'_, State>, flush: Flush<'_>) {
+    fn added(&self, mut state: crate::sync::MutexGuard<'_, State>, flush: Flush<'_>) {
         match flush {
             Flush::Here => self.start(state),
             Flush::Later(wakes) => {
@@ -309,7 +309,7 @@ impl Link {
     }
 
     /// Writes, if there is something to write and nobody else will.
-    fn start(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+    fn start(&self, mut state: crate::sync::MutexGuard<'_, State>) {
         if state.mode != Mode::Idle || state.is_corked || state.outbox.is_empty() {
             return;
         }

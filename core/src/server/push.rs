@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::door::{Door, Feed};
 use crate::completion::Wake;

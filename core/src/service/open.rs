@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::{Inner, Service, admin, groups, produce};
 use crate::engine::State;
 use crate::engine::topic_config::TopicDefaults;
 use crate::error::Result;
+use crate::fork::PerFork;
 use crate::ids::Durability;
+use crate::limits::FORK_GENERATIONS_MAX;
 use crate::log::format::{self, Format};
 use crate::log::lock::{FolderKey, FolderLock, folder_key};
 use crate::log::storage::Storage;
@@ -60,22 +62,11 @@ struct Registry {
     memories: HashMap<String, Weak<Inner>>,
 }
 
-/// A registry for each process that has this memory: a forked child inherits its parent's, but neither
-/// the logs' threads nor their locks, so it must not join what the parent has open.
-static REGISTRIES: Mutex<Vec<(u32, &'static Mutex<Registry>)>> = Mutex::new(Vec::new());
-
 /// Everything this process has open. Its lock is held while a log is opened or closed, so that opening
-/// a folder that is just being closed waits for it.
-fn registry() -> &'static Mutex<Registry> {
-    let pid = std::process::id();
-    let mut registries = REGISTRIES.lock();
-    if let Some((_, mine)) = registries.iter().find(|(owner, _)| *owner == pid) {
-        return mine;
-    }
-    let mine = Box::leak(Box::default());
-    registries.push((pid, mine));
-    mine
-}
+/// a folder that is just being closed waits for it. A forked child begins with nothing: it has neither
+/// the logs' threads nor their locks, so it must not join what the parent has open.
+static REGISTRY: PerFork<LazyLock<Mutex<Registry>>> =
+    PerFork::new([const { LazyLock::new(Mutex::default) }; FORK_GENERATIONS_MAX]);
 
 impl Service {
     /// Opens the log in a folder, or joins the service that has it open in this process (whose options
@@ -87,7 +78,7 @@ impl Service {
     /// `FOLDER_NOT_FOUND`, `NOT_A_FOLDER`, `FOLDER_LOCKED` with the owner's pid, `FOLDER_TOO_NEW`,
     /// `CORRUPT_SEGMENT`, `KAFKA_STORAGE_ERROR`.
     pub fn open_folder(path: &Path, options: &ServiceOptions) -> Result<Self> {
-        let mut registry = registry().lock();
+        let mut registry = REGISTRY.current()?.lock();
         registry.folders.retain(|(_, open)| open.strong_count() > 0);
         // A folder that is not there yet has no key, and nobody has it open.
         if let Ok(key) = folder_key(path) {
@@ -115,7 +106,7 @@ impl Service {
     /// # Errors
     /// None that the caller can cause.
     pub fn open_memory(name: &str, options: &ServiceOptions) -> Result<Self> {
-        let mut registry = registry().lock();
+        let mut registry = REGISTRY.current()?.lock();
         if let Some(open) = registry.memories.get(name).and_then(Weak::upgrade)
             && let Some(service) = Self::join(&open)
         {
@@ -204,7 +195,7 @@ impl Service {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let _registry = registry().lock();
+        let _registry = REGISTRY.current()?.lock();
         if self.inner.openings.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::{FetchedBatch, Inner, unknown_partition, unknown_topic};
 use crate::completion::{Wake, Wakes};

@@ -23,8 +23,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use crate::sync::Mutex;
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use self::bell::Bell;
 pub use self::block::{BatchRecords, Block, ConsumerBatch};
@@ -34,11 +34,11 @@ use self::state::{Settings, State};
 use self::task::{Answer, Item, Turn, What};
 use super::CloseReport;
 use super::admin::{Writer, ask, unexpected};
-use super::fork;
 use super::handle::Shared;
 use super::options::ConsumerOptions;
 use crate::completion::{Completion, Pending, Wake};
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork;
 use crate::limits::CONSUMER_TOPICS_MAX;
 use crate::protocol::request::{OffsetAt, OffsetQuery, PartitionOffset, Request};
 use crate::protocol::response::Response;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::bell::Bell;
 use super::commit::Commits;
@@ -13,11 +13,11 @@ use super::reader::{BlockLimits, Reader};
 use super::task::Turn;
 use crate::client::CloseReport;
 use crate::client::counters::Counters;
-use crate::client::fork;
 use crate::client::options::{Ack, ConsumerOptions, Start, Until};
 use crate::client::transport::{Feed, Transport};
 use crate::completion::Shared;
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork;
 use crate::protocol::request::Member;
 
 /// The options that a consumer acts on, resolved.

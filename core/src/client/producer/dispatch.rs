@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::sync::MutexGuard;
 use bytes::Bytes;
-use parking_lot::MutexGuard;
 
 use super::DeliveryFailure;
 use super::accumulator::{BatchKey, Dispatch, Outgoing, Settled, Told};
@@ -230,7 +230,8 @@ impl Sender {
     /// Whether a job must be scheduled; if so, it counts as scheduled.
     ///
     /// Not while somebody dispatches: that thread looks again after it has let go, and the lock of the
-    /// desk, held here, orders the two.
+    /// desk, held here, orders the two. (Asking takes that lock for a moment if it is free; whoever fails to
+    /// get it then may leave, for then a job is wanted, and does what is left.)
     pub(super) fn wants_job(&self, desk: &mut Desk) -> bool {
         let wants =
             !desk.is_scheduled && desk.accumulator.has_dispatch() && !self.draining.is_locked();

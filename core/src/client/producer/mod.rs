@@ -20,18 +20,19 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use self::accumulator::{Accumulator, Settings};
 pub use self::delivery::{Delivery, RecordMetadata};
 use self::dispatch::Helper;
 use self::ledger::Ledger;
 use self::sender::{Desk, Letter, Patience, Sender, Want, now_ms, patience};
+use super::CloseReport;
 use super::handle::Shared as ClientShared;
 use super::options::{Compression, ProducerOptions};
-use super::{CloseReport, fork};
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork;
 use crate::ids::Durability;
 use crate::record::{Header, HeadersRef, RecordRef};
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::accumulator::{Taken, Told};
 use super::parked::Waiter;
 use super::sender::{Desk, Letter, Sender, Want, check_headers, closed, now_ms};
-use crate::client::fork;
 use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork;
 use crate::record::RecordRef;
 use crate::record::block::{SendRow, SendRows};
 

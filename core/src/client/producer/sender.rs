@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use super::accumulator::{Accumulator, Settings, Taken};
 use super::batch::Meta;
@@ -18,9 +18,10 @@ use super::ledger::Ledger;
 use super::parked::Waiter;
 use crate::client::counters::Counters;
 use crate::client::transport::Transport;
-use crate::client::{CloseReport, fork, timer};
+use crate::client::{CloseReport, timer};
 use crate::completion::{Completion, Shared, Wakes, is_own_thread};
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork;
 use crate::ids::Durability;
 use crate::limits::{BATCH_BYTES_MAX, FLUSH_WAITERS_MAX, RECORD_HEADERS_MAX, SEND_WAITERS_MAX};
 use crate::record::batch::HEADER_BYTES;

@@ -14,7 +14,7 @@ mod threads;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use crate::completion::{Completion, Pending, Wakes};
 use crate::error::Result;
@@ -94,7 +94,7 @@ impl Machine for Memory {
     fn synced(&self, index: u64, _wakes: &mut Wakes) {
         let applied = self.seen.lock().last().map_or(0, |last| last.index);
         let mut synced = self.synced.lock();
-        assert!(index > *synced, "{index} after {synced}");
+        assert!(index > *synced, "{index} after {synced:?}");
         assert!(index <= applied, "{index} is synced, {applied} applied");
         *synced = index;
     }

@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::sync::Mutex;
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::completion::{Wake, Wakes};
 use crate::error::{Error, Result};

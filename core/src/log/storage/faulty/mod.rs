@@ -24,7 +24,7 @@ mod tests;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 pub use crash::CrashMode;
 pub use history::History;

@@ -5,8 +5,8 @@
 //! with a fork hook call [`after_fork_in_child`]; without one the process id tells, which is asked where a
 //! call may wait (connect, wait, flush) and not for every record.
 //!
-//! What a process has once (timers, the list of open clients) is kept once per generation and without a
-//! lock that a fork could find taken for ever.
+//! What a process has once (timers, the list of open clients, the folders it holds) is [`PerFork`]: a lock
+//! in it that a thread of the parent held at the fork is never looked at by the child.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -16,6 +16,31 @@ use crate::limits::FORK_GENERATIONS_MAX;
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
 /// The process of the current generation, 0 before the first handle.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// A value of which each generation of forks has its own. For statics: a child begins with a fresh one.
+#[derive(Debug)]
+pub(crate) struct PerFork<T>([T; FORK_GENERATIONS_MAX]);
+
+impl<T> PerFork<T> {
+    /// One value for each generation, all alike.
+    pub(crate) const fn new(values: [T; FORK_GENERATIONS_MAX]) -> Self {
+        Self(values)
+    }
+
+    /// That of the current generation, as far as is known without asking the system; `None` beyond the
+    /// last generation, in which nothing can be connected.
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get(generation())
+    }
+
+    /// That of this very process.
+    ///
+    /// # Errors
+    /// `FORKED` beyond the last generation.
+    pub(crate) fn current(&self) -> Result<&T> {
+        self.0.get(current()?).ok_or_else(forked)
+    }
+}
 
 /// To be called in the child after a fork: every handle made before answers `FORKED` from now on.
 pub fn after_fork_in_child() {
