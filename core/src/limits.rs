@@ -31,6 +31,10 @@ pub const WRITE_GROUP_BYTES_MAX: usize = 8 * MIB;
 pub const IO_JOBS_MAX: usize = 1_000_000;
 /// Disk acknowledgements that may wait for one log's sync; beyond it an append is refused with `Full`.
 pub const SYNC_ACKS_MAX: usize = 1_000_000;
+/// Bytes that the index of the segment written to may take in memory; beyond it the segment rolls.
+pub const SEGMENT_INDEX_BYTES_MAX: usize = 4 * MIB;
+/// Bytes of footers of sealed segments that one log keeps in memory.
+pub const FOOTER_CACHE_BYTES_MAX: usize = 8 * MIB;
 /// Segment files that one log keeps open to read from.
 pub const SEGMENT_FILES_OPEN_MAX: usize = 64;
 /// Bytes of a segment: the range of the option.

@@ -1,8 +1,9 @@
-//! One partition as the log left it: where its batches lie, how far they may be read, who waits.
+//! One partition as the log left it: from where to where it goes, how far it may be read, who waits.
 //!
-//! Invariants: entries are in offset order without gaps (`base offset == end before`); `log start <=
+//! Invariants: batches come in offset order without gaps (`base offset == end before`); `log start <=
 //! high watermark <= end`; the high watermark never falls while the log is open. A batch is readable
-//! when its last offset is below the high watermark. Nothing here reads a file or a clock.
+//! when its last offset is below the high watermark. Where older batches lie is the log's to know; the
+//! newest are kept here, as they were written. Nothing here reads a file or a clock.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,6 @@ use bytes::Bytes;
 
 use crate::completion::{Wake, Wakes};
 use crate::ids::{Durability, LeaderEpoch, PartitionId};
-use crate::log::Location;
 use crate::record::batch::BatchHeader;
 
 /// A partition of a topic.
@@ -32,41 +32,27 @@ pub struct Partition {
 struct Inner {
     /// The topic's level: when written batches become readable.
     durability: Durability,
-    entries: Vec<IndexEntry>,
     log_start_offset: i64,
     high_watermark: i64,
     end_offset: i64,
     leader_epoch: LeaderEpoch,
-    size_bytes: u64,
-    /// The newest batches, shared with whoever wrote them, by base offset.
-    tail: VecDeque<(i64, Bytes)>,
+    /// The newest batches, shared with whoever wrote them, in order and up to the end.
+    tail: VecDeque<Readable>,
     watchers: Vec<Weak<Signal>>,
 }
 
-/// Where one batch lies.
-#[derive(Clone, Copy, Debug)]
-struct IndexEntry {
-    base_offset: i64,
-    /// The largest timestamp of this batch and all before it: rises with the offset, so it can be
-    /// searched.
-    running_max_timestamp_ms: i64,
-    location: Location,
-}
-
-/// A batch that can be read, and where it is.
+/// A batch of a partition that is in memory.
 #[derive(Clone, Debug)]
 pub struct Readable {
     /// The offset of its first record.
     pub base_offset: i64,
     /// The offset after its last record.
     pub next_offset: i64,
-    /// Where it lies in the log.
-    pub location: Location,
-    /// The batch itself, if it is still in memory.
-    pub tail: Option<Bytes>,
+    /// The batch.
+    pub bytes: Bytes,
 }
 
-/// Offsets and sizes of a partition at one moment.
+/// The offsets of a partition at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionStatus {
     /// The first offset held.
@@ -77,8 +63,6 @@ pub struct PartitionStatus {
     pub end_offset: i64,
     /// The epoch of the newest batch's leader.
     pub leader_epoch: LeaderEpoch,
-    /// Bytes of its batches.
-    pub size_bytes: u64,
 }
 
 impl Partition {
@@ -93,12 +77,10 @@ impl Partition {
     ) -> Self {
         let inner = Inner {
             durability,
-            entries: Vec::new(),
             log_start_offset: start_offset,
             high_watermark: start_offset,
             end_offset: start_offset,
             leader_epoch: LeaderEpoch(0),
-            size_bytes: 0,
             tail: VecDeque::new(),
             watchers: Vec::new(),
         };
@@ -110,15 +92,14 @@ impl Partition {
         }
     }
 
-    /// Takes in a batch that was written at `location`. Returns the new end if the batch becomes
-    /// readable only with a sync; `Err` with the end if the batch does not start there.
+    /// Takes in a batch that was written; `tail` is the batch itself, if it is to be kept. Returns the new
+    /// end if the batch becomes readable only with a sync.
     ///
     /// # Errors
     /// The end of the partition, when the batch's base offset is another: the entry is void.
     pub fn append(
         &self,
         header: &BatchHeader,
-        location: Location,
         tail: Option<&Bytes>,
         wakes: &mut Wakes,
     ) -> Result<Option<i64>, i64> {
@@ -126,22 +107,16 @@ impl Partition {
         if header.base_offset != inner.end_offset {
             return Err(inner.end_offset);
         }
-        let before = inner
-            .entries
-            .last()
-            .map_or(i64::MIN, |entry| entry.running_max_timestamp_ms);
-        inner.entries.push(IndexEntry {
-            base_offset: header.base_offset,
-            running_max_timestamp_ms: before.max(header.max_timestamp_ms),
-            location,
-        });
-        inner.end_offset = header.last_offset() + 1;
+        let end_offset = header.last_offset().saturating_add(1);
+        inner.end_offset = end_offset;
         inner.leader_epoch = LeaderEpoch(header.leader_epoch);
-        inner.size_bytes += u64::from(location.len);
         if let Some(bytes) = tail {
-            inner.tail.push_back((header.base_offset, bytes.clone()));
+            inner.tail.push_back(Readable {
+                base_offset: header.base_offset,
+                next_offset: end_offset,
+                bytes: bytes.clone(),
+            });
         }
-        let end_offset = inner.end_offset;
         if inner.durability == Durability::Os {
             inner.advance(end_offset, wakes);
             return Ok(None);
@@ -173,7 +148,7 @@ impl Partition {
             .lock()
             .tail
             .pop_front()
-            .map_or(0, |(_, bytes)| bytes.len())
+            .map_or(0, |oldest| oldest.bytes.len())
     }
 
     /// How it stands.
@@ -185,12 +160,12 @@ impl Partition {
             high_watermark: inner.high_watermark,
             end_offset: inner.end_offset,
             leader_epoch: inner.leader_epoch,
-            size_bytes: inner.size_bytes,
         }
     }
 
     /// Adds to `found` the readable batches from the one that holds `offset` on, about `max_bytes` of
-    /// them (at least one if there is one), and returns the high watermark.
+    /// them (at least one if there is one), and returns the high watermark. Nothing is added if `offset` lies
+    /// below what is kept in memory: then the log has it.
     ///
     /// # Errors
     /// The status, when `offset` is below the log start or beyond the end.
@@ -205,25 +180,24 @@ impl Partition {
             drop(inner);
             return Err(self.status());
         }
-        if offset >= inner.high_watermark {
-            return Ok(inner.high_watermark);
-        }
+        let high_watermark = inner.high_watermark;
         let first = inner
-            .entries
-            .partition_point(|entry| entry.base_offset <= offset);
+            .tail
+            .partition_point(|batch| batch.next_offset <= offset);
+        let is_kept = |batch: &Readable| first > 0 || batch.base_offset <= offset;
+        if offset >= high_watermark || !inner.tail.get(first).is_some_and(is_kept) {
+            return Ok(high_watermark);
+        }
         let mut budget = max_bytes;
-        for place in first.saturating_sub(1)..inner.entries.len() {
-            let Some(readable) = inner.readable_at(place) else {
-                break;
-            };
-            let size = readable.location.len as usize;
-            if !found.is_empty() && size > budget {
+        for batch in inner.tail.range(first..) {
+            let size = batch.bytes.len();
+            if batch.next_offset > high_watermark || (!found.is_empty() && size > budget) {
                 break;
             }
             budget = budget.saturating_sub(size);
-            found.push(readable);
+            found.push(batch.clone());
         }
-        Ok(inner.high_watermark)
+        Ok(high_watermark)
     }
 
     /// Whether a reader at `offset` would get something (a batch or an error).
@@ -231,17 +205,6 @@ impl Partition {
     pub fn is_readable_at(&self, offset: i64) -> bool {
         let inner = self.inner.lock();
         offset < inner.high_watermark || offset > inner.end_offset
-    }
-
-    /// The readable batch that holds the first record whose timestamp is `time_ms` or later, by the
-    /// batches' maxima; `None` if all are earlier.
-    #[must_use]
-    pub fn batch_at_time(&self, time_ms: i64) -> Option<Readable> {
-        let inner = self.inner.lock();
-        let place = inner
-            .entries
-            .partition_point(|entry| entry.running_max_timestamp_ms < time_ms);
-        inner.readable_at(place)
     }
 
     /// Wakes `signal` whenever more becomes readable, until it is dropped.
@@ -269,32 +232,6 @@ impl Inner {
         for signal in self.watchers.iter().filter_map(Weak::upgrade) {
             signal.fire(wakes);
         }
-    }
-
-    fn next_offset_at(&self, place: usize) -> i64 {
-        self.entries
-            .get(place + 1)
-            .map_or(self.end_offset, |next| next.base_offset)
-    }
-
-    fn readable_at(&self, place: usize) -> Option<Readable> {
-        let entry = self.entries.get(place)?;
-        let next_offset = self.next_offset_at(place);
-        if next_offset > self.high_watermark {
-            return None;
-        }
-        let tail = self
-            .tail
-            .binary_search_by_key(&entry.base_offset, |(base_offset, _)| *base_offset)
-            .ok()
-            .and_then(|kept| self.tail.get(kept))
-            .map(|(_, bytes)| bytes.clone());
-        Some(Readable {
-            base_offset: entry.base_offset,
-            next_offset,
-            location: entry.location,
-            tail,
-        })
     }
 }
 
@@ -341,15 +278,6 @@ mod tests {
         BatchHeader::parse(&bytes).unwrap()
     }
 
-    fn location(position: u64) -> Location {
-        Location {
-            segment: 1,
-            position,
-            payload_at: 48,
-            len: 100,
-        }
-    }
-
     fn partition(durability: Durability) -> Partition {
         Partition::new(PartitionId(1), [0; 16], 0, 0, durability)
     }
@@ -362,8 +290,7 @@ mod tests {
     ) -> Result<Option<i64>, i64> {
         partition.append(
             &header(base, records, time),
-            location(0),
-            None,
+            Some(&Bytes::from(vec![0; 100])),
             &mut Wakes::new(),
         )
     }
@@ -408,16 +335,17 @@ mod tests {
     }
 
     #[test]
-    fn a_time_finds_the_first_batch_that_reaches_it() {
+    fn what_is_no_longer_in_memory_is_left_to_the_log() {
         let partition = partition(Durability::Os);
-        for (base, time) in [(0, 50), (1, 20), (2, 70)] {
-            append(&partition, base, 1, time).unwrap();
+        for base in 0..10 {
+            append(&partition, base, 1, 0).unwrap();
         }
-        let base_at = |time| partition.batch_at_time(time).map(|batch| batch.base_offset);
-        assert_eq!(
-            [base_at(10), base_at(50), base_at(51), base_at(71)],
-            [Some(0), Some(0), Some(2), None]
-        );
+        assert_eq!(partition.evict_oldest(), 100);
+        let mut found = Vec::new();
+        assert_eq!(partition.readable(0, 1_000, &mut found), Ok(10));
+        assert!(found.is_empty());
+        partition.readable(1, 1_000, &mut found).unwrap();
+        assert_eq!((found[0].base_offset, found.len()), (1, 9));
     }
 
     #[test]
@@ -448,12 +376,12 @@ mod tests {
         signal.arm(Wake::Hook(Arc::new(|| {})));
         let mut wakes = Wakes::new();
         partition
-            .append(&header(0, 1, 0), location(0), None, &mut wakes)
+            .append(&header(0, 1, 0), None, &mut wakes)
             .unwrap();
         assert!(!wakes.is_empty());
         wakes.run();
         partition
-            .append(&header(1, 1, 0), location(0), None, &mut wakes)
+            .append(&header(1, 1, 0), None, &mut wakes)
             .unwrap();
         assert!(wakes.is_empty());
     }

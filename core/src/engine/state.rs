@@ -97,7 +97,7 @@ impl State {
             self.void_entries.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        match partition.append(&header, entry.location, entry.tail.as_ref(), wakes) {
+        match partition.append(&header, entry.tail.as_ref(), wakes) {
             Ok(Some(end_offset)) => {
                 let index = entry.index;
                 let partition = Arc::clone(&partition);

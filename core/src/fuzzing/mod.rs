@@ -8,6 +8,7 @@
 mod address;
 mod blocks;
 mod folder;
+mod index;
 mod log;
 mod mutate;
 mod protocol;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     folder::FOLDER_FORMAT,
     log::SEGMENT_FILE,
     log::LOG_FRAMES,
+    index::FOOTER,
     service::SERVICE,
     protocol::OPENING,
     protocol::NATIVE_FRAMES,

@@ -44,6 +44,7 @@ smoke! {
     folder_format,
     segment_file,
     log_frames,
+    footer,
     service,
     opening,
     native_frames,

@@ -12,14 +12,35 @@ use crate::limits::SEGMENT_FILES_OPEN_MAX;
 use super::segment;
 use super::storage::{Storage, StorageFile};
 
+/// What stands for "not yet" in an index.
+const NONE: u64 = u64::MAX;
+
 /// One segment.
 #[derive(Debug)]
 pub(super) struct SegmentFile {
+    first_index: u64,
+    /// [`NONE`] while it is written to.
+    last_index: AtomicU64,
     end: AtomicU64,
     file: Mutex<Option<Arc<dyn StorageFile>>>,
 }
 
 impl SegmentFile {
+    /// Index of its first entry.
+    pub(super) const fn first_index(&self) -> u64 {
+        self.first_index
+    }
+
+    /// Index of its last entry, once it is sealed.
+    pub(super) fn last_index(&self) -> Option<u64> {
+        Some(self.last_index.load(Ordering::Acquire)).filter(|index| *index != NONE)
+    }
+
+    /// Says that nothing comes behind `last_index` any more.
+    pub(super) fn seal(&self, last_index: u64) {
+        self.last_index.store(last_index, Ordering::Release);
+    }
+
     /// Where its data ends.
     pub(super) fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)
@@ -55,10 +76,13 @@ impl Files {
     pub(super) fn add(
         &self,
         segment: u64,
+        first_index: u64,
         end: u64,
         file: Option<Arc<dyn StorageFile>>,
     ) -> Arc<SegmentFile> {
         let added = Arc::new(SegmentFile {
+            first_index,
+            last_index: AtomicU64::new(NONE),
             end: AtomicU64::new(end),
             file: Mutex::new(file.clone()),
         });

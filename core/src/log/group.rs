@@ -12,10 +12,13 @@ use bytes::Bytes;
 use crate::completion::{Completion, Wakes};
 use crate::error::Error;
 use crate::ids::{Durability, LeaderEpoch, PartitionId};
+use crate::record::BatchHeader;
 
 use super::append::{Append, Appended};
 use super::entry::{Entry, Kind, Machine};
 use super::frame::{self, CrcSeed, FRAME_HEADER_BYTES, FrameHeader};
+use super::index::SegmentIndex;
+use super::rebuild;
 use super::replay;
 use super::sequencer::Sequenced;
 use super::set;
@@ -211,6 +214,28 @@ impl Group {
 }
 
 impl Staged {
+    /// Adds the entry to its segment's index.
+    pub(super) fn add_to(&self, index: &mut SegmentIndex) {
+        let Some(frame) = &self.frame else { return };
+        let time_ms = self.appended.time_ms;
+        index.note(self.appended.index, time_ms);
+        let mut add = |partition, at, payload: &[u8]| {
+            if let Ok(batch) = BatchHeader::parse(payload) {
+                let entry = rebuild::entry_of(&batch, frame.position, at, payload.len());
+                index.push(partition, &entry, time_ms);
+            }
+        };
+        match frame.kind {
+            Kind::Records => add(frame.partition, 0, &frame.payload),
+            Kind::Set => {
+                let parts = set::parts(&frame.payload).unwrap_or_default();
+                let batches = parts.iter().filter(|part| part.kind == Kind::Records);
+                batches.for_each(|part| add(part.partition, part.at, part.payload));
+            }
+            _ => {}
+        }
+    }
+
     /// Hands the entry to the machine, or, of a SET, its parts.
     pub(super) fn apply(&mut self, term: u32, machine: &dyn Machine, wakes: &mut Wakes) {
         let Some(frame) = self.frame.take() else {

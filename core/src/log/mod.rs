@@ -39,6 +39,7 @@ mod files;
 pub mod format;
 mod frame;
 mod group;
+pub(crate) mod index;
 mod io_thread;
 pub mod lock;
 mod mark;
@@ -47,9 +48,12 @@ mod order;
 mod queue;
 mod read;
 pub mod reader;
+mod rebuild;
 mod recovery;
 mod replay;
+mod roll;
 mod scan;
+mod seal;
 mod segment;
 mod sequencer;
 mod set;
@@ -65,6 +69,8 @@ mod writer;
 pub use append::{Append, Appended, Run};
 pub use entry::{Entry, Kind, Location, Machine};
 pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
+use index::Wanted;
+pub use read::Stored;
 pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 pub use set::{Part, SetError, SetPart, encode_set};
 use shared::Shared;
@@ -173,6 +179,54 @@ impl Log {
     /// `Corrupt` naming file and position; `Storage` when the file cannot be read.
     pub fn read(&self, location: Location) -> Result<Bytes> {
         read::read(&self.shared, location)
+    }
+
+    /// The batches of a partition from `offset` on, in order, as far as they end at `end_offset` or before:
+    /// about `max_bytes` of them, at least one if there is one, and not all if they do not lie together.
+    ///
+    /// # Errors
+    /// `Corrupt` naming file and position; `Storage` when a file cannot be read.
+    pub fn read_from(
+        &self,
+        partition: PartitionId,
+        offset: i64,
+        end_offset: i64,
+        max_bytes: usize,
+    ) -> Result<Vec<Stored>> {
+        let wanted = Wanted {
+            partition,
+            offset,
+            end_offset,
+            max_bytes,
+        };
+        read::read_from(&self.shared, wanted)
+    }
+
+    /// The first batch of a partition, in order of offsets and from `offset` on, whose largest timestamp is
+    /// `time_ms` or later.
+    ///
+    /// # Errors
+    /// As for [`read_from`](Self::read_from).
+    pub fn find_time(
+        &self,
+        partition: PartitionId,
+        time_ms: i64,
+        offset: i64,
+    ) -> Result<Option<Stored>> {
+        read::find_time(&self.shared, partition, time_ms, offset)
+    }
+
+    /// Bytes of the batches of a partition from `offset` on; those before it in the same segment may count
+    /// too.
+    #[must_use]
+    pub fn partition_bytes(&self, partition: PartitionId, offset: i64) -> u64 {
+        self.shared.index.size_bytes(partition, offset)
+    }
+
+    /// Bytes of memory that the index takes: of the segment written to, and of footers that were read.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        self.shared.index.active_bytes() + self.shared.index.cached_bytes()
     }
 
     /// The offset that the next record of a partition gets, counting what is in flight. Waits for a write

@@ -4,11 +4,13 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::limits::FOOTER_CACHE_BYTES_MAX;
 
 use super::LogOptions;
 use super::entry::Machine;
 use super::error::OpenError;
 use super::files::{Files, SegmentFile};
+use super::index::{Index, SegmentIndex};
 use super::mark::{MARK_BYTES, Mark};
 use super::recovery::{self, Found, Place};
 use super::segment::{self, ActiveSegment};
@@ -58,6 +60,7 @@ pub(super) fn open(
         options.os_sync_interval_ms,
         options.idle_mark_ms,
     );
+    let index = open_index(&found);
     let next_segment = found.next_segment(dir)?;
     let writer = Writer::new(active, active_file, next_segment, term, found);
     let dir = dir.to_owned();
@@ -68,6 +71,7 @@ pub(super) fn open(
         options,
         machine,
         files,
+        index,
         syncer,
         writer,
     };
@@ -108,7 +112,21 @@ fn prepare(place: Place<'_>, found: &mut Found, now_ms: i64, term: u32) -> Resul
         found.rewrite(place)?;
     }
     found.begin_segment(place, now_ms, term)?;
-    found.remove_cut(place)
+    found.remove_cut(place)?;
+    found.add_footers(place, now_ms)
+}
+
+/// The index of what was found.
+fn open_index(found: &Found) -> Index {
+    let Some((last, sealed)) = found.kept.split_last() else {
+        return Index::new(0, SegmentIndex::new(0), FOOTER_CACHE_BYTES_MAX);
+    };
+    let active_index = SegmentIndex::clone(&last.index);
+    let index = Index::new(last.header.segment, active_index, FOOTER_CACHE_BYTES_MAX);
+    for kept in sealed {
+        index.add_sealed(kept.header.segment, Arc::clone(&kept.index), kept.is_footed);
+    }
+    index
 }
 
 /// The segment to write to, and all segments to read from.
@@ -122,7 +140,9 @@ fn open_active(
         return Err(OpenError::Io(ErrorKind::NotFound.into()));
     };
     for kept in sealed {
-        files.add(kept.header.segment, kept.end, None);
+        let header = &kept.header;
+        let file = files.add(header.segment, header.first_index, kept.end, None);
+        file.seal(kept.last_index);
     }
     let path = segment::path(place.dir, last.header.segment);
     let file = place.storage.open(&path, false)?;
@@ -134,7 +154,12 @@ fn open_active(
         last.length,
         is_reserving,
     );
-    let entry = files.add(last.header.segment, last.end, Some(file));
+    let entry = files.add(
+        last.header.segment,
+        last.header.first_index,
+        last.end,
+        Some(file),
+    );
     Ok((active, entry))
 }
 

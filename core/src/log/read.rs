@@ -1,87 +1,329 @@
-//! Reading one payload of an open log from its file.
+//! Reading payloads back: by place, and the batches of a partition by offset or time.
+//!
+//! Every frame read is checked; what the batch's own CRC covers is the caller's to verify. Batches that
+//! lie side by side are read in one call.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::ids::PartitionId;
 
 use super::entry::Location;
 use super::error::Fault;
+use super::files::SegmentFile;
 use super::frame::{self, CrcSeed, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader};
+use super::index::{self, Answer, Batches, IndexEntry, Place, SegmentIndex, Wanted};
+use super::rebuild;
 use super::segment::{self, SEGMENT_HEADER_BYTES};
 use super::shared::Shared;
 use super::storage::StorageFile;
 
+/// How often a read is begun anew because cleaning removed the segment it was about.
+const ATTEMPTS_MAX: usize = 8;
+
+/// A record batch as the log holds it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Offset of its first record.
+    pub base_offset: i64,
+    /// Offset behind its last.
+    pub next_offset: i64,
+    /// Where it lies.
+    pub location: Location,
+    /// The batch. Its frame was checked, its own CRC was not.
+    pub bytes: Bytes,
+}
+
+/// Why a read came to nothing.
+enum Failed {
+    /// The segment is gone: its batches lie elsewhere now.
+    Gone,
+    Error(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The batches of a partition from an offset on, about `max_bytes` of them, as far as they lie together.
+///
+/// # Errors
+/// `Corrupt` naming file and position; `Storage` when a file cannot be read.
+pub(super) fn read_from(log: &Shared, wanted: Wanted) -> Result<Vec<Stored>> {
+    attempt(|| {
+        let found = match log.index.find(wanted) {
+            Answer::Found(found) => found,
+            Answer::LookIn(place) => {
+                let (segment, index) = look_in(log, place)?;
+                index::batches(segment, &index, wanted)
+            }
+        };
+        found.map_or(Ok(Vec::new()), |batches| load(log, &batches))
+    })
+}
+
+/// The first batch of a partition from `offset` on that has a timestamp of `time_ms` or later.
+///
+/// # Errors
+/// As for [`read_from`].
+pub(super) fn find_time(
+    log: &Shared,
+    partition: PartitionId,
+    time_ms: i64,
+    offset: i64,
+) -> Result<Option<Stored>> {
+    attempt(|| {
+        let mut passed = 0;
+        let found = loop {
+            match log.index.find_time(partition, time_ms, offset, passed) {
+                Answer::Found(found) => break found,
+                Answer::LookIn(place) => {
+                    let (segment, index) = look_in(log, place)?;
+                    let run = index.run(partition);
+                    let found = run.and_then(|run| run.at_time(time_ms, offset));
+                    if let Some(entry) = found {
+                        break Some((segment, entry));
+                    }
+                    passed += 1;
+                }
+            }
+        };
+        let Some((segment, entry)) = found else {
+            return Ok(None);
+        };
+        let batches = Batches {
+            segment,
+            entries: vec![entry],
+        };
+        load(log, &batches).map(|mut stored| stored.pop())
+    })
+}
+
+fn attempt<T>(read: impl Fn() -> std::result::Result<T, Failed>) -> Result<T> {
+    for _ in 0..ATTEMPTS_MAX {
+        match read() {
+            Ok(found) => return Ok(found),
+            Err(Failed::Error(error)) => return Err(error),
+            Err(Failed::Gone) => {}
+        }
+    }
+    Err(Error::new(
+        ErrorCode::KafkaStorageError,
+        format!("segments were removed {ATTEMPTS_MAX} times while they were being read"),
+    ))
+}
+
+/// The index of a sealed segment: from memory, from its footer, or, if that is damaged, from its frames.
+fn look_in(log: &Shared, place: Place) -> std::result::Result<(u64, Arc<SegmentIndex>), Failed> {
+    let segment = match place {
+        Place::Here(segment, index) => return Ok((segment, index)),
+        Place::Footer(segment) => segment,
+    };
+    if let Some(index) = log.index.cached(segment) {
+        return Ok((segment, index));
+    }
+    let (entry, file) = open_segment(log, segment)?;
+    let seed = CrcSeed::new(&log.log_uuid, segment);
+    let footer = index::read_footer(file.as_ref(), seed, entry.end()).map_err(failed)?;
+    if let Some(index) = footer {
+        let index = Arc::new(index);
+        log.index.keep(segment, &index);
+        return Ok((segment, index));
+    }
+    let path = segment::path(&log.dir, segment);
+    tracing::warn!(%path, "the footer cannot be read: the segment's index is built again");
+    let rebuilt = rebuild::rebuild(file.as_ref(), &path, seed, &entry)?;
+    let index = Arc::new(rebuilt);
+    log.index.set_resident(segment, Arc::clone(&index));
+    Ok((segment, index))
+}
+
+fn open_segment(
+    log: &Shared,
+    segment: u64,
+) -> std::result::Result<(Arc<SegmentFile>, Arc<dyn StorageFile>), Failed> {
+    let entry = log.files.segment(segment).ok_or(Failed::Gone)?;
+    match log.files.open(segment, &entry) {
+        Ok(file) => Ok((entry, file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Failed::Gone),
+        Err(error) => Err(failed(error).into()),
+    }
+}
+
+fn load(log: &Shared, batches: &Batches) -> std::result::Result<Vec<Stored>, Failed> {
+    let segment = batches.segment;
+    let (entry, file) = open_segment(log, segment)?;
+    let reading = Reading {
+        path: segment::path(&log.dir, segment),
+        seed: CrcSeed::new(&log.log_uuid, segment),
+        segment,
+        file: file.as_ref(),
+        end: entry.end(),
+    };
+    let mut stored = Vec::with_capacity(batches.entries.len());
+    let mut rest = batches.entries.as_slice();
+    while let Some(first) = rest.first() {
+        let count = side_by_side(rest);
+        let (together, behind) = rest.split_at(count);
+        rest = behind;
+        if first.payload_at as usize != FRAME_HEADER_BYTES {
+            let bytes = reading.payload(location(segment, first))?;
+            stored.push(stored_at(segment, first, bytes));
+            continue;
+        }
+        let last = together.last().unwrap_or(first);
+        let bytes = reading.bytes(first.position, last.end() - first.position)?;
+        for entry in together {
+            let start = (entry.position - first.position) as usize;
+            let frame = bytes.slice(start..(entry.end() - first.position) as usize);
+            let payload = reading.open(location(segment, entry), &frame)?;
+            stored.push(stored_at(segment, entry, payload));
+        }
+    }
+    Ok(stored)
+}
+
+/// How many of the entries, one at least, are whole frames that follow on one another.
+fn side_by_side(entries: &[IndexEntry]) -> usize {
+    let is_whole = |entry: &IndexEntry| entry.payload_at as usize == FRAME_HEADER_BYTES;
+    let following = entries.windows(2).take_while(|pair| match pair {
+        [one, next] => is_whole(one) && is_whole(next) && one.end() == next.position,
+        _ => false,
+    });
+    1 + following.count()
+}
+
+fn location(segment: u64, entry: &IndexEntry) -> Location {
+    Location {
+        segment,
+        position: entry.position,
+        payload_at: entry.payload_at,
+        len: entry.len,
+    }
+}
+
+fn stored_at(segment: u64, entry: &IndexEntry, bytes: Bytes) -> Stored {
+    Stored {
+        base_offset: entry.base_offset,
+        next_offset: entry.next_offset,
+        location: location(segment, entry),
+        bytes,
+    }
+}
+
 /// The payload at `location`, with its frame checked.
 ///
 /// # Errors
-/// `Corrupt` naming file and position; `Storage` when the file cannot be read.
+/// As for [`read_from`]; `Corrupt` too if there is no such segment.
 pub(super) fn read(log: &Shared, location: Location) -> Result<Bytes> {
-    let path = segment::path(&log.dir, location.segment);
-    let corrupt = |problem: String| {
-        Error::new(
-            ErrorCode::CorruptSegment,
-            format!("{path}, position {}: {problem}", location.position),
-        )
+    let segment = location.segment;
+    let path = segment::path(&log.dir, segment);
+    let entry = log.files.segment(segment).ok_or_else(|| {
+        let what = format!(
+            "{path}, position {}: there is no such segment",
+            location.position
+        );
+        Error::new(ErrorCode::CorruptSegment, what)
+    })?;
+    let file = log.files.open(segment, &entry).map_err(failed)?;
+    let reading = Reading {
+        path,
+        seed: CrcSeed::new(&log.log_uuid, segment),
+        segment,
+        file: file.as_ref(),
+        end: entry.end(),
     };
-    let entry = log
-        .files
-        .segment(location.segment)
-        .ok_or_else(|| corrupt("there is no such segment".to_owned()))?;
-    let failed = |error| {
-        let fault = Fault::from(error);
-        Error::new(ErrorCode::KafkaStorageError, fault.to_string()).with_source(fault)
-    };
-    let file = log.files.open(location.segment, &entry).map_err(failed)?;
-    let end = entry.end();
-    let is_whole = location.payload_at as usize == FRAME_HEADER_BYTES;
-    let padded = if is_whole {
-        frame::padded(FRAME_HEADER_BYTES as u64 + u64::from(location.len))
-    } else {
-        header_at(file.as_ref(), location.position, end).map_err(failed)?
-    };
-    let is_inside = location.position >= SEGMENT_HEADER_BYTES as u64
-        && location.position.is_multiple_of(FRAME_ALIGN as u64)
-        && location
-            .position
-            .checked_add(padded)
-            .is_some_and(|frame_end| frame_end <= end);
-    if !is_inside {
-        return Err(corrupt(format!(
-            "no frame of {padded} bytes ends before {end}"
-        )));
-    }
-    let mut bytes = vec![0; usize::try_from(padded).unwrap_or_default()];
-    file.read_at(&mut bytes, location.position)
-        .map_err(failed)?;
-    let seed = CrcSeed::new(&log.log_uuid, location.segment);
-    let header = bytes
-        .first_chunk::<FRAME_HEADER_BYTES>()
-        .map(FrameHeader::decode)
-        .ok_or_else(|| corrupt("no frame".to_owned()))?;
-    frame::open(seed, location.position, &header, &bytes)
-        .map_err(|error| corrupt(error.to_string()))?;
-    let start = location.payload_at as usize;
-    let stop = start.saturating_add(location.len as usize);
-    let is_payload = start >= FRAME_HEADER_BYTES
-        && stop <= header.len as usize
-        && (!is_whole || stop == header.len as usize);
-    if !is_payload {
-        return Err(corrupt(format!(
-            "the frame of {} bytes has no payload there",
-            header.len
-        )));
-    }
-    Ok(Bytes::from(bytes).slice(start..stop))
+    reading.payload(location)
 }
 
-/// Bytes that the frame at `position` takes by its own header; what it says is checked afterwards.
-fn header_at(file: &dyn StorageFile, position: u64, end: u64) -> std::io::Result<u64> {
-    let mut bytes = [0; FRAME_HEADER_BYTES];
-    if position.saturating_add(FRAME_HEADER_BYTES as u64) > end {
-        return Err(ErrorKind::UnexpectedEof.into());
+/// One segment that is read from.
+struct Reading<'a> {
+    path: String,
+    seed: CrcSeed,
+    segment: u64,
+    file: &'a dyn StorageFile,
+    end: u64,
+}
+
+impl Reading<'_> {
+    /// The payload at a place of this segment.
+    fn payload(&self, location: Location) -> Result<Bytes> {
+        let is_whole = location.payload_at as usize == FRAME_HEADER_BYTES;
+        let padded = if is_whole {
+            frame::padded(FRAME_HEADER_BYTES as u64 + u64::from(location.len))
+        } else {
+            self.frame_bytes_at(location.position)?
+        };
+        let bytes = self.bytes(location.position, padded)?;
+        self.open(location, &bytes)
     }
-    file.read_at(&mut bytes, position)?;
-    Ok(FrameHeader::decode(&bytes).padded_bytes())
+
+    /// Bytes of the file that frames are said to be in.
+    fn bytes(&self, position: u64, count: u64) -> Result<Bytes> {
+        let is_inside = position >= SEGMENT_HEADER_BYTES as u64
+            && position.is_multiple_of(FRAME_ALIGN as u64)
+            && position
+                .checked_add(count)
+                .is_some_and(|end| end <= self.end);
+        if !is_inside {
+            let end = self.end;
+            return Err(self.corrupt(
+                position,
+                &format!("no frame of {count} bytes ends before {end}"),
+            ));
+        }
+        let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
+        self.file.read_at(&mut bytes, position).map_err(failed)?;
+        Ok(Bytes::from(bytes))
+    }
+
+    /// The payload at `location` of a frame whose bytes are `bytes`.
+    fn open(&self, location: Location, bytes: &Bytes) -> Result<Bytes> {
+        debug_assert_eq!(location.segment, self.segment);
+        let corrupt = |problem: &str| self.corrupt(location.position, problem);
+        let header = bytes
+            .first_chunk::<FRAME_HEADER_BYTES>()
+            .map(FrameHeader::decode)
+            .ok_or_else(|| corrupt("no frame"))?;
+        frame::open(self.seed, location.position, &header, bytes)
+            .map_err(|error| corrupt(&error.to_string()))?;
+        let start = location.payload_at as usize;
+        let stop = start.saturating_add(location.len as usize);
+        let is_whole = start == FRAME_HEADER_BYTES;
+        let is_payload = start >= FRAME_HEADER_BYTES
+            && stop <= header.len as usize
+            && (!is_whole || stop == header.len as usize);
+        if !is_payload {
+            let len = header.len;
+            return Err(corrupt(&format!(
+                "the frame of {len} bytes has no payload there"
+            )));
+        }
+        Ok(bytes.slice(start..stop))
+    }
+
+    /// Bytes that the frame at `position` takes by its own header; what it says is checked afterwards.
+    fn frame_bytes_at(&self, position: u64) -> Result<u64> {
+        let bytes = self.bytes(position, FRAME_HEADER_BYTES as u64)?;
+        let header = bytes.first_chunk::<FRAME_HEADER_BYTES>();
+        Ok(header.map_or(0, |header| FrameHeader::decode(header).padded_bytes()))
+    }
+
+    fn corrupt(&self, position: u64, problem: &str) -> Error {
+        Error::new(
+            ErrorCode::CorruptSegment,
+            format!("{}, position {position}: {problem}", self.path),
+        )
+    }
+}
+
+/// What a reader is told when a file cannot be read.
+fn failed(error: std::io::Error) -> Error {
+    let fault = Fault::from(error);
+    Error::new(ErrorCode::KafkaStorageError, fault.to_string()).with_source(fault)
 }

@@ -15,6 +15,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use crate::completion::Wakes;
 use crate::record::BatchHeader;
@@ -22,6 +23,7 @@ use crate::record::BatchHeader;
 use super::entry::{Kind, Machine};
 use super::error::{Damage, OpenError, Problem};
 use super::frame::{CrcSeed, FrameError, FrameHeader, PAYLOAD_VERSION};
+use super::index::SegmentIndex;
 use super::order::Order;
 use super::replay::Replay;
 use super::scan::{self, Scanner};
@@ -66,13 +68,21 @@ pub(super) struct Found {
 }
 
 /// A segment whose data is part of the log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) header: SegmentHeader,
     /// Where its data ends.
     pub(super) end: u64,
     /// Bytes of its file.
     pub(super) length: u64,
+    /// Index of its last entry.
+    pub(super) last_index: u64,
+    /// Term of its last frame.
+    pub(super) last_term: u32,
+    /// What lies where in it; only in outline if a footer says the same, unless it is the last.
+    pub(super) index: Arc<SegmentIndex>,
+    /// Whether a footer at its end says the same.
+    pub(super) is_footed: bool,
 }
 
 /// A place between frames, and the last index before it.
@@ -266,6 +276,9 @@ impl Walk<'_> {
         let file = file?;
         let seed = CrcSeed::new(self.place.log_uuid, header.segment);
         let mut scanner = Scanner::new(file.as_ref(), seed, length);
+        if let Some(before) = self.kept.last_mut().filter(|before| before.is_footed) {
+            before.index = Arc::new(before.index.outline());
+        }
         let kept = self.kept.len();
         let mut position = SEGMENT_HEADER_BYTES as u64;
         self.checkpoint(Checkpoint {
@@ -273,24 +286,22 @@ impl Walk<'_> {
             kept,
             position: 0,
         });
-        self.kept.push(Kept {
-            header,
-            end: position,
-            length,
-        });
-        loop {
+        let mut index = SegmentIndex::new(header.first_index);
+        let mut is_footed = false;
+        let failure = loop {
             let found = scanner.find(position)?;
             let frame = match found {
-                scan::Found::End => return Ok(None),
-                scan::Found::Frame(frame) if frame.index > limit => return Ok(None),
+                scan::Found::End => break None,
+                scan::Found::Frame(frame) if frame.index > limit => break None,
                 scan::Found::Frame(frame) => frame,
-                scan::Found::Damage(..) if self.order.index == limit => return Ok(None),
+                scan::Found::Damage(..) if self.order.index == limit => break None,
                 scan::Found::Damage(error, frame) => {
-                    return Ok(Some(Failure::frame(at, position, error, frame)));
+                    break Some(Failure::frame(at, position, error, frame));
                 }
             };
             let payload = scanner.payload(position, &frame)?;
-            if let Err(error) = self.take_frame(header.segment, position, &frame, payload) {
+            let place = (header.segment, position);
+            if let Err(error) = self.take_frame(place, &frame, payload, &mut index) {
                 if matches!(error, FrameError::TooNew { .. }) {
                     return Err(OpenError::FrameTooNew {
                         path,
@@ -300,27 +311,36 @@ impl Walk<'_> {
                 }
                 let mut failure = Failure::frame(at, position, error, Some(frame));
                 failure.read_about(payload);
-                return Ok(Some(failure));
+                break Some(failure);
             }
+            is_footed = frame.kind == Kind::Footer.number()
+                && SegmentIndex::decode(payload).is_some_and(|footer| footer == index);
             position += frame.padded_bytes();
             self.checkpoint(Checkpoint {
                 before: self.order.index,
                 kept,
                 position,
             });
-            if let Some(kept) = self.kept.last_mut() {
-                kept.end = position;
-            }
-        }
+        };
+        self.kept.push(Kept {
+            header,
+            end: position,
+            length,
+            last_index: self.order.index,
+            last_term: self.order.term,
+            index: Arc::new(index),
+            is_footed,
+        });
+        Ok(failure)
     }
 
     /// Checks a frame's place in the order and what it holds, and replays it.
     fn take_frame(
         &mut self,
-        segment: u64,
-        position: u64,
+        (segment, position): (u64, u64),
         header: &FrameHeader,
         payload: &[u8],
+        index: &mut SegmentIndex,
     ) -> Result<(), FrameError> {
         // First: what only a newer version can read is not for this one to judge, let alone to cut.
         let kind = header.known_kind();
@@ -335,7 +355,7 @@ impl Walk<'_> {
         order.take(header)?;
         if let Some(kind) = kind.filter(|kind| kind.takes_index()) {
             self.replay
-                .frame(kind, segment, position, header, payload)?;
+                .frame(kind, (segment, position), header, payload, index)?;
         }
         self.order = order;
         self.is_clean = header.is_closed_mark();

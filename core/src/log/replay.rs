@@ -7,6 +7,8 @@ use crate::record::{BatchHeader, TimestampType, batch};
 use super::control::{self, PartitionOpen, ProducerExpire, TopicDelete};
 use super::entry::{Entry, Kind, Location, Machine};
 use super::frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader};
+use super::index::SegmentIndex;
+use super::rebuild;
 use super::sequencer::{SequenceError, Sequenced, Sequencer};
 use super::set;
 
@@ -29,17 +31,18 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Takes one frame whose place in the order is right. On an error nothing was taken.
+    /// Takes one frame whose place in the order is right, and adds it to its segment's index. On an error
+    /// nothing was taken.
     ///
     /// # Errors
     /// What the payload fails: a batch its CRC, a SET its parts, a control payload its decoding.
     pub(super) fn frame(
         &mut self,
         kind: Kind,
-        segment: u64,
-        position: u64,
+        (segment, position): (u64, u64),
         header: &FrameHeader,
         payload: &[u8],
+        index: &mut SegmentIndex,
     ) -> Result<(), FrameError> {
         let mut parts = Vec::new();
         if kind == Kind::Set {
@@ -54,8 +57,11 @@ impl<'a> Replay<'a> {
             });
         }
         let effects: Vec<_> = parts.iter().map(effect_of).collect::<Result<_, _>>()?;
+        index.note(header.index, header.time_ms);
         for (part, effect) in parts.iter().zip(effects) {
-            effect.replay(&mut self.sequencer, part.partition, header);
+            if effect.replay(&mut self.sequencer, part.partition, header) {
+                rebuild::add_part(index, header, position, part);
+            }
             self.machine.apply(
                 &Entry {
                     index: header.index,
@@ -169,9 +175,16 @@ impl Effect {
         }
     }
 
-    fn replay(&self, sequencer: &mut Sequencer, partition: PartitionId, header: &FrameHeader) {
+    /// Does what the entry does; says whether it is a batch that counts.
+    fn replay(
+        &self,
+        sequencer: &mut Sequencer,
+        partition: PartitionId,
+        header: &FrameHeader,
+    ) -> bool {
         let Self::Records(batch) = self else {
-            return self.control(sequencer, partition);
+            self.control(sequencer, partition);
+            return false;
         };
         let append_time_ms = match batch.timestamp_type() {
             TimestampType::CreateTime => -1,
@@ -183,6 +196,6 @@ impl Effect {
             time_ms: header.time_ms,
             append_time_ms,
         };
-        sequencer.replay(partition, batch, sequenced);
+        sequencer.replay(partition, batch, sequenced)
     }
 }

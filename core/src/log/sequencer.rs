@@ -298,11 +298,18 @@ impl Sequencer {
     }
 
     /// Remembers a batch that the log holds. One that does not begin where its partition ends is void: the
-    /// engine's `apply` decides the same.
-    pub(super) fn replay(&mut self, id: PartitionId, batch: &BatchHeader, sequenced: Sequenced) {
-        if self.next_offset(id) == Some(sequenced.base_offset) {
+    /// engine's `apply` decides the same. Says whether it was not.
+    pub(super) fn replay(
+        &mut self,
+        id: PartitionId,
+        batch: &BatchHeader,
+        sequenced: Sequenced,
+    ) -> bool {
+        let is_next = self.next_offset(id) == Some(sequenced.base_offset);
+        if is_next {
             self.take(id, batch, sequenced);
         }
+        is_next
     }
 }
 

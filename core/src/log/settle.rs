@@ -4,9 +4,12 @@
 //! before anything is removed. Interrupted anywhere, the next open finds the same log.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use super::error::OpenError;
+use super::index::SegmentIndex;
 use super::recovery::{Found, Kept, Place};
+use super::seal::{self, Sealed};
 use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// Bytes copied at once when frames are written again.
@@ -87,6 +90,10 @@ impl Found {
             header,
             end,
             length: end,
+            last_index: self.last_index,
+            last_term: self.last_term,
+            index: Arc::new(SegmentIndex::new(header.first_index)),
+            is_footed: false,
         });
         self.last_segment = header.segment;
         self.is_cut = false;
@@ -121,6 +128,39 @@ impl Found {
             place.storage.unlink(&path)?;
         }
         Ok(place.storage.sync_dir(place.dir)?)
+    }
+}
+
+impl Found {
+    /// Gives a footer to the sealed segments that have none: a crash came before the sync thread.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`]; a full disk is none, the index then stays in memory.
+    pub(super) fn add_footers(&mut self, place: Place<'_>, time_ms: i64) -> Result<(), OpenError> {
+        let sealed = self.kept.len().saturating_sub(1);
+        let unfooted = self.kept.iter_mut().take(sealed);
+        for kept in unfooted.filter(|kept| !kept.is_footed && !kept.index.is_empty()) {
+            let path = segment::path(place.dir, kept.header.segment);
+            let sealed = Sealed {
+                segment: kept.header.segment,
+                file: place.storage.open(&path, false)?,
+                end: kept.end,
+                last_index: kept.last_index,
+                term: kept.last_term,
+            };
+            let footer = seal::Footer {
+                log_uuid: place.log_uuid,
+                durable: self.durable,
+                time_ms,
+            };
+            if let Some(end) = footer.write(&sealed, &kept.index)? {
+                sealed.file.sync()?;
+                kept.end = end;
+                kept.length = end;
+                kept.is_footed = true;
+            }
+        }
+        Ok(())
     }
 }
 

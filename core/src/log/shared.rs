@@ -18,8 +18,10 @@ use super::append::{Append, Run};
 use super::entry::{Kind, Machine};
 use super::error::Fault;
 use super::files::Files;
+use super::index::Index;
 use super::io_thread::{IoThread, Stop as IoStop};
 use super::queue::{Queue, Refusal, closed};
+use super::seal::{self, Sealed};
 use super::storage::Storage;
 use super::syncer::{Ack, Next, Round, Stop as SyncStop, Syncer};
 use super::writer::Writer;
@@ -39,6 +41,7 @@ pub(super) struct Shared {
     pub(super) is_durable: bool,
     pub(super) term: LeaderEpoch,
     pub(super) files: Files,
+    pub(super) index: Index,
     pub(super) queue: Queue,
     pub(super) syncer: Syncer,
     pub(super) io: IoThread,
@@ -69,6 +72,7 @@ pub(super) struct Parts {
     pub(super) options: LogOptions,
     pub(super) machine: Arc<dyn Machine>,
     pub(super) files: Files,
+    pub(super) index: Index,
     pub(super) syncer: Syncer,
     pub(super) writer: Writer,
 }
@@ -82,6 +86,7 @@ impl Shared {
             options,
             machine,
             files,
+            index,
             syncer,
             writer,
         } = parts;
@@ -96,6 +101,7 @@ impl Shared {
             options,
             machine,
             files,
+            index,
             queue: Queue::default(),
             syncer,
             io: IoThread::default(),
@@ -245,7 +251,8 @@ impl Shared {
 
     /// Syncs a round, tells the machine, answers who waited.
     fn sync_round(&self, round: &Round, wakes: &mut Wakes) -> Result<(), Fault> {
-        round.sync(|| self.storage.sync_dir(&self.dir))?;
+        let seal = |sealed: &Sealed| seal::seal(self, sealed);
+        round.sync(seal, || self.storage.sync_dir(&self.dir))?;
         let index = round.index();
         if index > self.syncer.synced() {
             self.syncer.publish(index);

@@ -23,6 +23,7 @@ use crate::error::{Error, Outcome};
 
 use super::append::Appended;
 use super::error::Fault;
+use super::seal::Sealed;
 use super::storage::StorageFile;
 
 /// An answer that waits for a sync.
@@ -66,13 +67,6 @@ pub(super) struct Round {
     active: Arc<dyn StorageFile>,
     is_folder_dirty: bool,
     index: u64,
-}
-
-/// A segment that is written no more: shortened to its data, then synced.
-#[derive(Debug)]
-struct Sealed {
-    file: Arc<dyn StorageFile>,
-    end: u64,
 }
 
 /// What the sync thread does next.
@@ -221,10 +215,10 @@ impl Syncer {
     }
 
     /// Notes that a segment is full and another is written to. Called under the writer's lock.
-    pub(super) fn roll(&self, end: u64, active: Arc<dyn StorageFile>) {
+    pub(super) fn roll(&self, sealed: Sealed, active: Arc<dyn StorageFile>) {
         let mut state = self.state.lock();
-        let file = mem::replace(&mut state.active, active);
-        state.sealed.push(Sealed { file, end });
+        state.active = active;
+        state.sealed.push(sealed);
         state.is_folder_dirty = true;
         state.mark_dirty();
     }
@@ -337,16 +331,17 @@ impl Round {
         self.index
     }
 
-    /// Syncs, in order: sealed segments, the one that is written to, and last, by `sync_folder`, the
-    /// folder's names.
+    /// Syncs, in order: sealed segments by `seal`, the one that is written to, and last, by `sync_folder`,
+    /// the folder's names.
     ///
     /// # Errors
     /// The storage's. Then nothing is known of any of the files.
-    pub(super) fn sync(&self, sync_folder: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        for sealed in &self.sealed {
-            sealed.file.truncate(sealed.end)?;
-            sealed.file.sync()?;
-        }
+    pub(super) fn sync(
+        &self,
+        seal: impl Fn(&Sealed) -> io::Result<()>,
+        sync_folder: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.sealed.iter().try_for_each(seal)?;
         self.active.sync()?;
         if self.is_folder_dirty {
             sync_folder()?;

@@ -6,7 +6,6 @@
 //! A write that fails leaves bytes nobody knows, so it stops the log.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,36 +18,35 @@ use crate::record::{BatchHeader, batch};
 
 use super::append::{Append, Appended};
 use super::entry::Kind;
-use super::error::{Fault, invalid, is_full};
+use super::error::{Fault, invalid};
 use super::files::SegmentFile;
-use super::frame::{
-    self, FRAME_HEADER_BYTES, FrameHeader, MARK_CLOSED, MARK_OPENED, PAYLOAD_VERSION,
-};
+use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MARK_CLOSED, PAYLOAD_VERSION};
 use super::group::{APPENDS_KEPT, Group, Staged};
 use super::mark::Mark;
-use super::recovery::{Found, Place};
+use super::recovery::Found;
 use super::replay::{self, Effect};
-use super::segment::{self, ActiveSegment, SegmentHeader};
+use super::roll::Refused;
+use super::segment::ActiveSegment;
 use super::sequencer::{Admission, Sequenced, Sequencer};
 use super::set;
 use super::shared::Shared;
 use super::syncer::Ack;
 
 pub(super) struct Writer {
-    active: ActiveSegment,
-    active_file: Arc<SegmentFile>,
-    next_segment: u64,
-    sequencer: Sequencer,
-    last_index: u64,
-    term: u32,
+    pub(super) active: ActiveSegment,
+    pub(super) active_file: Arc<SegmentFile>,
+    pub(super) next_segment: u64,
+    pub(super) sequencer: Sequencer,
+    pub(super) last_index: u64,
+    pub(super) term: u32,
     /// After a clean close, until the first write: what opening found, to be made durable with the MARK
     /// that says the log is open.
-    unopened: Option<Box<Found>>,
+    pub(super) unopened: Option<Box<Found>>,
     /// Whether anything was written since the open.
-    is_written: bool,
-    group: Group,
-    taken: VecDeque<Append>,
-    acks: Vec<Ack>,
+    pub(super) is_written: bool,
+    pub(super) group: Group,
+    pub(super) taken: VecDeque<Append>,
+    pub(super) acks: Vec<Ack>,
 }
 
 /// What an append becomes, decided before it has a place.
@@ -59,20 +57,6 @@ enum Plan {
     Duplicate(Sequenced),
     /// Control payloads, and what they do to the sequencer.
     Control(Vec<(PartitionId, Effect)>),
-}
-
-/// Why an append is not staged.
-enum Refused {
-    /// It alone is refused.
-    Append(Error),
-    /// The log has to stop.
-    Log(Fault),
-}
-
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Self {
-        Self::Log(fault)
-    }
 }
 
 impl Writer {
@@ -271,101 +255,8 @@ impl Writer {
         Ok((partition, effect))
     }
 
-    /// Sees to it that a frame with `payload_bytes` has space behind what is staged: opens a log that was
-    /// closed cleanly, rolls the segment, reserves.
-    fn make_room(
-        &mut self,
-        log: &Shared,
-        payload_bytes: usize,
-        time_ms: i64,
-        wakes: &mut Wakes,
-    ) -> Result<(), Refused> {
-        self.open_unopened(log, time_ms)?;
-        let len = FRAME_HEADER_BYTES + payload_bytes;
-        if !self.active.has_room(len, log.options.segment_bytes) {
-            self.write_staged(log, wakes)?;
-            self.roll(log, time_ms)?;
-        }
-        self.reserve(log, len)
-    }
-
-    fn reserve(&mut self, log: &Shared, len: usize) -> Result<(), Refused> {
-        let end = self.active.position + frame::padded(len as u64);
-        match self.active.reserve(end, log.options.segment_bytes) {
-            Ok(()) => Ok(()),
-            Err(error) if is_full(&error) => Err(Refused::Append(disk_full(log, len))),
-            Err(error) => Err(Refused::Log(error.into())),
-        }
-    }
-
-    /// After a clean close: makes durable what opening found, and says that the log is open, before the
-    /// first append is acknowledged or readable.
-    fn open_unopened(&mut self, log: &Shared, time_ms: i64) -> Result<(), Refused> {
-        let Some(found) = &mut self.unopened else {
-            return Ok(());
-        };
-        let place = Place {
-            storage: log.storage.as_ref(),
-            dir: &log.dir,
-            log_uuid: &log.log_uuid,
-        };
-        found.rewrite(place).map_err(Fault::from)?;
-        self.reserve(log, FRAME_HEADER_BYTES)?;
-        self.write_mark(log, MARK_OPENED, time_ms)?;
-        self.active.file.sync().map_err(Fault::from)?;
-        self.unopened = None;
-        self.is_written = true;
-        Ok(())
-    }
-
-    /// Begins the next segment. Nothing is synced here: the sync thread does it, in order.
-    fn roll(&mut self, log: &Shared, time_ms: i64) -> Result<(), Refused> {
-        let header = SegmentHeader {
-            log_uuid: log.log_uuid,
-            segment: self.next_segment,
-            first_index: self.last_index + 1,
-            previous_index: self.last_index,
-            previous_term: self.term,
-            durable: log.syncer.synced(),
-            created_ms: time_ms,
-            incarnation: self.term,
-            ..SegmentHeader::default()
-        };
-        self.next_segment += 1;
-        let file = match segment::create(log.storage.as_ref(), &log.dir, &header) {
-            Ok(file) => file,
-            Err(error) => return Err(self.undo_roll(log, header.segment, error)),
-        };
-        let end = self.active.position;
-        let start = segment::SEGMENT_HEADER_BYTES as u64;
-        self.active = ActiveSegment::new(Arc::clone(&file), &header, start, start, log.is_durable);
-        self.active_file = log
-            .files
-            .add(header.segment, start, Some(Arc::clone(&file)));
-        log.syncer.roll(end, file);
-        Ok(())
-    }
-
-    /// A segment that could not be created whole must not be there when the log goes on in the old one: its
-    /// header would cut what comes.
-    fn undo_roll(&self, log: &Shared, segment: u64, error: std::io::Error) -> Refused {
-        if error.kind() == ErrorKind::AlreadyExists {
-            // Not ours: whoever made it, it is not to be removed, nor written past.
-            return Refused::Log(error.into());
-        }
-        let is_gone = match log.storage.unlink(&segment::path(&log.dir, segment)) {
-            Ok(()) => log.storage.sync_dir(&log.dir).is_ok(),
-            Err(error) => error.kind() == ErrorKind::NotFound,
-        };
-        if is_gone && is_full(&error) {
-            Refused::Append(disk_full(log, segment::SEGMENT_HEADER_BYTES))
-        } else {
-            Refused::Log(error.into())
-        }
-    }
-
     /// Writes what is staged, in one call; then applies, publishes and answers it.
-    fn write_staged(&mut self, log: &Shared, wakes: &mut Wakes) -> Result<(), Fault> {
+    pub(super) fn write_staged(&mut self, log: &Shared, wakes: &mut Wakes) -> Result<(), Fault> {
         self.group.write(self.active.file.as_ref())?;
         if self.group.is_empty() {
             return Ok(());
@@ -374,6 +265,9 @@ impl Writer {
         let is_wanted = self.group.is_sync_wanted();
         let has_frames = self.group.has_frames();
         let mut staged = self.group.take_staged();
+        // Whoever is told of an entry finds it.
+        log.index
+            .extend(|index| staged.iter().for_each(|entry| entry.add_to(index)));
         for entry in &mut staged {
             entry.apply(self.term, log.machine.as_ref(), wakes);
         }
@@ -446,7 +340,12 @@ impl Writer {
         Ok(self.active.file.sync()?)
     }
 
-    fn write_mark(&mut self, log: &Shared, flags: u8, time_ms: i64) -> Result<(), Fault> {
+    pub(super) fn write_mark(
+        &mut self,
+        log: &Shared,
+        flags: u8,
+        time_ms: i64,
+    ) -> Result<(), Fault> {
         let mark = Mark {
             index: self.last_index,
             durable: log.syncer.synced(),
@@ -481,14 +380,4 @@ impl Writer {
             reserved: 0,
         }
     }
-}
-
-fn disk_full(log: &Shared, bytes: usize) -> Error {
-    Error::new(
-        ErrorCode::DiskFull,
-        format!(
-            "the disk has no room for {bytes} more bytes of log {}",
-            log.dir
-        ),
-    )
 }

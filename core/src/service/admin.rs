@@ -217,7 +217,8 @@ impl Inner {
     }
 
     pub(super) fn list_topics(&self) -> Response {
-        Response::Topics(self.state.topics.read().iter().map(describe).collect())
+        let topics = self.state.topics.read();
+        Response::Topics(topics.iter().map(|topic| self.describe(topic)).collect())
     }
 
     pub(super) fn describe_topics(&self, names: &[String]) -> Result<Response> {
@@ -227,11 +228,34 @@ impl Inner {
             .map(|name| {
                 topics
                     .get(name)
-                    .map(describe)
+                    .map(|topic| self.describe(topic))
                     .ok_or_else(|| unknown_topic(name))
             })
             .collect::<Result<_>>()
             .map(Response::Topics)
+    }
+
+    fn describe(&self, topic: &Topic) -> TopicDescription {
+        let partitions = topic.partitions.iter().map(|partition| {
+            let status = partition.status();
+            PartitionDescription {
+                partition: partition.number,
+                log_start_offset: status.log_start_offset,
+                high_watermark: status.high_watermark,
+                log_end_offset: status.end_offset,
+                leader_epoch: status.leader_epoch.0,
+                size_bytes: self
+                    .log
+                    .partition_bytes(partition.id, status.log_start_offset),
+            }
+        });
+        TopicDescription {
+            name: topic.name.to_string(),
+            uuid: topic.uuid,
+            config: topic.config.to_pairs(),
+            notes: topic.config.notes(),
+            partitions: partitions.collect(),
+        }
     }
 }
 
@@ -274,25 +298,4 @@ fn too_many_topics() -> Error {
             limits::TOPICS_MAX
         ),
     )
-}
-
-fn describe(topic: &Topic) -> TopicDescription {
-    let partitions = topic.partitions.iter().map(|partition| {
-        let status = partition.status();
-        PartitionDescription {
-            partition: partition.number,
-            log_start_offset: status.log_start_offset,
-            high_watermark: status.high_watermark,
-            log_end_offset: status.end_offset,
-            leader_epoch: status.leader_epoch.0,
-            size_bytes: status.size_bytes,
-        }
-    });
-    TopicDescription {
-        name: topic.name.to_string(),
-        uuid: topic.uuid,
-        config: topic.config.to_pairs(),
-        notes: topic.config.notes(),
-        partitions: partitions.collect(),
-    }
 }

@@ -1,10 +1,9 @@
 //! Offsets by their meaning, and reading batches out of the log.
 
-use bytes::Bytes;
-
 use super::{Inner, unknown_partition, unknown_topic};
-use crate::engine::partition::{Partition, Readable};
+use crate::engine::partition::{Partition, PartitionStatus, Readable};
 use crate::error::{Error, ErrorCode, Result};
+use crate::log::Stored;
 use crate::protocol::request::{OffsetAt, OffsetQuery};
 use crate::protocol::response::Response;
 use crate::record::batch::{self, Batch};
@@ -36,14 +35,15 @@ impl Inner {
     }
 
     fn offset_at_time(&self, partition: &Partition, time_ms: i64) -> Result<Option<i64>> {
-        let Some(readable) = partition.batch_at_time(time_ms) else {
+        let status = partition.status();
+        let found = self
+            .log
+            .find_time(partition.id, time_ms, status.log_start_offset)?;
+        let Some(found) = found.filter(|found| found.next_offset <= status.high_watermark) else {
             return Ok(None);
         };
-        let next_offset = readable.next_offset;
-        let mut loaded = self.load(&[readable])?;
-        let Some(bytes) = loaded.pop() else {
-            return Ok(None);
-        };
+        let next_offset = found.next_offset;
+        let bytes = verified(found)?.bytes;
         let batch = Batch::already_verified(bytes).map_err(|error| corrupt(partition, &error))?;
         for record in batch.records() {
             let record = record.map_err(|error| corrupt(partition, &error))?;
@@ -55,30 +55,57 @@ impl Inner {
         Ok(Some(next_offset))
     }
 
-    /// The batches' bytes, in the same order: from memory, or read from the log and verified.
-    pub(super) fn load(&self, wanted: &[Readable]) -> Result<Vec<Bytes>> {
-        wanted
-            .iter()
-            .map(|readable| self.load_one(readable))
-            .collect()
+    /// The readable batches of a partition from `offset` on, and its high watermark: from memory, or read
+    /// from the log and verified. About `max_bytes` of them; at least one if there is one.
+    ///
+    /// # Errors
+    /// Inside, the status, when the offset is not held.
+    pub(super) fn fetch(
+        &self,
+        partition: &Partition,
+        offset: i64,
+        max_bytes: usize,
+    ) -> Result<std::result::Result<Fetched, PartitionStatus>> {
+        let mut batches = Vec::new();
+        let high_watermark = match partition.readable(offset, max_bytes, &mut batches) {
+            Ok(high_watermark) => high_watermark,
+            Err(status) => return Ok(Err(status)),
+        };
+        if batches.is_empty() && offset < high_watermark {
+            let stored = self
+                .log
+                .read_from(partition.id, offset, high_watermark, max_bytes)?;
+            batches = stored.into_iter().map(verified).collect::<Result<_>>()?;
+        }
+        Ok(Ok(Fetched {
+            batches,
+            high_watermark,
+        }))
     }
+}
 
-    fn load_one(&self, readable: &Readable) -> Result<Bytes> {
-        if let Some(tail) = &readable.tail {
-            return Ok(tail.clone());
-        }
-        let bytes = self.log.read(readable.location)?;
-        match batch::verify(&bytes) {
-            Ok(header) if header.base_offset == readable.base_offset => Ok(bytes),
-            Ok(header) => Err(corrupt_at(
-                readable,
-                &format!(
-                    "a batch with base offset {} stands there",
-                    header.base_offset
-                ),
-            )),
-            Err(error) => Err(corrupt_at(readable, &error.to_string())),
-        }
+/// Batches of a partition.
+pub(super) struct Fetched {
+    pub(super) batches: Vec<Readable>,
+    pub(super) high_watermark: i64,
+}
+
+/// What was read from the log, if it is what the index says.
+fn verified(stored: Stored) -> Result<Readable> {
+    match batch::verify(&stored.bytes) {
+        Ok(header) if header.base_offset == stored.base_offset => Ok(Readable {
+            base_offset: stored.base_offset,
+            next_offset: stored.next_offset,
+            bytes: stored.bytes,
+        }),
+        Ok(header) => Err(corrupt_at(
+            &stored,
+            &format!(
+                "a batch with base offset {} stands there",
+                header.base_offset
+            ),
+        )),
+        Err(error) => Err(corrupt_at(&stored, &error.to_string())),
     }
 }
 
@@ -92,12 +119,12 @@ fn corrupt(partition: &Partition, error: &dyn std::fmt::Display) -> Error {
     )
 }
 
-fn corrupt_at(readable: &Readable, found: &str) -> Error {
+fn corrupt_at(stored: &Stored, found: &str) -> Error {
     Error::new(
         ErrorCode::CorruptSegment,
         format!(
             "segment {}, position {}, offset {}: {found}",
-            readable.location.segment, readable.location.position, readable.base_offset
+            stored.location.segment, stored.location.position, stored.base_offset
         ),
     )
 }

@@ -92,29 +92,25 @@ impl Subscription {
         {
             return Err(unknown_topic(&position.topic));
         }
-        let mut found = Vec::new();
-        let high_watermark = position
-            .partition
-            .readable(position.offset, budget, &mut found)
+        let fetched = self
+            .inner
+            .fetch(&position.partition, position.offset, budget)?
             .map_err(|status| out_of_range(position, &status))?;
-        if !taken.is_empty()
-            && found
-                .first()
-                .is_some_and(|it| it.location.len as usize > budget)
-        {
+        let first = fetched.batches.first();
+        if !taken.is_empty() && first.is_some_and(|first| first.bytes.len() > budget) {
             return Ok(budget);
         }
         let mut bytes = 0;
-        for (readable, batch) in found.iter().zip(self.inner.load(&found)?) {
-            bytes += batch.len();
+        for batch in fetched.batches {
+            bytes += batch.bytes.len();
             taken.push(FetchedBatch {
                 topic: Arc::clone(&position.topic),
                 partition: position.partition.number,
-                high_watermark,
-                batch,
+                high_watermark: fetched.high_watermark,
+                batch: batch.bytes,
                 from_offset: position.offset,
             });
-            position.offset = readable.next_offset;
+            position.offset = batch.next_offset;
         }
         Ok(bytes)
     }

@@ -7,6 +7,7 @@ mod damage;
 mod faults;
 mod golden;
 mod model;
+mod reading;
 mod recording;
 mod sequences;
 mod threads;

@@ -1,0 +1,287 @@
+//! Which offsets of which partition lie where: in memory for the segment that is written to, in the
+//! footer of every other.
+//!
+//! - `run`: the batches of one partition in one segment; `segment`: all of a segment, and its footer
+//! - [`Index`]: the whole log. What it keeps of a sealed segment is a [`Row`] for each partition in it; the
+//!   rest is read from the footer when somebody asks, into a cache of bounded size.
+//!
+//! What holds: an entry is in the index before anybody is told of it, and stays findable at every moment
+//! while its segment is sealed, moved or cleaned. Nothing here decides what a reader may see: that is the
+//! engine's high watermark.
+
+mod run;
+mod segment;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lru::LruCache;
+
+use crate::ids::PartitionId;
+use crate::sync::{Mutex, RwLock};
+
+pub(crate) use run::{IndexEntry, Summary};
+pub(crate) use segment::SegmentIndex;
+pub(super) use segment::{footer_header, read_footer};
+
+/// What a sealed segment holds of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) segment: u64,
+    pub(super) summary: Summary,
+}
+
+/// Where to look on.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// The index of this segment is here.
+    Here(u64, Arc<SegmentIndex>),
+    /// It is in the footer of this segment.
+    Footer(u64),
+}
+
+/// What a question about a partition came to.
+#[derive(Debug)]
+pub(super) enum Answer<T> {
+    /// It is answered.
+    Found(T),
+    /// The answer is in a sealed segment.
+    LookIn(Place),
+}
+
+/// Batches of a partition that follow one another in one segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Batches {
+    pub(super) segment: u64,
+    pub(super) entries: Vec<IndexEntry>,
+}
+
+/// How much of a partition is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) partition: PartitionId,
+    /// From the batch on that holds this offset.
+    pub(super) offset: i64,
+    /// Only batches that end here or before.
+    pub(super) end_offset: i64,
+    /// About so many bytes; one batch at least.
+    pub(super) max_bytes: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Index {
+    view: RwLock<View>,
+    footers: Mutex<Footers>,
+    /// What the active segment's index takes in memory.
+    active_bytes: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct View {
+    /// Of sealed segments, by partition, in order of offsets.
+    rows: HashMap<PartitionId, Vec<Row>>,
+    /// Sealed segments without a footer that can be read.
+    resident: BTreeMap<u64, Arc<SegmentIndex>>,
+    active: u64,
+    active_index: SegmentIndex,
+}
+
+/// Footers that were read, the last used kept longest.
+#[derive(Debug)]
+struct Footers {
+    kept: LruCache<u64, Arc<SegmentIndex>>,
+    size_bytes: usize,
+    budget_bytes: usize,
+}
+
+impl Index {
+    /// That of a log whose segment `active` is written to; `active_index` is what it holds by now.
+    pub(super) fn new(active: u64, active_index: SegmentIndex, budget_bytes: usize) -> Self {
+        Self {
+            active_bytes: AtomicUsize::new(active_index.memory_bytes()),
+            view: RwLock::new(View {
+                rows: HashMap::new(),
+                resident: BTreeMap::new(),
+                active,
+                active_index,
+            }),
+            footers: Mutex::new(Footers {
+                kept: LruCache::unbounded(),
+                size_bytes: 0,
+                budget_bytes,
+            }),
+        }
+    }
+
+    /// Adds a sealed segment behind those there are; `is_footed`: it has a footer to read it from.
+    pub(super) fn add_sealed(&self, segment: u64, index: Arc<SegmentIndex>, is_footed: bool) {
+        let mut view = self.view.write();
+        view.add_rows(segment, &index);
+        if !is_footed {
+            view.resident.insert(segment, index);
+        }
+    }
+
+    /// Adds entries to the active segment's index.
+    pub(super) fn extend(&self, add: impl FnOnce(&mut SegmentIndex)) {
+        let mut view = self.view.write();
+        add(&mut view.active_index);
+        let bytes = view.active_index.memory_bytes();
+        drop(view);
+        self.active_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that the active segment's index takes in memory.
+    pub(super) fn active_bytes(&self) -> usize {
+        self.active_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The active segment is sealed, and `next` is written to from the entry `first_index` on.
+    pub(super) fn roll(&self, next: u64, first_index: u64) {
+        let mut view = self.view.write();
+        let sealed = std::mem::replace(&mut view.active, next);
+        let index = std::mem::replace(&mut view.active_index, SegmentIndex::new(first_index));
+        let index = Arc::new(index);
+        view.add_rows(sealed, &index);
+        view.resident.insert(sealed, index);
+        drop(view);
+        self.active_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// The index of a sealed segment that has no footer yet.
+    pub(super) fn resident(&self, segment: u64) -> Option<Arc<SegmentIndex>> {
+        self.view.read().resident.get(&segment).cloned()
+    }
+
+    /// The footer of a segment can be read from now on.
+    pub(super) fn set_footed(&self, segment: u64) {
+        let mut view = self.view.write();
+        let index = view.resident.remove(&segment);
+        drop(view);
+        // Who reads behind the writer wants it next.
+        if let Some(index) = index {
+            self.footers.lock().keep(segment, &index);
+        }
+    }
+
+    /// Keeps the index of a segment whose footer turned out to be unreadable.
+    pub(super) fn set_resident(&self, segment: u64, index: Arc<SegmentIndex>) {
+        self.view.write().resident.insert(segment, index);
+    }
+
+    /// A footer that was read before.
+    pub(super) fn cached(&self, segment: u64) -> Option<Arc<SegmentIndex>> {
+        self.footers.lock().kept.get(&segment).cloned()
+    }
+
+    /// Keeps a footer that was read.
+    pub(super) fn keep(&self, segment: u64, index: &Arc<SegmentIndex>) {
+        self.footers.lock().keep(segment, index);
+    }
+
+    /// Bytes of the footers kept in memory.
+    pub(super) fn cached_bytes(&self) -> usize {
+        self.footers.lock().size_bytes
+    }
+
+    /// The batches of a partition from an offset on: those of the segment that holds it.
+    pub(super) fn find(&self, wanted: Wanted) -> Answer<Option<Batches>> {
+        let view = self.view.read();
+        let rows = view.rows_of(wanted.partition);
+        let at = rows.partition_point(|row| row.summary.next_offset <= wanted.offset);
+        match rows.get(at) {
+            Some(row) if row.summary.first_offset >= wanted.end_offset => Answer::Found(None),
+            Some(row) => Answer::LookIn(view.place(row.segment)),
+            None => Answer::Found(batches(view.active, &view.active_index, wanted)),
+        }
+    }
+
+    /// The first batch of a partition, in order of offsets and from `offset` on, with a timestamp of
+    /// `time_ms` or later. `passed`: sealed segments that were looked into, and did not have it.
+    pub(super) fn find_time(
+        &self,
+        partition: PartitionId,
+        time_ms: i64,
+        offset: i64,
+        passed: usize,
+    ) -> Answer<Option<(u64, IndexEntry)>> {
+        let view = self.view.read();
+        let mut possible = view.rows_of(partition).iter().filter(|row| {
+            row.summary.next_offset > offset && row.summary.max_timestamp_ms >= time_ms
+        });
+        if let Some(row) = possible.nth(passed) {
+            return Answer::LookIn(view.place(row.segment));
+        }
+        let run = view.active_index.run(partition);
+        let found = run.and_then(|run| run.at_time(time_ms, offset));
+        Answer::Found(found.map(|entry| (view.active, entry)))
+    }
+
+    /// Bytes of the batches of a partition that do not lie wholly below `offset`, by segments.
+    pub(super) fn size_bytes(&self, partition: PartitionId, offset: i64) -> u64 {
+        let view = self.view.read();
+        let held = |summary: &&Summary| summary.next_offset > offset;
+        let rows = view.rows_of(partition).iter().map(|row| &row.summary);
+        let active = view.active_index.run(partition).map(run::Run::summary);
+        rows.chain(active)
+            .filter(held)
+            .map(|summary| summary.size_bytes)
+            .sum()
+    }
+}
+
+impl View {
+    fn rows_of(&self, partition: PartitionId) -> &[Row] {
+        self.rows.get(&partition).map_or(&[], Vec::as_slice)
+    }
+
+    fn place(&self, segment: u64) -> Place {
+        match self.resident.get(&segment) {
+            Some(index) => Place::Here(segment, Arc::clone(index)),
+            None => Place::Footer(segment),
+        }
+    }
+
+    fn add_rows(&mut self, segment: u64, index: &SegmentIndex) {
+        for (partition, summary) in index.summaries() {
+            let summary = *summary;
+            let rows = self.rows.entry(partition).or_default();
+            rows.push(Row { segment, summary });
+        }
+    }
+}
+
+impl Footers {
+    fn keep(&mut self, segment: u64, index: &Arc<SegmentIndex>) {
+        self.size_bytes += index.memory_bytes();
+        if let Some(before) = self.kept.put(segment, Arc::clone(index)) {
+            self.size_bytes -= before.memory_bytes();
+        }
+        while self.size_bytes > self.budget_bytes {
+            let Some((_, oldest)) = self.kept.pop_lru() else {
+                break;
+            };
+            self.size_bytes -= oldest.memory_bytes();
+        }
+    }
+}
+
+/// What `index`, of `segment`, has of what is wanted.
+pub(super) fn batches(segment: u64, index: &SegmentIndex, wanted: Wanted) -> Option<Batches> {
+    let mut budget = wanted.max_bytes;
+    let mut entries = Vec::new();
+    for entry in index.run(wanted.partition)?.starting_at(wanted.offset) {
+        let bytes = entry.len as usize;
+        if entry.next_offset > wanted.end_offset || (!entries.is_empty() && bytes > budget) {
+            break;
+        }
+        budget = budget.saturating_sub(bytes);
+        entries.push(entry);
+    }
+    (!entries.is_empty()).then_some(Batches { segment, entries })
+}
+
+#[cfg(test)]
+mod tests;

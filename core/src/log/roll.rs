@@ -1,0 +1,154 @@
+//! Making room for the next frame: opening a log that was closed cleanly, beginning a new segment, reserving
+//! space.
+//!
+//! Nothing is sequenced before there is room for it, so a disk that is full refuses an append and leaves
+//! nothing to take back.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use crate::completion::Wakes;
+use crate::error::{Error, ErrorCode};
+use crate::limits::SEGMENT_INDEX_BYTES_MAX;
+
+use super::error::{Fault, is_full};
+use super::frame::{self, FRAME_HEADER_BYTES, MARK_OPENED};
+use super::recovery::Place;
+use super::seal::{self, Sealed};
+use super::segment::{self, ActiveSegment, SegmentHeader};
+use super::shared::Shared;
+use super::writer::Writer;
+
+/// Why an append is not staged.
+pub(super) enum Refused {
+    /// It alone is refused.
+    Append(Error),
+    /// The log has to stop.
+    Log(Fault),
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self::Log(fault)
+    }
+}
+
+impl Writer {
+    /// Sees to it that a frame with `payload_bytes` has space behind what is staged: opens a log that was
+    /// closed cleanly, rolls the segment, reserves.
+    pub(super) fn make_room(
+        &mut self,
+        log: &Shared,
+        payload_bytes: usize,
+        time_ms: i64,
+        wakes: &mut Wakes,
+    ) -> Result<(), Refused> {
+        self.open_unopened(log, time_ms)?;
+        let len = FRAME_HEADER_BYTES + payload_bytes;
+        if !self.active.has_room(len, log.options.segment_bytes)
+            || log.index.active_bytes() >= SEGMENT_INDEX_BYTES_MAX
+        {
+            self.write_staged(log, wakes)?;
+            self.roll(log, time_ms)?;
+        }
+        self.reserve(log, len)
+    }
+
+    pub(super) fn reserve(&mut self, log: &Shared, len: usize) -> Result<(), Refused> {
+        let end = self.active.position + frame::padded(len as u64);
+        match self.active.reserve(end, log.options.segment_bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if is_full(&error) => Err(Refused::Append(disk_full(log, len))),
+            Err(error) => Err(Refused::Log(error.into())),
+        }
+    }
+
+    /// After a clean close: makes durable what opening found, and says that the log is open, before the
+    /// first append is acknowledged or readable.
+    fn open_unopened(&mut self, log: &Shared, time_ms: i64) -> Result<(), Refused> {
+        let Some(found) = &mut self.unopened else {
+            return Ok(());
+        };
+        let place = Place {
+            storage: log.storage.as_ref(),
+            dir: &log.dir,
+            log_uuid: &log.log_uuid,
+        };
+        found.rewrite(place).map_err(Fault::from)?;
+        self.reserve(log, FRAME_HEADER_BYTES)?;
+        self.write_mark(log, MARK_OPENED, time_ms)?;
+        self.active.file.sync().map_err(Fault::from)?;
+        self.unopened = None;
+        self.is_written = true;
+        Ok(())
+    }
+
+    /// Begins the next segment. Nothing is synced here: the sync thread does it, in order.
+    fn roll(&mut self, log: &Shared, time_ms: i64) -> Result<(), Refused> {
+        let header = SegmentHeader {
+            log_uuid: log.log_uuid,
+            segment: self.next_segment,
+            first_index: self.last_index + 1,
+            previous_index: self.last_index,
+            previous_term: self.term,
+            durable: log.syncer.synced(),
+            created_ms: time_ms,
+            incarnation: self.term,
+            ..SegmentHeader::default()
+        };
+        self.next_segment += 1;
+        let file = match segment::create(log.storage.as_ref(), &log.dir, &header) {
+            Ok(file) => file,
+            Err(error) => return Err(self.undo_roll(log, header.segment, error)),
+        };
+        let sealed = Sealed {
+            segment: self.active.segment,
+            file: Arc::clone(&self.active.file),
+            end: self.active.position,
+            last_index: self.last_index,
+            term: self.term,
+        };
+        let start = segment::SEGMENT_HEADER_BYTES as u64;
+        self.active = ActiveSegment::new(Arc::clone(&file), &header, start, start, log.is_durable);
+        self.active_file.seal(self.last_index);
+        let added = Some(Arc::clone(&file));
+        self.active_file = log
+            .files
+            .add(header.segment, header.first_index, start, added);
+        log.index.roll(header.segment, header.first_index);
+        if log.is_durable {
+            log.syncer.roll(sealed, file);
+        } else {
+            seal::seal(log, &sealed).map_err(Fault::from)?;
+        }
+        Ok(())
+    }
+
+    /// A segment that could not be created whole must not be there when the log goes on in the old one: its
+    /// header would cut what comes.
+    fn undo_roll(&self, log: &Shared, segment: u64, error: std::io::Error) -> Refused {
+        if error.kind() == ErrorKind::AlreadyExists {
+            // Not ours: whoever made it, it is not to be removed, nor written past.
+            return Refused::Log(error.into());
+        }
+        let is_gone = match log.storage.unlink(&segment::path(&log.dir, segment)) {
+            Ok(()) => log.storage.sync_dir(&log.dir).is_ok(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        if is_gone && is_full(&error) {
+            Refused::Append(disk_full(log, segment::SEGMENT_HEADER_BYTES))
+        } else {
+            Refused::Log(error.into())
+        }
+    }
+}
+
+fn disk_full(log: &Shared, bytes: usize) -> Error {
+    Error::new(
+        ErrorCode::DiskFull,
+        format!(
+            "the disk has no room for {bytes} more bytes of log {}",
+            log.dir
+        ),
+    )
+}
