@@ -15,9 +15,11 @@ use headwater::completion::{Completion, Wakes};
 use headwater::ids::PartitionId;
 use headwater::log::control::{self, PartitionOpen};
 use headwater::log::storage::disk::DiskStorage;
-use headwater::log::{Append, Appended, Entry, Kind, Log, LogOptions, Machine, Run};
+use headwater::log::{
+    Append, Appended, Entry, Kind, Log, LogOptions, Machine, Run, Scope, StatePair,
+};
 use headwater::record::{BatchBuilder, RecordRef};
-use headwater::{Durability, Pending};
+use headwater::{Durability, Pending, Result};
 
 const ROUNDS: usize = 5;
 
@@ -27,6 +29,14 @@ struct Nothing;
 impl Machine for Nothing {
     fn apply(&self, _: &Entry<'_>, _: &mut Wakes) {}
     fn synced(&self, _: u64, _: &mut Wakes) {}
+
+    fn pairs(&self, _scope: Scope) -> Vec<StatePair> {
+        Vec::new()
+    }
+
+    fn restore(&self, _pairs: &[StatePair]) -> Result<()> {
+        Ok(())
+    }
 }
 
 fn main() {

@@ -35,6 +35,8 @@ pub const SYNC_ACKS_MAX: usize = 1_000_000;
 pub const SEGMENT_INDEX_BYTES_MAX: usize = 4 * MIB;
 /// Bytes of footers of sealed segments that one log keeps in memory.
 pub const FOOTER_CACHE_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of the checkpoint that its database keeps in memory.
+pub const CHECKPOINT_CACHE_BYTES_MAX: usize = 4 * MIB;
 /// Segment files that one log keeps open to read from.
 pub const SEGMENT_FILES_OPEN_MAX: usize = 64;
 /// Bytes of a segment: the range of the option.

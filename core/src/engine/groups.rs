@@ -46,6 +46,11 @@ impl Groups {
         self.by_id.is_empty()
     }
 
+    /// The group with this id as it was kept.
+    pub(super) fn restore(&mut self, id: String, group: Group) {
+        self.by_id.insert(id, group);
+    }
+
     /// A GROUP frame.
     pub fn change(&mut self, change: control::Group) {
         if change.is_deleted {
@@ -65,10 +70,17 @@ impl Groups {
         }
     }
 
-    /// A topic is gone, and what was committed for it.
-    pub fn forget_topic(&mut self, uuid: &[u8; 16]) {
-        for group in self.by_id.values_mut() {
-            group.offsets.retain(|(topic, _), _| topic != uuid);
+    /// A topic is gone, and what was committed for it: by these groups, for these partitions.
+    pub fn forget_topic(&mut self, uuid: &[u8; 16]) -> Vec<(String, i32)> {
+        let mut forgotten = Vec::new();
+        for (id, group) in &mut self.by_id {
+            group.offsets.retain(|(topic, partition), _| {
+                if topic == uuid {
+                    forgotten.push((id.clone(), *partition));
+                }
+                topic != uuid
+            });
         }
+        forgotten
     }
 }

@@ -4,6 +4,7 @@
 //! machine) and answers what can be read.
 
 pub mod groups;
+mod kept;
 pub mod partition;
 pub mod state;
 pub mod topic_config;

@@ -25,6 +25,8 @@ pub struct Partition {
     pub topic: [u8; 16],
     /// Its number within the topic.
     pub number: i32,
+    /// Whether the changes of the state name it already.
+    is_changed: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -88,8 +90,31 @@ impl Partition {
             id,
             topic,
             number,
+            is_changed: AtomicBool::new(false),
             inner: Mutex::new(inner),
         }
+    }
+
+    /// A partition as it was kept, everything in it synced.
+    pub(super) fn restored(
+        id: PartitionId,
+        topic: [u8; 16],
+        number: i32,
+        durability: Durability,
+        status: PartitionStatus,
+    ) -> Self {
+        let partition = Self::new(id, topic, number, status.log_start_offset, durability);
+        let mut inner = partition.inner.lock();
+        inner.end_offset = status.end_offset;
+        inner.high_watermark = status.end_offset;
+        inner.leader_epoch = status.leader_epoch;
+        drop(inner);
+        partition
+    }
+
+    /// Notes that it has changed; says whether that is news.
+    pub(super) fn set_changed(&self, is_changed: bool) -> bool {
+        self.is_changed.swap(is_changed, Ordering::Relaxed) != is_changed
     }
 
     /// Takes in a batch that was written; `tail` is the batch itself, if it is to be kept. Returns the new

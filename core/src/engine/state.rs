@@ -3,7 +3,8 @@
 //! Deterministic: what an entry does depends on the entry and on the entries before it alone. Readers
 //! take short locks; the log calls `apply` from one thread at a time, in index order.
 //!
-//! Lock order: `topics`, `groups`, `unsynced`, `tail`, then a partition's own. None is held while waiting.
+//! Lock order: `changed`, `topics`, `groups`, `unsynced`, `tail`, then a partition's own. None is held
+//! while waiting.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,15 +16,18 @@ use serde::de::DeserializeOwned;
 
 use crate::completion::Wakes;
 use crate::engine::groups::Groups;
+use crate::engine::kept::{self, Changed};
 use crate::engine::partition::Partition;
 use crate::engine::topic_config::TopicDefaults;
 use crate::engine::topics::Topics;
-use crate::log::{Entry, Kind, Machine, control};
+use crate::error::Result;
+use crate::log::{Entry, Kind, Machine, Scope, StatePair, control};
 use crate::record::batch::BatchHeader;
 
 /// Topics, partitions, groups and counters, as of the last entry applied.
 #[derive(Debug)]
 pub struct State {
+    defaults: TopicDefaults,
     /// Topics and partitions.
     pub topics: RwLock<Topics>,
     /// Consumer groups.
@@ -32,6 +36,7 @@ pub struct State {
     void_entries: AtomicU64,
     unsynced: Mutex<VecDeque<Unsynced>>,
     tail: Mutex<TailCache>,
+    pub(super) changed: Mutex<Changed>,
 }
 
 /// A batch that becomes readable when its entry is synced.
@@ -55,6 +60,7 @@ impl State {
     #[must_use]
     pub fn new(defaults: TopicDefaults, tail_cache_bytes: usize) -> Self {
         Self {
+            defaults,
             topics: RwLock::new(Topics::new(defaults)),
             groups: Mutex::new(Groups::default()),
             next_producer_id: AtomicI64::new(0),
@@ -65,6 +71,7 @@ impl State {
                 size_bytes: 0,
                 budget_bytes: tail_cache_bytes,
             }),
+            changed: Mutex::new(Changed::default()),
         }
     }
 
@@ -120,33 +127,52 @@ impl State {
                 return;
             }
         }
+        if partition.set_changed(true) {
+            self.changed.lock().partitions.insert(partition.id);
+        }
         if let Some(bytes) = &entry.tail {
             self.tail.lock().keep(partition, bytes);
         }
     }
 
     fn apply_control(&self, entry: &Entry<'_>, wakes: &mut Wakes) -> Option<()> {
+        let mut changed = self.changed.lock();
         match entry.kind {
-            Kind::TopicCreate => self.topics.write().create(decode(entry)?),
-            Kind::TopicAlter => self.topics.write().alter(&decode(entry)?),
-            Kind::TopicDelete => {
-                let delete: control::TopicDelete = decode(entry)?;
-                self.topics.write().delete(&delete.uuid, wakes);
-                self.groups.lock().forget_topic(&delete.uuid);
+            Kind::TopicCreate => {
+                let create: control::TopicCreate = decode(entry)?;
+                changed.topics.insert(create.uuid);
+                self.topics.write().create(create);
             }
+            Kind::TopicAlter => {
+                let alter: control::TopicAlter = decode(entry)?;
+                changed.topics.insert(alter.uuid);
+                self.topics.write().alter(&alter);
+            }
+            Kind::TopicDelete => self.delete_topic(&decode(entry)?, &mut changed, wakes),
             Kind::PartitionOpen => {
+                changed.partitions.insert(entry.partition);
                 self.topics
                     .write()
                     .open_partition(entry.partition, &decode(entry)?);
             }
             Kind::LogStart => {
                 let start: control::LogStart = decode(entry)?;
+                changed.partitions.insert(entry.partition);
                 if let Some(partition) = self.topics.read().partition(entry.partition) {
                     partition.advance_log_start(start.offset);
                 }
             }
-            Kind::OffsetCommit => self.groups.lock().commit(decode(entry)?),
-            Kind::Group => self.groups.lock().change(decode(entry)?),
+            Kind::OffsetCommit => {
+                let commit: control::OffsetCommit = decode(entry)?;
+                changed.note_commit(&commit);
+                self.groups.lock().commit(commit);
+            }
+            Kind::Group => {
+                let change: control::Group = decode(entry)?;
+                let mut groups = self.groups.lock();
+                changed.note_group(&change, groups.get(&change.group));
+                groups.change(change);
+            }
             Kind::ProducerIds => {
                 let ids: control::ProducerIds = decode(entry)?;
                 let next = ids.first.saturating_add(ids.count);
@@ -156,6 +182,36 @@ impl State {
             _ => {}
         }
         Some(())
+    }
+
+    fn delete_topic(
+        &self,
+        delete: &control::TopicDelete,
+        changed: &mut Changed,
+        wakes: &mut Wakes,
+    ) {
+        let mut topics = self.topics.write();
+        changed.topics.insert(delete.uuid);
+        let partitions = topics.opened(&delete.uuid).map(|partition| partition.id);
+        changed.partitions.extend(partitions);
+        topics.delete(&delete.uuid, wakes);
+        drop(topics);
+        for (group, partition) in self.groups.lock().forget_topic(&delete.uuid) {
+            changed.offsets.insert((group, delete.uuid, partition));
+        }
+    }
+
+    /// Becomes what was kept, in one step.
+    pub(super) fn replace(&self, topics: Topics, groups: Groups, next_producer_id: i64) {
+        *self.topics.write() = topics;
+        *self.groups.lock() = groups;
+        self.next_producer_id
+            .store(next_producer_id, Ordering::Release);
+    }
+
+    /// What a folder gives to topics that do not say otherwise.
+    pub(super) const fn defaults(&self) -> TopicDefaults {
+        self.defaults
     }
 }
 
@@ -183,6 +239,14 @@ impl Machine for State {
                     .advance_high_watermark(first.end_offset, wakes);
             }
         }
+    }
+
+    fn pairs(&self, scope: Scope) -> Vec<StatePair> {
+        kept::pairs(self, scope)
+    }
+
+    fn restore(&self, pairs: &[StatePair]) -> Result<()> {
+        kept::restore(self, pairs)
     }
 }
 

@@ -4,11 +4,11 @@
 //! partition is opened by its own frame, which may stand before or after its topic's: neither needs the
 //! other to be applied.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::completion::Wakes;
-use crate::engine::partition::Partition;
+use crate::engine::partition::{Partition, PartitionStatus};
 use crate::engine::topic_config::{TopicConfig, TopicDefaults};
 use crate::ids::{Durability, PartitionId};
 use crate::log::control;
@@ -152,23 +152,53 @@ impl Topics {
 
     /// A PARTITION_OPEN frame.
     pub fn open_partition(&mut self, id: PartitionId, open: &control::PartitionOpen) {
-        self.next_partition = self.next_partition.max(id.0.saturating_add(1));
-        let durability = self
-            .by_uuid(&open.topic)
-            .map_or(Durability::Disk, |topic| topic.config.durability);
-        let partition = Arc::new(Partition::new(
-            id,
-            open.topic,
-            open.partition,
-            open.start_offset,
-            durability,
-        ));
-        self.by_id.insert(id, Arc::clone(&partition));
-        self.opened
-            .entry(open.topic)
-            .or_default()
-            .insert(open.partition, partition);
+        let durability = self.durability_of(&open.topic);
+        let number = open.partition;
+        let partition = Partition::new(id, open.topic, number, open.start_offset, durability);
+        self.add_partition(partition);
         self.link(open.topic);
+    }
+
+    /// The level of a topic; that of one which is not there yet is set once it is.
+    fn durability_of(&self, topic: &[u8; 16]) -> Durability {
+        self.by_uuid(topic)
+            .map_or(Durability::Disk, |topic| topic.config.durability)
+    }
+
+    fn add_partition(&mut self, partition: Partition) {
+        let (id, topic, number) = (partition.id, partition.topic, partition.number);
+        self.next_partition = self.next_partition.max(id.0.saturating_add(1));
+        let partition = Arc::new(partition);
+        self.by_id.insert(id, Arc::clone(&partition));
+        let opened = self.opened.entry(topic).or_default();
+        opened.insert(number, partition);
+    }
+
+    /// These partitions of topics there are, as they were kept; `next_partition` was never given.
+    pub(super) fn restore(
+        &mut self,
+        partitions: Vec<(PartitionId, [u8; 16], i32, PartitionStatus)>,
+        next_partition: u32,
+    ) {
+        let mut topics = BTreeSet::new();
+        for (id, topic, number, status) in partitions {
+            let durability = self.durability_of(&topic);
+            let partition = Partition::restored(id, topic, number, durability, status);
+            self.add_partition(partition);
+            topics.insert(topic);
+        }
+        topics.into_iter().for_each(|topic| self.link(topic));
+        self.next_partition = self.next_partition.max(next_partition);
+    }
+
+    /// The partitions of a topic, by number.
+    pub(super) fn opened(&self, uuid: &[u8; 16]) -> impl Iterator<Item = &Arc<Partition>> {
+        self.opened.get(uuid).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// All partitions.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.by_id.values()
     }
 
     fn topic_mut(&mut self, uuid: &[u8; 16]) -> Option<&mut Topic> {

@@ -7,12 +7,13 @@ use crate::sync::Mutex;
 use super::segments::{DIR, LOG_UUID};
 use super::{Target, records, segments};
 use crate::completion::{Completion, Wakes};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Durability, PartitionId};
 use crate::log::control::{self, OffsetCommit, PartitionOpen, ProducerIds, TopicCreate};
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
 use crate::log::{
-    Append, Entry, Kind, Location, Log, LogOptions, Machine, Run, SetPart, encode_set,
+    Append, Entry, Kind, Location, Log, LogOptions, Machine, Run, Scope, SetPart, StatePair,
+    encode_set,
 };
 
 pub(super) const SEGMENT_FILE: Target = Target {
@@ -127,6 +128,14 @@ impl Machine for Entries {
     }
 
     fn synced(&self, _index: u64, _wakes: &mut Wakes) {}
+
+    fn pairs(&self, _scope: Scope) -> Vec<StatePair> {
+        Vec::new()
+    }
+
+    fn restore(&self, _pairs: &[StatePair]) -> Result<()> {
+        Ok(())
+    }
 }
 
 fn open(storage: &FaultyStorage) -> Result<(Log, Arc<Entries>), Error> {
@@ -136,6 +145,7 @@ fn open(storage: &FaultyStorage) -> Result<(Log, Arc<Entries>), Error> {
         clock: Arc::new(|| 1_700_000_000_000),
         os_sync_interval_ms: 3_600_000,
         idle_mark_ms: 3_600_000,
+        ..LogOptions::default()
     };
     let machine = Arc::<Entries>::clone(&entries);
     let log = Log::open(Arc::new(storage.clone()), DIR, LOG_UUID, options, machine)?;

@@ -15,6 +15,7 @@ mod protocol;
 mod records;
 mod segments;
 mod service;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     log::SEGMENT_FILE,
     log::LOG_FRAMES,
     index::FOOTER,
+    snapshot::SNAPSHOT,
     service::SERVICE,
     protocol::OPENING,
     protocol::NATIVE_FRAMES,

@@ -45,6 +45,7 @@ smoke! {
     segment_file,
     log_frames,
     footer,
+    snapshot,
     service,
     opening,
     native_frames,

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use crate::completion::Wakes;
+use crate::error::Result;
 use crate::ids::{LeaderEpoch, PartitionId};
+
+use super::pair::{Scope, StatePair};
 
 /// What a frame is. The numbers are persisted.
 ///
@@ -185,4 +188,14 @@ pub trait Machine: Send + Sync {
     /// Everything up to and including `index` is synced. Called by open, by the sync thread, and by the
     /// writer of a storage that is not durable; with rising indexes, and never before `apply` of the same.
     fn synced(&self, index: u64, wakes: &mut Wakes);
+
+    /// The state as of the last entry applied, as pairs in any order. Called under the writer's lock.
+    fn pairs(&self, scope: Scope) -> Vec<StatePair>;
+
+    /// Becomes what [`pairs`](Self::pairs) of [`Scope::All`] gave, all of it synced. Called at most once, by
+    /// open, and before anything is applied.
+    ///
+    /// # Errors
+    /// `Corrupt` if the pairs are not such a state; then nothing has changed.
+    fn restore(&self, pairs: &[StatePair]) -> Result<()>;
 }

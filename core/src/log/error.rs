@@ -98,13 +98,19 @@ pub(super) enum Problem {
         /// Its term.
         last_term: u32,
     },
+    /// The frames of a segment end before an entry that the segments behind it go on from.
+    #[error("the frames end before index {index}")]
+    End {
+        /// The entry.
+        index: u64,
+    },
 }
 
 impl Problem {
     /// Whether a power cut can have left this. A header that is intact and says something else never is.
     pub(super) fn may_be_torn(&self) -> bool {
         match self {
-            Self::Frame(_) | Self::Chain { .. } => true,
+            Self::Frame(_) | Self::Chain { .. } | Self::End { .. } => true,
             Self::Segment(error) => error.may_be_torn(),
         }
     }

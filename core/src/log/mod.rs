@@ -32,6 +32,8 @@ use crate::error::Result;
 use crate::ids::{LeaderEpoch, PartitionId};
 
 mod append;
+mod checkpoint;
+mod closing;
 pub mod control;
 mod entry;
 mod error;
@@ -41,10 +43,12 @@ mod frame;
 mod group;
 pub(crate) mod index;
 mod io_thread;
+mod keeper;
 pub mod lock;
 mod mark;
 mod open;
 mod order;
+mod pair;
 mod queue;
 mod read;
 pub mod reader;
@@ -59,6 +63,7 @@ mod sequencer;
 mod set;
 mod settle;
 mod shared;
+pub(crate) mod snapshot;
 mod span;
 pub mod storage;
 mod syncer;
@@ -70,6 +75,7 @@ pub use append::{Append, Appended, Run};
 pub use entry::{Entry, Kind, Location, Machine};
 pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
 use index::Wanted;
+pub use pair::{Scope, StatePair};
 pub use read::Stored;
 pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 pub use set::{Part, SetError, SetPart, encode_set};
@@ -90,6 +96,18 @@ pub struct LogOptions {
     pub os_sync_interval_ms: u64,
     /// A log idle for this long writes a MARK that covers what was synced, ms; default 1,000.
     pub idle_mark_ms: u64,
+    /// Bytes logged since the last checkpoint at which another is written; default 64 MiB.
+    pub checkpoint_bytes: u64,
+    /// Time since the last checkpoint at which another is written, ms, if `checkpoint_least_bytes` were
+    /// logged; default 30,000.
+    pub checkpoint_interval_ms: u64,
+    /// Bytes logged for which a checkpoint is worth it, also at a clean close; default 4 MiB.
+    pub checkpoint_least_bytes: u64,
+    /// Bytes of segments for which a snapshot is worth it, at least; default 16 MiB.
+    pub snapshot_least_bytes: u64,
+    /// Whether the sync thread itself writes snapshots and checkpoints: for tests that count what is done to
+    /// the files. Default false: a thread of their own.
+    pub keeps_inline: bool,
 }
 
 impl Default for LogOptions {
@@ -105,6 +123,11 @@ impl Default for LogOptions {
             }),
             os_sync_interval_ms: 1_000,
             idle_mark_ms: 1_000,
+            checkpoint_bytes: 64 * 1_024 * 1_024,
+            checkpoint_interval_ms: 30_000,
+            checkpoint_least_bytes: 4 * 1_024 * 1_024,
+            snapshot_least_bytes: 16 * 1_024 * 1_024,
+            keeps_inline: false,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::entry::Machine;
 use super::error::OpenError;
 use super::files::{Files, SegmentFile};
 use super::index::{Index, SegmentIndex};
+use super::keeper::{self, Keeper};
 use super::mark::{MARK_BYTES, Mark};
 use super::recovery::{self, Found, Place};
 use super::segment::{self, ActiveSegment};
@@ -61,6 +62,7 @@ pub(super) fn open(
         options.idle_mark_ms,
     );
     let index = open_index(&found);
+    let keeper = Keeper::new(keeper::start(place, &mut found).map_err(OpenError::from)?);
     let next_segment = found.next_segment(dir)?;
     let writer = Writer::new(active, active_file, next_segment, term, found);
     let dir = dir.to_owned();
@@ -72,6 +74,7 @@ pub(super) fn open(
         machine,
         files,
         index,
+        keeper,
         syncer,
         writer,
     };

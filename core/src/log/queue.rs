@@ -21,6 +21,11 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the log has stopped, and was not closed.
+    pub(super) const fn is_fault(&self) -> bool {
+        matches!(self, Self::Fault(_))
+    }
+
     /// What the caller of a refused append is told: it was not done.
     pub(super) fn error(&self) -> Error {
         match self {

@@ -1,6 +1,8 @@
 //! The index of a segment from its frames: for one that is being replayed, and for a sealed one whose
 //! footer is damaged.
 
+use std::io;
+
 use crate::error::{Error, ErrorCode, Result};
 use crate::record::BatchHeader;
 
@@ -11,7 +13,7 @@ use super::frame::{CrcSeed, FRAME_HEADER_BYTES, FrameHeader};
 use super::index::{IndexEntry, SegmentIndex};
 use super::scan::{Found, Scanner};
 use super::segment::SEGMENT_HEADER_BYTES;
-use super::set::{self, Part};
+use super::set::{self, Part, SetError};
 use super::storage::StorageFile;
 
 /// Adds one part of a frame at `position`, or the whole of it, to its segment's index.
@@ -51,44 +53,68 @@ pub(super) fn rebuild(
     seed: CrcSeed,
     segment: &SegmentFile,
 ) -> Result<SegmentIndex> {
-    let mut index = SegmentIndex::new(segment.first_index());
-    let mut scanner = Scanner::new(file, seed, segment.end());
-    let mut position = SEGMENT_HEADER_BYTES as u64;
-    let mut last_index = segment.first_index().saturating_sub(1);
-    while let Found::Frame(header) = scanner.find(position).map_err(OpenError::from)? {
-        let payload = scanner
-            .payload(position, &header)
-            .map_err(OpenError::from)?;
-        if header.takes_index() {
-            last_index = header.index;
-            index.note(header.index, header.time_ms);
-        }
-        match header.known_kind() {
-            Some(Kind::Set) => {
-                for part in set::parts(payload).unwrap_or_default() {
-                    add_part(&mut index, &header, position, &part);
-                }
-            }
-            Some(kind) => {
-                let part = Part {
-                    kind,
-                    version: header.version,
-                    partition: header.partition_id(),
-                    at: 0,
-                    payload,
-                };
-                add_part(&mut index, &header, position, &part);
-            }
-            None => {}
-        }
-        position += header.padded_bytes();
-    }
-    if Some(last_index) == segment.last_index() {
+    let Rebuilt { index, end } =
+        frames(file, seed, segment.first_index(), segment.end()).map_err(OpenError::from)?;
+    if Some(index.last_index()) == segment.last_index() {
         return Ok(index);
     }
-    let expected = segment.last_index().unwrap_or_default();
+    let (found, expected) = (index.last_index(), segment.last_index().unwrap_or_default());
     Err(Error::new(
         ErrorCode::CorruptSegment,
-        format!("{path}, position {position}: the frames end at index {last_index} of {expected}"),
+        format!("{path}, position {end}: the frames end at index {found} of {expected}"),
     ))
+}
+
+/// An index, and where the frames end that it is of.
+pub(super) struct Rebuilt {
+    pub(super) index: SegmentIndex,
+    pub(super) end: u64,
+}
+
+/// The index of the frames in a file of `length` bytes, up to the first that is none.
+///
+/// # Errors
+/// The storage's.
+pub(super) fn frames(
+    file: &dyn StorageFile,
+    seed: CrcSeed,
+    first_index: u64,
+    length: u64,
+) -> io::Result<Rebuilt> {
+    let mut index = SegmentIndex::new(first_index);
+    let mut scanner = Scanner::new(file, seed, length);
+    let mut end = SEGMENT_HEADER_BYTES as u64;
+    while let Found::Frame(header) = scanner.find(end)? {
+        let payload = scanner.payload(end, &header)?;
+        let kind = header.known_kind().filter(|kind| kind.takes_index());
+        if let Some(kind) = kind {
+            index.note(header.index, header.time_ms);
+            for part in parts_of(kind, &header, payload).unwrap_or_default() {
+                add_part(&mut index, &header, end, &part);
+            }
+        }
+        end += header.padded_bytes();
+    }
+    Ok(Rebuilt { index, end })
+}
+
+/// The parts of an entry: of a SET, or the whole of any other.
+///
+/// # Errors
+/// [`SetError`].
+pub(super) fn parts_of<'a>(
+    kind: Kind,
+    header: &FrameHeader,
+    payload: &'a [u8],
+) -> std::result::Result<Vec<Part<'a>>, SetError> {
+    if kind == Kind::Set {
+        return set::parts(payload);
+    }
+    Ok(vec![Part {
+        kind,
+        version: header.version,
+        partition: header.partition_id(),
+        at: 0,
+        payload,
+    }])
 }

@@ -9,242 +9,261 @@
 //!   segment says in its header what came before it, and that header *is* the cut. So every frame above a
 //!   later segment's `previous` is dropped, here and at every later open.
 //!
+//! A state that is known already, from the checkpoint or a snapshot, is where reading begins: the segments
+//! before it are passed over. It is used only if the log holds the entry that it ends with.
+//!
 //! At the end the frames above D are written again, the same bytes: after a failed sync, or a kill, the
 //! page cache may show what the disk does not have. [`recover`] only looks and replays; what it found to do
 //! is done by the methods of [`Found`].
 
+mod base;
+mod found;
+mod passed;
+mod survey;
+mod verdict;
+
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io;
 use std::sync::Arc;
 
 use crate::completion::Wakes;
-use crate::record::BatchHeader;
 
+pub(super) use self::base::Base;
+use self::base::Bases;
+pub(super) use self::found::{Anchor, Found, Kept, LastEntry, Place};
+use self::survey::{Candidate, limits, survey};
+use self::verdict::Failure;
 use super::entry::{Kind, Machine};
-use super::error::{Damage, OpenError, Problem};
+use super::error::{OpenError, Problem};
 use super::frame::{CrcSeed, FrameError, FrameHeader, PAYLOAD_VERSION};
 use super::index::SegmentIndex;
 use super::order::Order;
 use super::replay::Replay;
 use super::scan::{self, Scanner};
-use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
-use super::sequencer::Sequencer;
-use super::storage::Storage;
+use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// A place to write again from is remembered at least this many bytes apart.
 /// (In tests at every frame, so that one frame too few written again shows.)
-const CHECKPOINT_BYTES: u64 = if cfg!(test) { 1 } else { 64 * 1_024 };
-
-/// Where the log lives.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) storage: &'a dyn Storage,
-    pub(super) dir: &'a str,
-    pub(super) log_uuid: &'a [u8; 16],
-}
-
-/// What stands in the folder.
-pub(super) struct Found {
-    /// The segments whose data is the log, in order.
-    pub(super) kept: Vec<Kept>,
-    /// Segments that an earlier or this cut left behind, to be removed.
-    pub(super) doomed: Vec<u64>,
-    /// Whether the last segment's data ends in damage, so that a new segment has to begin.
-    pub(super) is_cut: bool,
-    /// The largest number of a segment, whatever became of it.
-    pub(super) last_segment: u64,
-    /// What has to be written again: from here to the end of the data.
-    pub(super) rewrite_from: Option<Checkpoint>,
-    /// The last index.
-    pub(super) last_index: u64,
-    /// The term of the last frame.
-    pub(super) last_term: u32,
-    /// D: the largest index known synced before this open.
-    pub(super) durable: u64,
-    /// Whether the last frame is a MARK of a clean close.
-    pub(super) is_clean: bool,
-    /// What the log says of offsets and sequences.
-    pub(super) sequencer: Sequencer,
-}
-
-/// A segment whose data is part of the log.
-#[derive(Clone, Debug)]
-pub(super) struct Kept {
-    pub(super) header: SegmentHeader,
-    /// Where its data ends.
-    pub(super) end: u64,
-    /// Bytes of its file.
-    pub(super) length: u64,
-    /// Index of its last entry.
-    pub(super) last_index: u64,
-    /// Term of its last frame.
-    pub(super) last_term: u32,
-    /// What lies where in it; only in outline if a footer says the same, unless it is the last.
-    pub(super) index: Arc<SegmentIndex>,
-    /// Whether a footer at its end says the same.
-    pub(super) is_footed: bool,
-}
-
-/// A place between frames, and the last index before it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Checkpoint {
-    before: u64,
-    /// Which of the segments kept.
-    pub(super) kept: usize,
-    pub(super) position: u64,
-}
-
-struct Candidate {
-    segment: u64,
-    length: u64,
-    header: Result<SegmentHeader, SegmentError>,
-}
+const ANCHOR_BYTES: u64 = if cfg!(test) { 1 } else { 64 * 1_024 };
 
 struct Walk<'a> {
     place: Place<'a>,
-    candidates: Vec<Candidate>,
+    candidates: &'a [Candidate],
     /// The highest index that each may hold: later segments cut what is above their `previous`.
     limits: Vec<u64>,
+    /// What is known of the state without reading: until it is found in the log, and restored.
+    base: Option<Base>,
+    /// The first candidate that is read; those before it are known.
+    first: usize,
     replay: Replay<'a>,
     kept: Vec<Kept>,
     doomed: Vec<u64>,
-    checkpoints: VecDeque<Checkpoint>,
+    anchors: VecDeque<Anchor>,
     order: Order,
+    last_entry: Option<LastEntry>,
     durable: u64,
     is_clean: bool,
 }
 
-/// Where a walk ended before its time.
-struct Failure {
-    candidate: usize,
+/// What was walked of a segment.
+struct Walked {
     position: u64,
-    problem: Problem,
-    about: Option<(u32, Option<i64>)>,
+    index: SegmentIndex,
+    is_footed: bool,
 }
 
-/// Reads the whole log, replays it to `machine`, and says what is to be done. Changes nothing.
+/// Why the frames of a segment cannot be judged.
+enum FrameOpenError {
+    Io(io::Error),
+    TooNew(u64, FrameError),
+}
+
+impl From<io::Error> for FrameOpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl FrameOpenError {
+    fn in_file(self, path: String) -> OpenError {
+        match self {
+            Self::Io(error) => OpenError::Io(error),
+            Self::TooNew(position, source) => OpenError::FrameTooNew {
+                path,
+                position,
+                source,
+            },
+        }
+    }
+}
+
+/// How a walk ended.
+enum Ending {
+    /// At the end of the log.
+    Whole,
+    /// Before its time.
+    Failed(Failure),
+    /// The log does not hold what its base speaks of.
+    NoBase,
+}
+
+/// Reads the log, replays it to `machine`, and says what is to be done. It begins at the newest state that
+/// is known and that the log goes on from: the checkpoint, a snapshot, or nothing. Changes nothing in the
+/// log's own files.
 ///
 /// # Errors
 /// [`OpenError`]; then `machine` has seen a part of the log and is of no further use.
 pub(super) fn recover(place: Place<'_>, machine: &dyn Machine) -> Result<Found, OpenError> {
-    let mut wakes = Wakes::new();
     let candidates = survey(place)?;
+    let mut bases = Bases::new(place)?;
+    loop {
+        let base = bases.next(&candidates)?;
+        let is_beginning = base.is_none();
+        if let Some(mut found) = walk(place, &candidates, machine, base)? {
+            found.store = bases.into_store();
+            return Ok(found);
+        }
+        assert!(!is_beginning, "the beginning of a log is always in it");
+    }
+}
+
+/// One attempt, from a base on; `None` if the log does not hold it, and `machine` was told nothing.
+fn walk(
+    place: Place<'_>,
+    candidates: &[Candidate],
+    machine: &dyn Machine,
+    base: Option<Base>,
+) -> Result<Option<Found>, OpenError> {
+    let mut wakes = Wakes::new();
+    let is_from_checkpoint = base.as_ref().is_some_and(|base| base.is_checkpoint);
+    let is_base = |at: &Candidate| base.as_ref().is_some_and(|base| base.segment == at.segment);
     let mut walk = Walk {
         place,
-        limits: limits(&candidates),
+        limits: limits(candidates),
         candidates,
+        first: candidates.iter().position(is_base).unwrap_or_default(),
+        durable: base.as_ref().map_or(0, |base| base.index),
+        base,
         replay: Replay::new(machine, &mut wakes),
         kept: Vec::new(),
         doomed: Vec::new(),
-        checkpoints: VecDeque::new(),
+        anchors: VecDeque::new(),
         order: Order::default(),
-        durable: 0,
+        last_entry: None,
         is_clean: false,
     };
-    let failure = walk.run()?;
+    let failure = match walk.run()? {
+        Ending::Whole => None,
+        Ending::Failed(failure) => Some(failure),
+        Ending::NoBase => return Ok(None),
+    };
     let is_cut = failure.is_some();
     if let Some(failure) = failure {
         walk.judge(failure)?;
     }
-    let last_segment = walk.candidates.last().map_or(0, |last| last.segment);
-    let mut rewrite_from = walk.checkpoints.front().copied();
+    let mut rewrite_from = walk.anchors.front().copied();
     if !place.storage.is_durable() {
         rewrite_from = None;
     }
     walk.replay.settle(walk.order.index);
-    Ok(Found {
+    let read = walk.kept.iter().skip_while(|kept| kept.is_passed);
+    let read_bytes = read.map(|kept| kept.end).sum();
+    Ok(Some(Found {
+        is_from_checkpoint,
+        read_bytes,
         doomed: walk.doomed,
         is_cut,
-        last_segment,
+        last_segment: candidates.last().map_or(0, |last| last.segment),
         rewrite_from,
         last_index: walk.order.index,
         last_term: walk.order.term,
+        last_entry: walk.last_entry,
         durable: walk.durable,
         is_clean: walk.is_clean && !is_cut,
         sequencer: walk.replay.into_sequencer(),
         kept: walk.kept,
-    })
-}
-
-fn survey(place: Place<'_>) -> Result<Vec<Candidate>, OpenError> {
-    let segments = match segment::list(place.storage, place.dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        listed => listed?,
-    };
-    let mut candidates = Vec::with_capacity(segments.len());
-    for segment in segments {
-        let path = segment::path(place.dir, segment);
-        let file = place.storage.open(&path, true)?;
-        let length = file.length()?;
-        let header = segment::read_header(file.as_ref(), length)?;
-        let header =
-            header.and_then(|header| header.check_place(place.log_uuid, segment).map(|()| header));
-        if let Err(source @ SegmentError::TooNew { .. }) = header {
-            return Err(OpenError::SegmentTooNew { path, source });
-        }
-        candidates.push(Candidate {
-            segment,
-            length,
-            header,
-        });
-    }
-    Ok(candidates)
-}
-
-fn limits(candidates: &[Candidate]) -> Vec<u64> {
-    let mut limit = u64::MAX;
-    let mut limits: Vec<_> = candidates
-        .iter()
-        .rev()
-        .map(|candidate| {
-            let own = limit;
-            if let Ok(header) = &candidate.header {
-                limit = limit.min(header.previous_index);
-            }
-            own
-        })
-        .collect();
-    limits.reverse();
-    limits
+        store: None,
+    }))
 }
 
 impl Walk<'_> {
-    fn run(&mut self) -> Result<Option<Failure>, OpenError> {
-        for at in 0..self.candidates.len() {
-            let (Some(candidate), Some(&limit)) = (self.candidates.get(at), self.limits.get(at))
-            else {
-                break;
-            };
-            let segment = candidate.segment;
+    fn run(&mut self) -> Result<Ending, OpenError> {
+        let candidates = self.candidates;
+        for (at, candidate) in candidates.iter().enumerate() {
+            let limit = self.limits.get(at).copied().unwrap_or(u64::MAX);
             let header = match &candidate.header {
                 Ok(header) => *header,
                 // A header that was never finished, of a segment that a later cut left behind.
                 Err(error) if error.may_be_torn() && self.order.index >= limit => {
-                    self.doomed.push(segment);
+                    self.doomed.push(candidate.segment);
                     continue;
                 }
-                Err(error) => return Ok(Some(Failure::header(at, error.clone().into()))),
+                Err(error) => {
+                    return Ok(Ending::Failed(Failure::header(at, error.clone().into())));
+                }
             };
             if header.previous_index > limit {
-                self.doomed.push(segment);
+                self.doomed.push(candidate.segment);
                 continue;
             }
-            if at == 0 && header.previous_index > 0 {
-                let path = segment::path(self.place.dir, segment);
-                return Err(OpenError::FrontMissing {
-                    path,
-                    previous_index: header.previous_index,
-                });
+            if self.kept.is_empty() && header.previous_index > 0 {
+                self.begin_behind_the_front(&header)?;
             }
             self.promise(header.durable);
             if let Some(problem) = self.chain_problem(&header) {
-                return Ok(Some(Failure::header(at, problem)));
+                return Ok(Ending::Failed(Failure::header(at, problem)));
             }
-            if let Some(failure) = self.walk_segment(at, header, limit)? {
-                return Ok(Some(failure));
+            let failure = if at < self.first {
+                self.pass_segment(at, header, limit)?
+            } else {
+                if !self.try_restore(header.previous_index, header.previous_term) {
+                    return Ok(Ending::NoBase);
+                }
+                self.walk_segment(at, header, limit)?
+            };
+            if let Some(failure) = failure {
+                return Ok(Ending::Failed(failure));
+            }
+            if at == self.first && self.base.is_some() {
+                return Ok(Ending::NoBase);
             }
         }
-        Ok(None)
+        Ok(if self.base.is_some() {
+            Ending::NoBase
+        } else {
+            Ending::Whole
+        })
+    }
+
+    /// The first segment there is does not begin with the first entry.
+    fn begin_behind_the_front(&mut self, header: &SegmentHeader) -> Result<(), OpenError> {
+        let previous_index = header.previous_index;
+        if self.base.is_none() {
+            let path = segment::path(self.place.dir, header.segment);
+            return Err(OpenError::FrontMissing {
+                path,
+                previous_index,
+            });
+        }
+        self.order = Order {
+            index: previous_index,
+            term: header.previous_term,
+        };
+        Ok(())
+    }
+
+    /// Restores the base if the log has come to its index; false if it says another term there, or if the
+    /// state cannot be restored.
+    fn try_restore(&mut self, index: u64, term: u32) -> bool {
+        let Some(base) = self.base.take_if(|base| base.index == index) else {
+            return true;
+        };
+        let restored = base.term == term && self.replay.restore(&base);
+        if !restored {
+            tracing::warn!(index, term, base = %base.name, "the log does not go on from it");
+            self.base = Some(base);
+        }
+        restored
     }
 
     fn chain_problem(&self, header: &SegmentHeader) -> Option<Problem> {
@@ -261,6 +280,53 @@ impl Walk<'_> {
         })
     }
 
+    /// Passes over a segment that lies before the base: what it holds is in its state, and where it lies in
+    /// its footer or in the checkpoint's directory.
+    fn pass_segment(
+        &mut self,
+        at: usize,
+        header: SegmentHeader,
+        limit: u64,
+    ) -> Result<Option<Failure>, OpenError> {
+        let length = self.candidates.get(at).map_or(0, |it| it.length);
+        let known = self.base.as_ref().and_then(|base| base.outline(&header));
+        let is_listed = known.is_some();
+        let found = match known {
+            Some(index) => Ok((index, true)),
+            None => passed::index_of(self.place, &header, limit, length)?,
+        };
+        let (index, is_footed) = match found {
+            Ok(found) => found,
+            Err(failed) => return Ok(Some(failed.at(at))),
+        };
+        // Where the next segment does not go on, that is seen when its header is looked at.
+        let last_index = index.last_index();
+        let last_term = self.term_behind(at, last_index);
+        self.order = Order {
+            index: last_index,
+            term: last_term,
+        };
+        self.kept.push(Kept {
+            header,
+            end: length,
+            length,
+            last_index,
+            last_term,
+            index: Arc::new(index),
+            is_footed,
+            is_listed,
+            is_passed: true,
+        });
+        Ok(None)
+    }
+
+    /// The term of the last frame of a segment that is passed over: the next one says it. 0 if none does.
+    fn term_behind(&self, at: usize, last_index: u64) -> u32 {
+        let later = self.candidates.iter().skip(at + 1);
+        let mut headers = later.filter_map(|candidate| candidate.header.as_ref().ok());
+        let next = headers.find(|next| next.previous_index == last_index);
+        next.map_or(0, |next| next.previous_term)
+    }
     fn walk_segment(
         &mut self,
         at: usize,
@@ -268,80 +334,93 @@ impl Walk<'_> {
         limit: u64,
     ) -> Result<Option<Failure>, OpenError> {
         let path = segment::path(self.place.dir, header.segment);
-        let length = self
-            .candidates
-            .get(at)
-            .map_or(0, |candidate| candidate.length);
-        let file = self.place.storage.open(&path, true);
-        let file = file?;
+        let length = self.candidates.get(at).map_or(0, |it| it.length);
+        let file = self.place.storage.open(&path, true)?;
         let seed = CrcSeed::new(self.place.log_uuid, header.segment);
-        let mut scanner = Scanner::new(file.as_ref(), seed, length);
+        let scanner = Scanner::new(file.as_ref(), seed, length);
         if let Some(before) = self.kept.last_mut().filter(|before| before.is_footed) {
             before.index = Arc::new(before.index.outline());
         }
-        let kept = self.kept.len();
-        let mut position = SEGMENT_HEADER_BYTES as u64;
-        self.checkpoint(Checkpoint {
+        self.anchor(Anchor {
             before: self.order.index,
-            kept,
+            kept: self.kept.len(),
             position: 0,
         });
-        let mut index = SegmentIndex::new(header.first_index);
-        let mut is_footed = false;
-        let failure = loop {
-            let found = scanner.find(position)?;
-            let frame = match found {
-                scan::Found::End => break None,
-                scan::Found::Frame(frame) if frame.index > limit => break None,
-                scan::Found::Frame(frame) => frame,
-                scan::Found::Damage(..) if self.order.index == limit => break None,
-                scan::Found::Damage(error, frame) => {
-                    break Some(Failure::frame(at, position, error, frame));
-                }
-            };
-            let payload = scanner.payload(position, &frame)?;
-            let place = (header.segment, position);
-            if let Err(error) = self.take_frame(place, &frame, payload, &mut index) {
-                if matches!(error, FrameError::TooNew { .. }) {
-                    return Err(OpenError::FrameTooNew {
-                        path,
-                        position,
-                        source: error,
-                    });
-                }
-                let mut failure = Failure::frame(at, position, error, Some(frame));
-                failure.read_about(payload);
-                break Some(failure);
-            }
-            is_footed = frame.kind == Kind::Footer.number()
-                && SegmentIndex::decode(payload).is_some_and(|footer| footer == index);
-            position += frame.padded_bytes();
-            self.checkpoint(Checkpoint {
-                before: self.order.index,
-                kept,
-                position,
-            });
+        let mut walked = Walked {
+            position: SEGMENT_HEADER_BYTES as u64,
+            index: SegmentIndex::new(header.first_index),
+            is_footed: false,
         };
+        let failure = self.walk_frames(at, scanner, (header.segment, limit), &mut walked);
+        let failure = failure.map_err(|error| error.in_file(path))?;
         self.kept.push(Kept {
             header,
-            end: position,
+            end: walked.position,
             length,
             last_index: self.order.index,
             last_term: self.order.term,
-            index: Arc::new(index),
-            is_footed,
+            index: Arc::new(walked.index),
+            is_footed: walked.is_footed,
+            is_listed: false,
+            is_passed: false,
         });
         Ok(failure)
     }
 
-    /// Checks a frame's place in the order and what it holds, and replays it.
+    fn walk_frames(
+        &mut self,
+        at: usize,
+        mut scanner: Scanner<'_>,
+        (segment, limit): (u64, u64),
+        walked: &mut Walked,
+    ) -> Result<Option<Failure>, FrameOpenError> {
+        let kept = self.kept.len();
+        loop {
+            let position = walked.position;
+            let frame = match scanner.find(position)? {
+                scan::Found::End => return Ok(None),
+                scan::Found::Frame(frame) if frame.index > limit => return Ok(None),
+                scan::Found::Frame(frame) => frame,
+                scan::Found::Damage(..) if self.order.index == limit => return Ok(None),
+                scan::Found::Damage(error, frame) => {
+                    return Ok(Some(Failure::frame(at, position, error, frame)));
+                }
+            };
+            let payload = scanner.payload(position, &frame)?;
+            let taken = self.take_frame((segment, position), &frame, payload, &mut walked.index);
+            match taken {
+                Ok(true) => {}
+                // What the base speaks of is not in the log: the caller sees that it is still there.
+                Ok(false) => return Ok(None),
+                Err(source @ FrameError::TooNew { .. }) => {
+                    return Err(FrameOpenError::TooNew(position, source));
+                }
+                Err(error) => {
+                    let mut failure = Failure::frame(at, position, error, Some(frame));
+                    failure.read_about(payload);
+                    return Ok(Some(failure));
+                }
+            }
+            walked.is_footed = frame.kind == Kind::Footer.number()
+                && SegmentIndex::decode(payload).is_some_and(|footer| footer == walked.index);
+            walked.position += frame.padded_bytes();
+            self.anchor(Anchor {
+                before: self.order.index,
+                kept,
+                position: walked.position,
+            });
+        }
+    }
+
+    /// Checks a frame's place in the order and what it holds, and replays it if the base does not speak of
+    /// it. False if it is the one that the base ends with, and is not what that says.
     fn take_frame(
         &mut self,
         (segment, position): (u64, u64),
         header: &FrameHeader,
         payload: &[u8],
         index: &mut SegmentIndex,
-    ) -> Result<(), FrameError> {
+    ) -> Result<bool, FrameError> {
         // First: what only a newer version can read is not for this one to judge, let alone to cut.
         let kind = header.known_kind();
         let is_known = kind.is_some_and(|kind| {
@@ -354,135 +433,55 @@ impl Walk<'_> {
         let mut order = self.order;
         order.take(header)?;
         if let Some(kind) = kind.filter(|kind| kind.takes_index()) {
-            self.replay
-                .frame(kind, (segment, position), header, payload, index)?;
+            let place = (segment, position);
+            if self.base.is_some() {
+                Replay::index(kind, place, header, payload, index)?;
+            } else {
+                self.replay.frame(kind, place, header, payload, index)?;
+            }
+            if !self.try_restore(header.index, header.term) {
+                return Ok(false);
+            }
+            self.last_entry = Some(LastEntry {
+                segment,
+                term: header.term,
+            });
         }
         self.order = order;
         self.is_clean = header.is_closed_mark();
         self.promise(header.durable);
-        Ok(())
+        Ok(true)
     }
 
     fn promise(&mut self, durable: u64) {
         if durable > self.durable {
             self.durable = durable;
             self.prune();
-            self.replay.settle(durable.min(self.order.index));
+            if self.base.is_none() {
+                self.replay.settle(durable.min(self.order.index));
+            }
         }
     }
 
-    fn checkpoint(&mut self, checkpoint: Checkpoint) {
-        let is_near = self.checkpoints.back().is_some_and(|last| {
-            last.kept == checkpoint.kept && checkpoint.position < last.position + CHECKPOINT_BYTES
+    fn anchor(&mut self, anchor: Anchor) {
+        let is_near = self.anchors.back().is_some_and(|last| {
+            last.kept == anchor.kept && anchor.position < last.position + ANCHOR_BYTES
         });
         if !is_near {
-            self.checkpoints.push_back(checkpoint);
+            self.anchors.push_back(anchor);
             self.prune();
         }
     }
 
-    /// Keeps as the first checkpoint the last one before the entry D: what is behind it may not be durable,
+    /// Keeps as the first anchor the last one before the entry D: what is behind it may not be durable,
     /// and a MARK between D and the next entry is.
     fn prune(&mut self) {
         while self
-            .checkpoints
+            .anchors
             .get(1)
             .is_some_and(|second| second.before < self.durable)
         {
-            self.checkpoints.pop_front();
-        }
-    }
-
-    /// Decides about a failure: damage to what was promised, or the end of what ever was.
-    fn judge(&mut self, failure: Failure) -> Result<(), OpenError> {
-        let bad_index = self.order.index.saturating_add(1);
-        let durable = self.durable.max(self.search(&failure)?);
-        let is_torn = failure.problem.may_be_torn();
-        if bad_index <= durable || !is_torn {
-            let segment = self
-                .candidates
-                .get(failure.candidate)
-                .map_or(0, |bad| bad.segment);
-            return Err(OpenError::Corrupt(Box::new(Damage {
-                path: segment::path(self.place.dir, segment),
-                position: failure.position,
-                problem: failure.problem,
-                index: bad_index,
-                durable,
-                about: failure.about,
-            })));
-        }
-        let kept_segment = self.kept.last().map(|kept| kept.header.segment);
-        let behind = self
-            .candidates
-            .iter()
-            .skip(failure.candidate)
-            .map(|bad| bad.segment);
-        self.doomed
-            .extend(behind.filter(|segment| Some(*segment) != kept_segment));
-        Ok(())
-    }
-
-    /// The largest `durable` of any valid frame or header from a failure on.
-    fn search(&self, failure: &Failure) -> Result<u64, OpenError> {
-        let mut durable = 0;
-        for (at, candidate) in self.candidates.iter().enumerate().skip(failure.candidate) {
-            let mut position = SEGMENT_HEADER_BYTES as u64;
-            if at == failure.candidate {
-                position = position.max(failure.position);
-            }
-            if let Ok(header) = &candidate.header {
-                durable = durable.max(header.durable);
-            }
-            let path = segment::path(self.place.dir, candidate.segment);
-            let file = self.place.storage.open(&path, true);
-            let file = file?;
-            let seed = CrcSeed::new(self.place.log_uuid, candidate.segment);
-            let mut scanner = Scanner::new(file.as_ref(), seed, candidate.length);
-            loop {
-                let found = scanner.search(position);
-                let found = found?;
-                let Some((found_at, header)) = found else {
-                    break;
-                };
-                durable = durable.max(header.durable);
-                position = found_at + header.padded_bytes();
-            }
-        }
-        Ok(durable)
-    }
-}
-
-impl Failure {
-    fn header(candidate: usize, problem: Problem) -> Self {
-        Self {
-            candidate,
-            position: 0,
-            problem,
-            about: None,
-        }
-    }
-
-    fn frame(
-        candidate: usize,
-        position: u64,
-        error: FrameError,
-        frame: Option<FrameHeader>,
-    ) -> Self {
-        let about = frame.filter(|frame| frame.kind == Kind::Records as u8);
-        let about = about.map(|frame| (frame.partition, None));
-        Self {
-            candidate,
-            position,
-            problem: error.into(),
-            about,
-        }
-    }
-
-    /// Reads which offset a damaged batch speaks of; its frame's checksum has vouched for these bytes.
-    fn read_about(&mut self, payload: &[u8]) {
-        if let (Some((_, offset)), Ok(batch)) = (&mut self.about, BatchHeader::parse(payload)) {
-            *offset = Some(batch.base_offset);
+            self.anchors.pop_front();
         }
     }
 }

@@ -9,6 +9,7 @@ use super::entry::{Entry, Kind, Location, Machine};
 use super::frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader};
 use super::index::SegmentIndex;
 use super::rebuild;
+use super::recovery::Base;
 use super::sequencer::{SequenceError, Sequenced, Sequencer};
 use super::set;
 
@@ -44,18 +45,7 @@ impl<'a> Replay<'a> {
         payload: &[u8],
         index: &mut SegmentIndex,
     ) -> Result<(), FrameError> {
-        let mut parts = Vec::new();
-        if kind == Kind::Set {
-            parts = set::parts(payload)?;
-        } else {
-            parts.push(set::Part {
-                kind,
-                version: header.version,
-                partition: header.partition_id(),
-                at: 0,
-                payload,
-            });
-        }
+        let parts = rebuild::parts_of(kind, header, payload)?;
         let effects: Vec<_> = parts.iter().map(effect_of).collect::<Result<_, _>>()?;
         index.note(header.index, header.time_ms);
         for (part, effect) in parts.iter().zip(effects) {
@@ -78,6 +68,47 @@ impl<'a> Replay<'a> {
             );
         }
         Ok(())
+    }
+
+    /// Adds a frame to its segment's index that is in the state already; checked like any other.
+    ///
+    /// # Errors
+    /// As for [`frame`](Self::frame).
+    pub(super) fn index(
+        kind: Kind,
+        (_, position): (u64, u64),
+        header: &FrameHeader,
+        payload: &[u8],
+        index: &mut SegmentIndex,
+    ) -> Result<(), FrameError> {
+        let parts = rebuild::parts_of(kind, header, payload)?;
+        for part in &parts {
+            effect_of(part)?;
+        }
+        index.note(header.index, header.time_ms);
+        for part in &parts {
+            rebuild::add_part(index, header, position, part);
+        }
+        Ok(())
+    }
+
+    /// Becomes what a base says, all of it synced; false if that is no state, and nothing has changed.
+    pub(super) fn restore(&mut self, base: &Base) -> bool {
+        let (own, others): (Vec<_>, Vec<_>) =
+            base.pairs.iter().cloned().partition(Sequencer::is_own);
+        let restored = Sequencer::restored(&own)
+            .and_then(|sequencer| self.machine.restore(&others).map(|()| sequencer));
+        match restored {
+            Ok(sequencer) => {
+                self.sequencer = sequencer;
+                self.settled = base.index();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a state that was kept cannot be restored");
+                false
+            }
+        }
     }
 
     /// Tells the machine that everything up to `index`, all taken already, is synced.

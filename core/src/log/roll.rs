@@ -13,10 +13,12 @@ use crate::limits::SEGMENT_INDEX_BYTES_MAX;
 
 use super::error::{Fault, is_full};
 use super::frame::{self, FRAME_HEADER_BYTES, MARK_OPENED};
+use super::pair::Scope;
 use super::recovery::Place;
 use super::seal::{self, Sealed};
 use super::segment::{self, ActiveSegment, SegmentHeader};
 use super::shared::Shared;
+use super::snapshot::Snapshot;
 use super::writer::Writer;
 
 /// Why an append is not staged.
@@ -111,6 +113,7 @@ impl Writer {
         let start = segment::SEGMENT_HEADER_BYTES as u64;
         self.active = ActiveSegment::new(Arc::clone(&file), &header, start, start, log.is_durable);
         self.active_file.seal(self.last_index);
+        self.take_snapshot(log, &header, sealed.end);
         let added = Some(Arc::clone(&file));
         self.active_file = log
             .files
@@ -122,6 +125,23 @@ impl Writer {
             seal::seal(log, &sealed).map_err(Fault::from)?;
         }
         Ok(())
+    }
+
+    /// Copies the state as of the new segment's first index, if a snapshot is worth it.
+    fn take_snapshot(&mut self, log: &Shared, header: &SegmentHeader, bytes: u64) {
+        let least_bytes = log.options.snapshot_least_bytes;
+        if !log.is_durable || !log.keeper.wants_snapshot(bytes, least_bytes) {
+            return;
+        }
+        let mut pairs = self.pairs(Scope::All);
+        pairs.extend(log.machine.pairs(Scope::All));
+        log.keeper.set_snapshot(Snapshot {
+            log_uuid: log.log_uuid,
+            segment: header.segment,
+            index: header.previous_index,
+            term: header.previous_term,
+            pairs,
+        });
     }
 
     /// A segment that could not be created whole must not be there when the log goes on in the old one: its

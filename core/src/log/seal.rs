@@ -97,6 +97,7 @@ pub(super) fn seal(log: &Shared, sealed: &Sealed) -> io::Result<()> {
             segment.set_end(end);
         }
         log.index.set_footed(sealed.segment);
+        log.keeper.note_footed(sealed.segment);
     }
     Ok(())
 }

@@ -12,9 +12,10 @@
 //! [`take`]: Sequencer::take
 //! [`replay`]: Sequencer::replay
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::mem;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::error::{Error, ErrorCode};
@@ -24,9 +25,10 @@ use crate::record::BatchHeader;
 
 use super::append::Appended;
 use super::control::PartitionOpen;
+use kept::Changed;
 
 /// Where a batch stands in the log: what a repetition of it is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sequenced {
     /// Its index.
     pub(super) index: u64,
@@ -165,6 +167,7 @@ impl From<SequenceError> for Error {
 #[derive(Debug, Default)]
 pub(super) struct Sequencer {
     partitions: HashMap<PartitionId, Partition>,
+    changed: Changed,
 }
 
 #[derive(Debug)]
@@ -172,6 +175,7 @@ struct Partition {
     topic: [u8; 16],
     next_offset: i64,
     producers: HashMap<ProducerId, Producer>,
+    is_changed: bool,
 }
 
 #[derive(Debug)]
@@ -179,9 +183,10 @@ struct Producer {
     epoch: i16,
     /// The last batches of this epoch, oldest first, never empty.
     window: VecDeque<Remembered>,
+    is_changed: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Remembered {
     base_sequence: i32,
     last_sequence: i32,
@@ -212,21 +217,34 @@ impl Sequencer {
             topic: open.topic,
             next_offset: open.start_offset.max(0),
             producers: HashMap::new(),
+            is_changed: true,
         };
         self.partitions.insert(id, partition);
+        self.changed.partitions.push(id);
         Ok(())
     }
 
     /// Forgets the partitions of a topic.
     pub(super) fn delete_topic(&mut self, topic: &[u8; 16]) {
-        self.partitions
-            .retain(|_, partition| partition.topic != *topic);
+        let changed = &mut self.changed;
+        self.partitions.retain(|id, partition| {
+            let is_kept = partition.topic != *topic;
+            if !is_kept {
+                changed.partitions.push(*id);
+                let producers = partition.producers.keys();
+                changed
+                    .producers
+                    .extend(producers.map(|producer| (*id, *producer)));
+            }
+            is_kept
+        });
     }
 
     /// Forgets a producer of a partition.
     pub(super) fn expire_producer(&mut self, id: PartitionId, producer_id: ProducerId) {
         if let Some(partition) = self.partitions.get_mut(&id) {
             partition.producers.remove(&producer_id);
+            self.changed.producers.push((id, producer_id));
         }
     }
 
@@ -273,16 +291,24 @@ impl Sequencer {
             .base_offset
             .saturating_add(i64::from(batch.last_offset_delta));
         partition.next_offset = last_offset.saturating_add(1);
+        if !mem::replace(&mut partition.is_changed, true) {
+            self.changed.partitions.push(id);
+        }
         if batch.producer_id < 0 {
             return;
         }
+        let producer_id = ProducerId(batch.producer_id);
         let producer = partition
             .producers
-            .entry(ProducerId(batch.producer_id))
+            .entry(producer_id)
             .or_insert_with(|| Producer {
                 epoch: batch.producer_epoch,
                 window: VecDeque::new(),
+                is_changed: false,
             });
+        if !mem::replace(&mut producer.is_changed, true) {
+            self.changed.producers.push((id, producer_id));
+        }
         if producer.epoch != batch.producer_epoch {
             producer.epoch = batch.producer_epoch;
             producer.window.clear();
@@ -382,5 +408,6 @@ impl Producer {
     }
 }
 
+mod kept;
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,8 @@ impl Found {
             last_term: self.last_term,
             index: Arc::new(SegmentIndex::new(header.first_index)),
             is_footed: false,
+            is_listed: false,
+            is_passed: false,
         });
         self.last_segment = header.segment;
         self.is_cut = false;

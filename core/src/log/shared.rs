@@ -19,18 +19,19 @@ use super::entry::{Kind, Machine};
 use super::error::Fault;
 use super::files::Files;
 use super::index::Index;
-use super::io_thread::{IoThread, Stop as IoStop};
+use super::io_thread::IoThread;
+use super::keeper::Keeper;
 use super::queue::{Queue, Refusal, closed};
 use super::seal::{self, Sealed};
 use super::storage::Storage;
-use super::syncer::{Ack, Next, Round, Stop as SyncStop, Syncer};
+use super::syncer::{Ack, Next, Round, Syncer};
 use super::writer::Writer;
 
 /// Write groups that one thread writes for others before the io thread takes over.
 const GROUPS_PER_TURN: usize = 16;
 
-const SYNC_THREAD: &str = "headwater-sync";
-const IO_THREAD: &str = "headwater-io";
+pub(super) const SYNC_THREAD: &str = "headwater-sync";
+pub(super) const IO_THREAD: &str = "headwater-io";
 
 pub(super) struct Shared {
     pub(super) storage: Arc<dyn Storage>,
@@ -42,26 +43,27 @@ pub(super) struct Shared {
     pub(super) term: LeaderEpoch,
     pub(super) files: Files,
     pub(super) index: Index,
+    pub(super) keeper: Keeper,
     pub(super) queue: Queue,
     pub(super) syncer: Syncer,
     pub(super) io: IoThread,
     pub(super) written: AtomicU64,
     /// The largest index that a MARK on disk covers.
     pub(super) marked: AtomicU64,
-    writer: Mutex<Writer>,
-    threads: Mutex<Threads>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) threads: Mutex<Threads>,
     has_sync_thread: AtomicBool,
     has_io_thread: AtomicBool,
     /// The result of the close; its lock is held while closing.
-    closing: Mutex<Option<Result<()>>>,
+    pub(super) closing: Mutex<Option<Result<()>>>,
 }
 
 #[derive(Default)]
-struct Threads {
-    handles: Vec<JoinHandle<()>>,
+pub(super) struct Threads {
+    pub(super) handles: Vec<JoinHandle<()>>,
     /// Kept when the handles are taken to be joined.
-    ids: Vec<ThreadId>,
-    is_ended: bool,
+    pub(super) ids: Vec<ThreadId>,
+    pub(super) is_ended: bool,
 }
 
 /// The parts that opening a log makes.
@@ -73,6 +75,7 @@ pub(super) struct Parts {
     pub(super) machine: Arc<dyn Machine>,
     pub(super) files: Files,
     pub(super) index: Index,
+    pub(super) keeper: Keeper,
     pub(super) syncer: Syncer,
     pub(super) writer: Writer,
 }
@@ -87,6 +90,7 @@ impl Shared {
             machine,
             files,
             index,
+            keeper,
             syncer,
             writer,
         } = parts;
@@ -102,6 +106,7 @@ impl Shared {
             machine,
             files,
             index,
+            keeper,
             queue: Queue::default(),
             syncer,
             io: IoThread::default(),
@@ -190,7 +195,11 @@ impl Shared {
     }
 
     /// Writes one group; false if nothing was queued.
-    fn write_group(&self, writer: &mut MutexGuard<'_, Writer>, wakes: &mut Wakes) -> bool {
+    pub(super) fn write_group(
+        &self,
+        writer: &mut MutexGuard<'_, Writer>,
+        wakes: &mut Wakes,
+    ) -> bool {
         let guard = FenceOnPanic { shared: self };
         let result = writer.write_group(self, wakes);
         mem::forget(guard);
@@ -201,8 +210,8 @@ impl Shared {
     }
 
     /// Looks at the writer, waiting for its lock.
-    pub(super) fn with_writer<T>(self: &Arc<Self>, look: impl FnOnce(&Writer) -> T) -> T {
-        let found = look(&self.writer.lock());
+    pub(super) fn with_writer<T>(self: &Arc<Self>, look: impl FnOnce(&mut Writer) -> T) -> T {
+        let found = look(&mut self.writer.lock());
         self.leave_queued();
         found
     }
@@ -250,7 +259,7 @@ impl Shared {
     }
 
     /// Syncs a round, tells the machine, answers who waited.
-    fn sync_round(&self, round: &Round, wakes: &mut Wakes) -> Result<(), Fault> {
+    pub(super) fn sync_round(&self, round: &Round, wakes: &mut Wakes) -> Result<(), Fault> {
         let seal = |sealed: &Sealed| seal::seal(self, sealed);
         round.sync(seal, || self.storage.sync_dir(&self.dir))?;
         let index = round.index();
@@ -270,6 +279,7 @@ impl Shared {
             let mut wakes = Wakes::new();
             let next = self.syncer.next();
             let guard = FenceOnPanic { shared: self };
+            let is_sync = matches!(next, Next::Sync(_));
             let result = match next {
                 Next::Stop => Err(None),
                 Next::Sync(round) => self.sync_round(&round, &mut wakes).map_err(Some),
@@ -279,8 +289,10 @@ impl Shared {
             if let Err(None) = result {
                 return;
             }
-            if let Err(Some(fault)) = result {
-                self.fence(&fault, &mut wakes);
+            match result {
+                Err(Some(fault)) => self.fence(&fault, &mut wakes),
+                _ if is_sync => self.keep_up(),
+                _ => {}
             }
             self.hand_over(wakes);
         }
@@ -376,90 +388,6 @@ impl Shared {
 
     pub(super) fn thread_count(&self) -> usize {
         self.threads.lock().handles.len()
-    }
-
-    pub(super) fn close(self: &Arc<Self>) -> Result<()> {
-        if self.is_log_thread(thread::current().id()) {
-            return Err(Error::new(
-                ErrorCode::InvalidState,
-                "a log cannot be closed on a thread of its own",
-            ));
-        }
-        // Declared before the lock is taken, so that foreign code runs after it was let go.
-        let mut wakes = Wakes::new();
-        let mut closing = self.closing.lock();
-        if let Some(result) = closing.as_ref() {
-            return result.clone();
-        }
-        let result = self.close_now(&mut wakes);
-        *closing = Some(result.clone());
-        drop(closing);
-        result
-    }
-
-    fn close_now(self: &Arc<Self>, wakes: &mut Wakes) -> Result<()> {
-        self.queue.close();
-        let mut writer = self.writer.lock();
-        while self.write_group(&mut writer, wakes) {}
-        drop(writer);
-        self.syncer.stop(SyncStop::Finish);
-        self.join(SYNC_THREAD);
-        if let Some(round) = self.syncer.last_round()
-            && let Err(fault) = self.sync_round(&round, wakes)
-        {
-            self.fence(&fault, wakes);
-        }
-        let mut result = Ok(());
-        if !matches!(self.queue.refusal(), Some(Refusal::Fault(_)))
-            && let Err(fault) = self.writer.lock().close(self)
-        {
-            self.fence(&fault, wakes);
-        }
-        if let Some(Refusal::Fault(fault)) = self.queue.refusal() {
-            result = Err(fault.error(Outcome::Unknown));
-        }
-        self.threads.lock().is_ended = true;
-        self.io.stop(IoStop::Finish);
-        self.join(IO_THREAD);
-        self.io.clear();
-        result
-    }
-
-    fn join(&self, name: &str) {
-        let mut threads = self.threads.lock();
-        let at = threads
-            .handles
-            .iter()
-            .position(|handle| handle.thread().name() == Some(name));
-        let handle = at.map(|at| threads.handles.swap_remove(at));
-        drop(threads);
-        if let Some(handle) = handle
-            && handle.join().is_err()
-        {
-            tracing::error!(thread = name, "a thread of the log panicked");
-        }
-    }
-
-    /// What dropping the handle does: nothing is written, nobody is left waiting.
-    pub(super) fn abandon(&self) {
-        let mut wakes = Wakes::new();
-        for append in self.queue.stop(Refusal::Closed) {
-            append.completion.complete(Err(closed()), &mut wakes);
-        }
-        let unknown = closed().with_outcome(Outcome::Unknown);
-        self.syncer
-            .abandon()
-            .into_iter()
-            .for_each(|ack| ack.fail(&unknown, &mut wakes));
-        self.io.stop(IoStop::Abandon);
-        let mut threads = self.threads.lock();
-        threads.is_ended = true;
-        // Detached: a thread that still works ends by itself.
-        threads.handles.clear();
-    }
-
-    fn is_log_thread(&self, id: ThreadId) -> bool {
-        self.threads.lock().ids.contains(&id)
     }
 }
 

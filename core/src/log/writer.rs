@@ -17,13 +17,15 @@ use crate::limits::WRITE_GROUP_BYTES_MAX;
 use crate::record::{BatchHeader, batch};
 
 use super::append::{Append, Appended};
+use super::checkpoint::Position;
 use super::entry::Kind;
 use super::error::{Fault, invalid};
 use super::files::SegmentFile;
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MARK_CLOSED, PAYLOAD_VERSION};
 use super::group::{APPENDS_KEPT, Group, Staged};
 use super::mark::Mark;
-use super::recovery::Found;
+use super::pair::{Scope, StatePair};
+use super::recovery::{Found, LastEntry};
 use super::replay::{self, Effect};
 use super::roll::Refused;
 use super::segment::ActiveSegment;
@@ -38,6 +40,8 @@ pub(super) struct Writer {
     pub(super) next_segment: u64,
     pub(super) sequencer: Sequencer,
     pub(super) last_index: u64,
+    /// Where the last entry stands, if that is known.
+    pub(super) last_entry: Option<LastEntry>,
     pub(super) term: u32,
     /// After a clean close, until the first write: what opening found, to be made durable with the MARK
     /// that says the log is open.
@@ -70,6 +74,7 @@ impl Writer {
     ) -> Self {
         let sequencer = mem::take(&mut found.sequencer);
         let last_index = found.last_index;
+        let last_entry = found.last_entry;
         let unopened = found.is_clean.then(|| Box::new(found));
         Self {
             active,
@@ -77,6 +82,7 @@ impl Writer {
             next_segment,
             sequencer,
             last_index,
+            last_entry,
             term,
             is_written: unopened.is_none(),
             unopened,
@@ -84,6 +90,20 @@ impl Writer {
             taken: VecDeque::new(),
             acks: Vec::new(),
         }
+    }
+
+    /// Where a checkpoint taken now would go up to; none before there is an entry to name.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.last_entry.map(|entry| Position {
+            index: self.last_index,
+            term: entry.term,
+            segment: entry.segment,
+        })
+    }
+
+    /// The sequencer's state.
+    pub(super) fn pairs(&mut self, scope: Scope) -> Vec<StatePair> {
+        self.sequencer.pairs(scope)
     }
 
     pub(super) const fn last_index(&self) -> u64 {
@@ -134,7 +154,7 @@ impl Writer {
     fn stage(
         &mut self,
         log: &Shared,
-        mut append: Append,
+        append: Append,
         time_ms: i64,
         wakes: &mut Wakes,
     ) -> Result<(), Fault> {
@@ -162,6 +182,12 @@ impl Writer {
                 return Err(fault);
             }
         }
+        self.place(log, append, plan, time_ms);
+        Ok(())
+    }
+
+    /// Gives an append for which there is room its index, offsets and place.
+    fn place(&mut self, log: &Shared, mut append: Append, plan: Plan, time_ms: i64) {
         let index = self.last_index + 1;
         let mut appended = Appended {
             index,
@@ -191,6 +217,10 @@ impl Writer {
             Plan::Duplicate(_) => {}
         }
         self.last_index = index;
+        self.last_entry = Some(LastEntry {
+            segment: self.active.segment,
+            term: self.term,
+        });
         let header = self.frame_header(log, append.kind, append.payload.len(), time_ms);
         let header = FrameHeader {
             partition: append.partition.0,
@@ -204,7 +234,6 @@ impl Writer {
             self.active.segment,
             self.active.position,
         );
-        Ok(())
     }
 
     fn plan(&self, append: &Append) -> Result<Plan, Error> {
@@ -261,6 +290,8 @@ impl Writer {
         if self.group.is_empty() {
             return Ok(());
         }
+        log.keeper
+            .note_logged(self.active.position - self.active_file.end());
         self.active_file.set_end(self.active.position);
         let is_wanted = self.group.is_sync_wanted();
         let has_frames = self.group.has_frames();

@@ -12,12 +12,13 @@
 mod run;
 mod segment;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lru::LruCache;
 
+use super::checkpoint::DirectoryRow;
 use crate::ids::PartitionId;
 use crate::sync::{Mutex, RwLock};
 
@@ -82,7 +83,9 @@ pub(super) struct Index {
 struct View {
     /// Of sealed segments, by partition, in order of offsets.
     rows: HashMap<PartitionId, Vec<Row>>,
-    /// Sealed segments without a footer that can be read.
+    /// Sealed segments.
+    sealed: BTreeSet<u64>,
+    /// Those without a footer that can be read.
     resident: BTreeMap<u64, Arc<SegmentIndex>>,
     active: u64,
     active_index: SegmentIndex,
@@ -103,6 +106,7 @@ impl Index {
             active_bytes: AtomicUsize::new(active_index.memory_bytes()),
             view: RwLock::new(View {
                 rows: HashMap::new(),
+                sealed: BTreeSet::new(),
                 resident: BTreeMap::new(),
                 active,
                 active_index,
@@ -181,6 +185,30 @@ impl Index {
         self.footers.lock().keep(segment, index);
     }
 
+    /// What a sealed segment holds, by partition.
+    pub(super) fn rows_of(&self, segment: u64) -> Vec<DirectoryRow> {
+        let view = self.view.read();
+        let rows = view.rows.iter().flat_map(|(partition, rows)| {
+            let own = rows.iter().filter(|row| row.segment == segment);
+            own.map(|row| DirectoryRow {
+                partition: *partition,
+                segment,
+                summary: row.summary,
+            })
+        });
+        rows.collect()
+    }
+
+    /// The sealed segments that have a footer.
+    pub(super) fn footed(&self) -> Vec<u64> {
+        let view = self.view.read();
+        let footed = view
+            .sealed
+            .iter()
+            .filter(|at| !view.resident.contains_key(at));
+        footed.copied().collect()
+    }
+
     /// Bytes of the footers kept in memory.
     pub(super) fn cached_bytes(&self) -> usize {
         self.footers.lock().size_bytes
@@ -245,6 +273,7 @@ impl View {
     }
 
     fn add_rows(&mut self, segment: u64, index: &SegmentIndex) {
+        self.sealed.insert(segment);
         for (partition, summary) in index.summaries() {
             let summary = *summary;
             let rows = self.rows.entry(partition).or_default();

@@ -4,6 +4,8 @@
 //! the difference is to a [`Restart`], so that a search decodes at most so many of them. Offsets rise
 //! along a run; between batches there may be gaps, where cleaning removed some.
 
+use serde::{Deserialize, Serialize};
+
 use crate::log::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, padded};
 use crate::record::varint;
 
@@ -39,8 +41,8 @@ impl IndexEntry {
     }
 }
 
-/// What a run holds, in sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a run holds, in sum. Kept in checkpoints: it grows at its end only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// Batches.
     pub(crate) entries: u32,
@@ -114,9 +116,9 @@ impl Run {
     }
 
     /// A run that knows its summary and no batch.
-    pub(crate) fn outline(&self) -> Self {
+    pub(crate) fn of_summary(summary: Summary) -> Self {
         Self {
-            summary: self.summary,
+            summary,
             ..Self::default()
         }
     }

@@ -60,6 +60,26 @@ impl SegmentIndex {
         }
     }
 
+    /// One that knows of its batches only in sum.
+    pub(crate) fn of_summaries(
+        first_index: u64,
+        last_index: u64,
+        summaries: impl Iterator<Item = (PartitionId, Summary)>,
+    ) -> Self {
+        let runs = summaries.map(|(partition, summary)| (partition, Run::of_summary(summary)));
+        Self {
+            runs: runs.collect(),
+            first_index,
+            last_index,
+            ..Self::default()
+        }
+    }
+
+    /// Index of its last entry.
+    pub(crate) const fn last_index(&self) -> u64 {
+        self.last_index
+    }
+
     /// Notes an entry of the segment, of whatever kind, written at `time_ms`.
     pub(crate) fn note(&mut self, index: u64, time_ms: i64) {
         self.last_index = self.last_index.max(index);
@@ -101,7 +121,10 @@ impl SegmentIndex {
 
     /// The same without the batches, in sum only: what remains to be known of a segment with a footer.
     pub(crate) fn outline(&self) -> Self {
-        let outlined = self.runs.iter().map(|(id, run)| (*id, run.outline()));
+        let outlined = self
+            .runs
+            .iter()
+            .map(|(id, run)| (*id, Run::of_summary(*run.summary())));
         Self {
             runs: outlined.collect(),
             first_index: self.first_index,

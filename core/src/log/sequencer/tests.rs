@@ -103,9 +103,14 @@ fn after_the_largest_sequence_comes_zero() {
         },
     }]);
     let partition = sequencer.partitions.get_mut(&ID).unwrap();
-    partition
-        .producers
-        .insert(ProducerId(1), Producer { epoch: 0, window });
+    partition.producers.insert(
+        ProducerId(1),
+        Producer {
+            epoch: 0,
+            window,
+            is_changed: false,
+        },
+    );
     // MAX, 0 and 1: the batch goes over the end.
     let over = batch(1, 0, i32::MAX, 3);
     take(&mut sequencer, &over, 2);

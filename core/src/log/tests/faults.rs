@@ -245,6 +245,14 @@ fn a_panic_of_the_machine_stops_the_log() {
             panic!("a bug, on purpose");
         }
         fn synced(&self, _: u64, _: &mut Wakes) {}
+
+        fn pairs(&self, _scope: Scope) -> Vec<StatePair> {
+            Vec::new()
+        }
+
+        fn restore(&self, _pairs: &[StatePair]) -> Result<()> {
+            Ok(())
+        }
     }
     let storage = Arc::new(FaultyStorage::new());
     let log = Log::open(

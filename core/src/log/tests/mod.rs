@@ -6,6 +6,7 @@ mod cut;
 mod damage;
 mod faults;
 mod golden;
+mod kept;
 mod model;
 mod reading;
 mod recording;
@@ -25,7 +26,9 @@ use crate::record::{BatchBuilder, RecordRef};
 use super::control::{self, PartitionOpen};
 use super::storage::Storage;
 use super::storage::faulty::FaultyStorage;
-use super::{Append, Appended, Entry, Kind, Location, Log, LogOptions, Machine, Run};
+use super::{
+    Append, Appended, Entry, Kind, Location, Log, LogOptions, Machine, Run, Scope, StatePair,
+};
 
 pub(super) const LOG_UUID: [u8; 16] = *b"headwater-tests!";
 pub(super) const DIR: &str = "0000";
@@ -44,11 +47,49 @@ pub(super) struct Seen {
     pub(super) has_tail: bool,
 }
 
+/// How it is kept: index, term, kind, partition, segment, position, where the payload is, payload.
+type KeptSeen = (u64, i32, u8, u32, u64, u64, u32, Vec<u8>);
+
+impl Seen {
+    fn kept(&self) -> KeptSeen {
+        let at = self.location;
+        let kind = self.kind.number();
+        let payload = self.payload.clone();
+        let partition = self.partition.0;
+        let place = (at.segment, at.position, at.payload_at);
+        (
+            self.index, self.term, kind, partition, place.0, place.1, place.2, payload,
+        )
+    }
+
+    fn restored(kept: KeptSeen) -> Self {
+        let (index, term, kind, partition, segment, position, payload_at, payload) = kept;
+        Self {
+            index,
+            term,
+            kind: Kind::from_number(kind).unwrap(),
+            partition: PartitionId(partition),
+            location: Location {
+                segment,
+                position,
+                payload_at,
+                len: payload.len() as u32,
+            },
+            payload,
+            has_tail: false,
+        }
+    }
+}
+
 /// A machine that remembers what it was told, and checks the order.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) seen: Mutex<Vec<Seen>>,
     synced: Mutex<u64>,
+    /// How many the last question for changes was answered with.
+    told: Mutex<usize>,
+    /// The last entry that came from a snapshot or checkpoint, and was not replayed.
+    pub(super) restored: Mutex<u64>,
 }
 
 impl Memory {
@@ -99,6 +140,33 @@ impl Machine for Memory {
         assert!(index <= applied, "{index} is synced, {applied} applied");
         *synced = index;
     }
+
+    /// Everything that was ever applied: a state that shows every entry that is missing in it.
+    fn pairs(&self, scope: Scope) -> Vec<StatePair> {
+        let seen = self.seen.lock();
+        let mut told = self.told.lock();
+        let first = if scope == Scope::All { 0 } else { *told };
+        if scope == Scope::Changed {
+            *told = seen.len();
+        }
+        let new = seen.iter().enumerate().skip(first);
+        new.map(|(at, seen)| StatePair::new((at as u64).to_be_bytes().to_vec(), Some(seen.kept())))
+            .collect()
+    }
+
+    fn restore(&self, pairs: &[StatePair]) -> Result<()> {
+        let mut pairs = pairs.to_vec();
+        pairs.sort();
+        let kept = pairs.iter().map(StatePair::decode);
+        let kept: Vec<KeptSeen> = kept.collect::<Result<_>>()?;
+        let restored: Vec<_> = kept.into_iter().map(Seen::restored).collect();
+        let last = restored.last().map_or(0, |last| last.index);
+        *self.restored.lock() = last;
+        *self.synced.lock() = last;
+        *self.told.lock() = restored.len();
+        *self.seen.lock() = restored;
+        Ok(())
+    }
 }
 
 /// A log that is open, and its machine.
@@ -115,6 +183,8 @@ pub(super) fn options(segment_bytes: u64) -> LogOptions {
         // Far away: a test that wants them says so.
         os_sync_interval_ms: 3_600_000,
         idle_mark_ms: 3_600_000,
+        keeps_inline: true,
+        ..LogOptions::default()
     }
 }
 

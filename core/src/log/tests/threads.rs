@@ -194,6 +194,14 @@ impl Machine for Multiplies {
     fn synced(&self, index: u64, wakes: &mut Wakes) {
         Machine::synced(&self.memory, index, wakes);
     }
+
+    fn pairs(&self, _scope: Scope) -> Vec<StatePair> {
+        Vec::new()
+    }
+
+    fn restore(&self, _pairs: &[StatePair]) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -248,6 +256,14 @@ impl Machine for Turns {
     }
 
     fn synced(&self, _: u64, _: &mut Wakes) {}
+
+    fn pairs(&self, _scope: Scope) -> Vec<StatePair> {
+        Vec::new()
+    }
+
+    fn restore(&self, _pairs: &[StatePair]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Whoever queues while another thread is about to let go of the lock is not forgotten. Each of two threads

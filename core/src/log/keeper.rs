@@ -1,0 +1,338 @@
+//! Snapshots and checkpoints: when they are due, and writing them on a thread that ends with the work.
+//!
+//! The state is copied under the writer's lock, and written once the log is synced up to it; nobody who
+//! waits for an answer waits for this. A snapshot is taken where a segment begins, a checkpoint anywhere.
+//! Neither is needed for the log to go on: what fails is said, and tried again.
+
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::sync::{Condvar, Mutex};
+
+use super::checkpoint::{self, DirectoryRow, Position, SealedSegment, Store, Update};
+use super::pair::Scope;
+use super::shared::Shared;
+use super::snapshot::Snapshot;
+use super::writer::Writer;
+
+const THREAD: &str = "headwater-keep";
+
+/// Bytes logged since the last snapshot, as a multiple of its size, from which another is worth it.
+const SNAPSHOT_RATIO: u64 = 8;
+
+/// What the log found when it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    /// The store, if it is open.
+    pub(super) store: Option<Store>,
+    /// Whether the state began with the checkpoint, so that the next one says what has changed since.
+    pub(super) is_from_checkpoint: bool,
+    /// Sealed segments with a footer that the checkpoint's directory lacks.
+    pub(super) unlisted: Vec<u64>,
+    /// Bytes that were read behind the checkpoint.
+    pub(super) logged_bytes: u64,
+    /// Bytes that lie behind the newest snapshot, and its own.
+    pub(super) snapshot_logged_bytes: u64,
+    pub(super) snapshot_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Keeper {
+    /// Bytes of frames since the last checkpoint was taken.
+    logged: AtomicU64,
+    state: Mutex<State>,
+    idle: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    store: Option<Store>,
+    is_whole_due: bool,
+    unlisted: Vec<u64>,
+    removed: Vec<(u64, Vec<DirectoryRow>)>,
+    /// Taken, and not synced yet.
+    update: Option<Update>,
+    taken_at: Instant,
+    snapshot: Option<Snapshot>,
+    snapshot_bytes: u64,
+    snapshot_logged_bytes: u64,
+    is_running: bool,
+    is_closed: bool,
+}
+
+/// One thing to do.
+enum Work {
+    Snapshot(Snapshot),
+    Take,
+    Commit(Update, Option<Store>),
+}
+
+impl Keeper {
+    pub(super) fn new(start: Start) -> Self {
+        Self {
+            logged: AtomicU64::new(start.logged_bytes),
+            state: Mutex::new(State {
+                store: start.store,
+                is_whole_due: !start.is_from_checkpoint,
+                unlisted: start.unlisted,
+                removed: Vec::new(),
+                update: None,
+                taken_at: Instant::now(),
+                snapshot: None,
+                snapshot_bytes: start.snapshot_bytes,
+                snapshot_logged_bytes: start.snapshot_logged_bytes,
+                is_running: false,
+                is_closed: false,
+            }),
+            idle: Condvar::new(),
+        }
+    }
+
+    /// Notes that frames of so many bytes were written.
+    pub(super) fn note_logged(&self, bytes: u64) {
+        self.logged.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that a sealed segment got its footer.
+    pub(super) fn note_footed(&self, segment: u64) {
+        self.state.lock().unlisted.push(segment);
+    }
+
+    /// Whether a snapshot is worth it where a segment of `bytes` just ended. One that still waits to be
+    /// written is not thrown away for a newer one.
+    pub(super) fn wants_snapshot(&self, bytes: u64, least_bytes: u64) -> bool {
+        let mut state = self.state.lock();
+        state.snapshot_logged_bytes += bytes;
+        let wanted = (SNAPSHOT_RATIO * state.snapshot_bytes).max(least_bytes);
+        state.snapshot.is_none() && state.snapshot_logged_bytes >= wanted
+    }
+
+    /// Has a snapshot written once the log is synced up to it.
+    pub(super) fn set_snapshot(&self, snapshot: Snapshot) {
+        let mut state = self.state.lock();
+        state.snapshot = Some(snapshot);
+        state.snapshot_logged_bytes = 0;
+    }
+
+    /// What is due now that the log is synced up to `synced`.
+    fn next(&self, log: &Shared, synced: u64) -> Option<Work> {
+        let options = &log.options;
+        let mut state = self.state.lock();
+        if let Some(snapshot) = state.snapshot.take_if(|it| it.index <= synced) {
+            return Some(Work::Snapshot(snapshot));
+        }
+        if let Some(update) = state.update.take_if(|it| it.position.index <= synced) {
+            return Some(Work::Commit(update, state.store.take()));
+        }
+        let logged = self.logged.load(Ordering::Relaxed);
+        let interval = Duration::from_millis(options.checkpoint_interval_ms);
+        let is_late =
+            logged >= options.checkpoint_least_bytes && state.taken_at.elapsed() >= interval;
+        let is_due = logged >= options.checkpoint_bytes || is_late;
+        (state.update.is_none() && is_due).then_some(Work::Take)
+    }
+}
+
+impl Shared {
+    /// Does what has become due, on a thread of its own, unless one is at it. Called after a sync.
+    pub(super) fn keep_up(self: &Arc<Self>) {
+        let is_due = {
+            let state = self.keeper.state.lock();
+            !state.is_running && !state.is_closed
+        };
+        let work = is_due.then(|| self.keeper.next(self, self.syncer.synced()));
+        let Some(work) = work.flatten() else { return };
+        if self.options.keeps_inline {
+            return self.keep(work);
+        }
+        self.keeper.state.lock().is_running = true;
+        let shared = Arc::clone(self);
+        let thread = thread::Builder::new().name(THREAD.to_owned());
+        let spawned = thread.spawn(move || {
+            let done = Done(&shared);
+            shared.keep(work);
+            drop(done);
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "the system gives no thread to write a checkpoint on");
+            self.keeper.state.lock().is_running = false;
+        }
+    }
+
+    /// Does one thing after the other, until nothing is due.
+    fn keep(self: &Arc<Self>, first: Work) {
+        let mut work = Some(first);
+        while let Some(one) = work {
+            self.keep_one(one);
+            work = self.keeper.next(self, self.syncer.synced());
+        }
+    }
+
+    fn keep_one(self: &Arc<Self>, work: Work) {
+        match work {
+            Work::Snapshot(snapshot) => {
+                let written = snapshot.write(self.storage.as_ref(), &self.dir);
+                match written {
+                    Ok(bytes) => self.keeper.state.lock().snapshot_bytes = bytes,
+                    Err(error) => self.not_kept("snapshot", &error),
+                }
+            }
+            Work::Take => self.take_checkpoint(),
+            Work::Commit(update, store) => self.commit(&update, store),
+        }
+    }
+
+    /// Copies the state for a checkpoint.
+    fn take_checkpoint(self: &Arc<Self>) {
+        let (unlisted, removed, is_whole) = {
+            let mut state = self.keeper.state.lock();
+            state.taken_at = Instant::now();
+            let unlisted = mem::take(&mut state.unlisted);
+            let removed = mem::take(&mut state.removed);
+            (unlisted, removed, mem::take(&mut state.is_whole_due))
+        };
+        self.keeper.logged.store(0, Ordering::Relaxed);
+        let scope = if is_whole { Scope::All } else { Scope::Changed };
+        let taken = self.with_writer(|writer| self.copy_state(writer, scope));
+        let listed = unlisted
+            .iter()
+            .filter_map(|segment| self.sealed_segment(*segment));
+        let mut state = self.keeper.state.lock();
+        match taken {
+            Some((position, pairs)) => {
+                state.update = Some(Update {
+                    log_uuid: self.log_uuid,
+                    position,
+                    is_whole,
+                    pairs,
+                    sealed: listed.collect(),
+                    removed,
+                });
+            }
+            // There is no entry to say that it goes up to.
+            None => {
+                state.is_whole_due = true;
+                state.unlisted = unlisted;
+                state.removed = removed;
+            }
+        }
+    }
+
+    fn sealed_segment(&self, segment: u64) -> Option<SealedSegment> {
+        let last_index = self.files.segment(segment)?.last_index()?;
+        Some(SealedSegment {
+            segment,
+            last_index,
+            rows: self.index.rows_of(segment),
+        })
+    }
+
+    fn copy_state(
+        &self,
+        writer: &mut Writer,
+        scope: Scope,
+    ) -> Option<(Position, Vec<super::StatePair>)> {
+        let position = writer.position()?;
+        let mut pairs = writer.pairs(scope);
+        if scope == Scope::All {
+            // What has changed up to here is in it.
+            drop(writer.pairs(Scope::Changed));
+            drop(self.machine.pairs(Scope::Changed));
+        }
+        pairs.extend(self.machine.pairs(scope));
+        Some((position, pairs))
+    }
+
+    fn commit(&self, update: &Update, store: Option<Store>) {
+        let storage = self.storage.as_ref();
+        let opened = match store {
+            Some(store) => Ok(store),
+            None => Store::open(storage, &self.dir),
+        };
+        let written = opened.and_then(|mut store| store.commit(update).map(|()| store));
+        let mut state = self.keeper.state.lock();
+        match written {
+            Ok(store) => state.store = Some(store),
+            Err(error) => {
+                // Nothing is known of what it holds now: the next one is whole.
+                state.is_whole_due = true;
+                state.unlisted = self.index.footed();
+                drop(state);
+                checkpoint::discard(storage, &self.dir);
+                self.not_kept("checkpoint", &error);
+            }
+        }
+    }
+
+    fn not_kept(&self, what: &str, error: &dyn std::error::Error) {
+        tracing::warn!(dir = %self.dir, %error, "a {what} could not be written");
+    }
+
+    /// Waits for the thread, and writes the last checkpoint if opening would otherwise read much. Everything
+    /// is synced, and nobody writes any more.
+    pub(super) fn close_keeper(self: &Arc<Self>) {
+        let mut state = self.keeper.state.lock();
+        state.is_closed = true;
+        while state.is_running {
+            self.keeper.idle.wait(&mut state);
+        }
+        drop(state);
+        let is_stopped = self.queue.refusal().is_some_and(|it| it.is_fault());
+        // A log that was only read is left as it is.
+        let is_written = self.with_writer(|writer| writer.is_written);
+        if self.is_durable && is_written && !is_stopped {
+            let synced = self.syncer.synced();
+            let logged = self.keeper.logged.load(Ordering::Relaxed);
+            if logged >= self.options.checkpoint_least_bytes {
+                self.take_checkpoint();
+            }
+            while let Some(work) = self.keeper.next(self, synced) {
+                self.keep_one(work);
+            }
+        }
+        // Closed in order before the log is: it can be read without being changed then.
+        let store = self.keeper.state.lock().store.take();
+        drop(store);
+    }
+}
+
+/// Says that the thread has ended, however it does.
+struct Done<'a>(&'a Shared);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.keeper.state.lock().is_running = false;
+        self.0.keeper.idle.notify_all();
+    }
+}
+
+/// What opening found, for the keeper.
+///
+/// # Errors
+/// The storage's.
+pub(super) fn start(
+    log: super::recovery::Place<'_>,
+    found: &mut super::recovery::Found,
+) -> io::Result<Start> {
+    let snapshots = super::snapshot::list(log.storage, log.dir)?;
+    let newest = snapshots.last().copied().unwrap_or_default();
+    let sealed = found.kept.len().saturating_sub(1);
+    let unlisted = found.kept.iter().take(sealed);
+    let unlisted = unlisted.filter(|kept| kept.is_footed && !kept.is_listed);
+    let behind = found
+        .kept
+        .iter()
+        .filter(|kept| kept.header.segment >= newest);
+    Ok(Start {
+        is_from_checkpoint: found.is_from_checkpoint,
+        unlisted: unlisted.map(|kept| kept.header.segment).collect(),
+        logged_bytes: found.read_bytes,
+        snapshot_logged_bytes: behind.map(|kept| kept.end).sum(),
+        snapshot_bytes: super::snapshot::size(log.storage, log.dir, newest)?,
+        store: found.store.take(),
+    })
+}
