@@ -8,5 +8,7 @@ if arguments.first == "--end-without-closing", let folder = arguments.last {
     try await endWithoutClosing(folder)
     exit(0)
 }
-let tests = goldenTests + tableTests + connectTests + roundTripTests + producerTests + consumerTests
+let tests =
+    goldenTests + folderTests + tableTests + connectTests + roundTripTests + producerTests
+    + consumerTests
 exit(await run(tests, filter: arguments.first ?? ""))
