@@ -14,9 +14,9 @@ pub struct TopicConfig {
     pub partitions: u32,
     /// The level at which records count and become readable.
     pub durability: Durability,
-    /// How long records are kept, in ms; -1: without limit. Not enforced yet.
+    /// How long records are kept, in ms; -1: without limit.
     pub retention_ms: i64,
-    /// How many bytes of a partition are kept; -1: without limit. Not enforced yet.
+    /// How many bytes of a partition are kept; -1: without limit.
     pub retention_bytes: i64,
     /// Largest record batch taken, in bytes.
     pub max_message_bytes: u32,
@@ -154,21 +154,10 @@ impl TopicConfig {
     /// What of the configuration is stored and not acted on, in words.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        for (name, value) in [
-            ("retention_ms", self.retention_ms),
-            ("retention_bytes", self.retention_bytes),
-        ] {
-            if value >= 0 {
-                notes.push(format!("{name}={value} is stored; not enforced yet"));
-            }
-        }
-        for (name, value) in &self.unknown {
-            notes.push(format!(
-                "{name}={value} is of a version unknown here; not used"
-            ));
-        }
-        notes
+        let unknown = self.unknown.iter();
+        let notes = unknown
+            .map(|(name, value)| format!("{name}={value} is of a version unknown here; not used"));
+        notes.collect()
     }
 }
 
@@ -297,10 +286,7 @@ mod tests {
             TopicConfig::requested(DEFAULTS, &config.to_pairs()).unwrap(),
             config
         );
-        assert_eq!(
-            config.notes(),
-            ["retention_ms=1000 is stored; not enforced yet"]
-        );
+        assert!(config.notes().is_empty());
     }
 
     #[test]

@@ -93,6 +93,14 @@ impl Files {
         added
     }
 
+    /// Forgets a segment; who has it open may go on reading it.
+    pub(super) fn remove(&self, segment: u64) {
+        let removed = self.segments.write().remove(&segment);
+        if let Some(removed) = removed {
+            removed.file.lock().take();
+        }
+    }
+
     /// A segment, if there is one of this number.
     pub(super) fn segment(&self, segment: u64) -> Option<Arc<SegmentFile>> {
         self.segments.read().get(&segment).cloned()

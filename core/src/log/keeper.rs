@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::completion::Wakes;
 use crate::sync::{Condvar, Mutex};
 
 use super::checkpoint::{self, DirectoryRow, Position, SealedSegment, Store, Update};
@@ -40,7 +41,6 @@ pub(super) struct Start {
     pub(super) snapshot_bytes: u64,
 }
 
-#[derive(Debug)]
 pub(super) struct Keeper {
     /// Bytes of frames since the last checkpoint was taken.
     logged: AtomicU64,
@@ -48,7 +48,6 @@ pub(super) struct Keeper {
     idle: Condvar,
 }
 
-#[derive(Debug)]
 struct State {
     store: Option<Store>,
     is_whole_due: bool,
@@ -57,9 +56,12 @@ struct State {
     /// Taken, and not synced yet.
     update: Option<Update>,
     taken_at: Instant,
-    snapshot: Option<Snapshot>,
+    /// Taken, and not synced yet: the first and the last of them.
+    snapshots: Vec<Snapshot>,
     snapshot_bytes: u64,
     snapshot_logged_bytes: u64,
+    housekeeper: Option<Housekeeper>,
+    is_housekeeping_due: bool,
     is_running: bool,
     is_closed: bool,
 }
@@ -69,7 +71,11 @@ enum Work {
     Snapshot(Snapshot),
     Take,
     Commit(Update, Option<Store>),
+    Housekeeping(Housekeeper),
 }
+
+/// What is called every now and then, and says after how long again.
+pub(super) type Housekeeper = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 impl Keeper {
     pub(super) fn new(start: Start) -> Self {
@@ -82,9 +88,11 @@ impl Keeper {
                 removed: Vec::new(),
                 update: None,
                 taken_at: Instant::now(),
-                snapshot: None,
+                snapshots: Vec::new(),
                 snapshot_bytes: start.snapshot_bytes,
                 snapshot_logged_bytes: start.snapshot_logged_bytes,
+                housekeeper: None,
+                is_housekeeping_due: false,
                 is_running: false,
                 is_closed: false,
             }),
@@ -102,19 +110,37 @@ impl Keeper {
         self.state.lock().unlisted.push(segment);
     }
 
-    /// Whether a snapshot is worth it where a segment of `bytes` just ended. One that still waits to be
-    /// written is not thrown away for a newer one.
+    /// Notes that a segment is gone, and what it held.
+    pub(super) fn note_removed(&self, segment: u64, rows: Vec<DirectoryRow>) {
+        let mut state = self.state.lock();
+        state.unlisted.retain(|unlisted| *unlisted != segment);
+        state.removed.push((segment, rows));
+    }
+
+    /// Sets what is called every now and then; it says after how long it is to be called again.
+    pub(super) fn set_housekeeper(&self, housekeeper: Housekeeper) {
+        self.state.lock().housekeeper = Some(housekeeper);
+    }
+
+    /// Notes that the housekeeper's time has come.
+    pub(super) fn note_housekeeping(&self) {
+        self.state.lock().is_housekeeping_due = true;
+    }
+
+    /// Whether a snapshot is worth it where a segment of `bytes` just ended.
     pub(super) fn wants_snapshot(&self, bytes: u64, least_bytes: u64) -> bool {
         let mut state = self.state.lock();
         state.snapshot_logged_bytes += bytes;
         let wanted = (SNAPSHOT_RATIO * state.snapshot_bytes).max(least_bytes);
-        state.snapshot.is_none() && state.snapshot_logged_bytes >= wanted
+        state.snapshot_logged_bytes >= wanted
     }
 
-    /// Has a snapshot written once the log is synced up to it.
+    /// Has a snapshot written once the log is synced up to it. Of those that wait, the first is written
+    /// whatever comes, or syncs that lag would let none be written, and of the others only the newest.
     pub(super) fn set_snapshot(&self, snapshot: Snapshot) {
         let mut state = self.state.lock();
-        state.snapshot = Some(snapshot);
+        state.snapshots.truncate(1);
+        state.snapshots.push(snapshot);
         state.snapshot_logged_bytes = 0;
     }
 
@@ -122,11 +148,20 @@ impl Keeper {
     fn next(&self, log: &Shared, synced: u64) -> Option<Work> {
         let options = &log.options;
         let mut state = self.state.lock();
-        if let Some(snapshot) = state.snapshot.take_if(|it| it.index <= synced) {
-            return Some(Work::Snapshot(snapshot));
+        if state.snapshots.first().is_some_and(|it| it.index <= synced) {
+            return Some(Work::Snapshot(state.snapshots.remove(0)));
         }
         if let Some(update) = state.update.take_if(|it| it.position.index <= synced) {
             return Some(Work::Commit(update, state.store.take()));
+        }
+        let housekeeper = state.housekeeper.clone().filter(|_| !state.is_closed);
+        if let Some(housekeeper) = housekeeper
+            && mem::take(&mut state.is_housekeeping_due)
+        {
+            return Some(Work::Housekeeping(housekeeper));
+        }
+        if !log.is_durable {
+            return None;
         }
         let logged = self.logged.load(Ordering::Relaxed);
         let interval = Duration::from_millis(options.checkpoint_interval_ms);
@@ -183,6 +218,10 @@ impl Shared {
             }
             Work::Take => self.take_checkpoint(),
             Work::Commit(update, store) => self.commit(&update, store),
+            Work::Housekeeping(housekeeper) => {
+                let again = housekeeper();
+                self.syncer.set_housekeeping(Instant::now() + again);
+            }
         }
     }
 
@@ -264,6 +303,17 @@ impl Shared {
                 drop(state);
                 checkpoint::discard(storage, &self.dir);
                 self.not_kept("checkpoint", &error);
+            }
+        }
+    }
+
+    /// Rolls the active segment if it has reached its age.
+    pub(super) fn roll_aged(self: &Arc<Self>) {
+        let mut wakes = Wakes::new();
+        if self.queue.refusal().is_none() {
+            let rolled = self.with_writer(|writer| writer.roll_aged(self));
+            if let Err(fault) = rolled {
+                self.fence(&fault, &mut wakes);
             }
         }
     }

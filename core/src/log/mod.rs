@@ -23,7 +23,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -33,6 +33,7 @@ use crate::ids::{LeaderEpoch, PartitionId};
 
 mod append;
 mod checkpoint;
+mod cleaner;
 mod closing;
 pub mod control;
 mod entry;
@@ -72,6 +73,7 @@ mod tests;
 mod writer;
 
 pub use append::{Append, Appended, Run};
+pub use cleaner::Extent;
 pub use entry::{Entry, Kind, Location, Machine};
 pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
 use index::Wanted;
@@ -294,6 +296,51 @@ impl Log {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.shared.files.size_bytes()
+    }
+
+    /// What each segment holds of a partition, in order of offsets.
+    #[must_use]
+    pub fn extents(&self, partition: PartitionId) -> Vec<Extent> {
+        let summaries = self.shared.index.summaries_of(partition);
+        summaries.iter().map(Extent::from).collect()
+    }
+
+    /// Has `housekeeper` called soon, and again after the time that it gives, on a thread of the log that may
+    /// touch files. It begins with the first append, or with
+    /// [`start_housekeeping`](Self::start_housekeeping).
+    pub fn set_housekeeper(&self, housekeeper: Arc<dyn Fn() -> Duration + Send + Sync>) {
+        self.shared.keeper.set_housekeeper(housekeeper);
+        self.shared.syncer.set_housekeeping(Instant::now());
+    }
+
+    /// Has the housekeeper called after a time, starting the thread for it if that does not run yet.
+    ///
+    /// # Errors
+    /// `Storage` when the system gives no thread, `Closed` after the close.
+    pub fn start_housekeeping(&self, after: Duration) -> Result<()> {
+        self.shared.syncer.set_housekeeping(Instant::now() + after);
+        self.shared.start_sync_thread()
+    }
+
+    /// Removes segments at the front in which everything is dead: below what `log_start` says of its
+    /// partition (`None`: the partition is gone), as of the entry `as_of`. Says how many; `None` if that entry
+    /// is not synced yet. For the housekeeper alone.
+    pub fn remove_dead(
+        &self,
+        as_of: u64,
+        log_start: &dyn Fn(PartitionId) -> Option<i64>,
+    ) -> Option<usize> {
+        self.shared.remove_dead(as_of, log_start)
+    }
+
+    /// Sets the age at which a segment rolls, ms; at first a day.
+    pub fn set_segment_ms(&self, segment_ms: i64) {
+        self.shared.segment_ms.store(segment_ms, Ordering::Relaxed);
+    }
+
+    /// Rolls the segment that is written to if it has reached its age. For the housekeeper alone.
+    pub fn roll_aged(&self) {
+        self.shared.roll_aged();
     }
 
     /// Completes when everything written so far is synced.

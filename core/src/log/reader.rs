@@ -19,6 +19,7 @@ use super::error::OpenError;
 use super::frame::FrameHeader;
 use super::segment::{self, SegmentError, SegmentHeader};
 use super::set::Part;
+use super::snapshot;
 use super::storage::Storage;
 use crate::error::Result;
 
@@ -28,6 +29,8 @@ pub struct Reader<'a> {
     storage: &'a dyn Storage,
     log_uuid: [u8; 16],
     segments: Vec<Listed>,
+    /// Whether the first segment has a snapshot: what came before it was removed, and is not missing.
+    is_front_kept: bool,
 }
 
 /// What a reader comes by.
@@ -131,6 +134,7 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(Self {
+            is_front_kept: is_front_kept(storage, dir, &log_uuid, listed.first())?,
             storage,
             log_uuid,
             segments: listed,
@@ -156,6 +160,24 @@ impl<'a> Reader<'a> {
         }
         Ok(Some(walk.ending()))
     }
+}
+
+/// Whether a snapshot stands where the first segment begins.
+fn is_front_kept(
+    storage: &dyn Storage,
+    dir: &str,
+    log_uuid: &[u8; 16],
+    first: Option<&Listed>,
+) -> std::result::Result<bool, OpenError> {
+    let Some((number, header)) = first.and_then(|it| Some((it.number, it.header.as_ref().ok()?)))
+    else {
+        return Ok(false);
+    };
+    if !snapshot::list(storage, dir)?.contains(&number) {
+        return Ok(false);
+    }
+    let found = snapshot::read(storage, dir, log_uuid, number)?;
+    Ok(found.is_some_and(|found| found.index == header.previous_index))
 }
 
 #[derive(Debug)]

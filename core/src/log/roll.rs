@@ -6,6 +6,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode};
@@ -49,11 +50,35 @@ impl Writer {
         let len = FRAME_HEADER_BYTES + payload_bytes;
         if !self.active.has_room(len, log.options.segment_bytes)
             || log.index.active_bytes() >= SEGMENT_INDEX_BYTES_MAX
+            || self.is_aged(log, time_ms)
         {
             self.write_staged(log, wakes)?;
             self.roll(log, time_ms)?;
         }
         self.reserve(log, len)
+    }
+
+    /// Whether the active segment holds frames, the first of them older than a segment may be.
+    fn is_aged(&self, log: &Shared, time_ms: i64) -> bool {
+        let age_ms = time_ms.saturating_sub(self.active_since_ms);
+        self.active.position > segment::SEGMENT_HEADER_BYTES as u64
+            && age_ms >= log.segment_ms.load(Ordering::Relaxed)
+    }
+
+    /// Begins the next segment if the active one has reached its age. All that was queued before is written.
+    ///
+    /// # Errors
+    /// What stops the log.
+    pub(super) fn roll_aged(&mut self, log: &Shared) -> Result<(), Fault> {
+        let time_ms = (log.options.clock)();
+        if !self.is_written || !self.is_aged(log, time_ms) {
+            return Ok(());
+        }
+        match self.roll(log, time_ms) {
+            Err(Refused::Log(fault)) => Err(fault),
+            // No space for it: the segment stays as it is.
+            Ok(()) | Err(Refused::Append(_)) => Ok(()),
+        }
     }
 
     pub(super) fn reserve(&mut self, log: &Shared, len: usize) -> Result<(), Refused> {
@@ -118,6 +143,7 @@ impl Writer {
         self.active_file = log
             .files
             .add(header.segment, header.first_index, start, added);
+        self.active_since_ms = time_ms;
         log.index.roll(header.segment, header.first_index);
         if log.is_durable {
             log.syncer.roll(sealed, file);

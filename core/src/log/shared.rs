@@ -2,7 +2,7 @@
 //! syncing, stopping.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::{fmt, io, mem};
 
@@ -30,6 +30,9 @@ use super::writer::Writer;
 /// Write groups that one thread writes for others before the io thread takes over.
 const GROUPS_PER_TURN: usize = 16;
 
+/// The age at which a segment rolls where no retention is shorter, ms: a day.
+const SEGMENT_MS: i64 = 24 * 60 * 60 * 1_000;
+
 pub(super) const SYNC_THREAD: &str = "headwater-sync";
 pub(super) const IO_THREAD: &str = "headwater-io";
 
@@ -48,6 +51,8 @@ pub(super) struct Shared {
     pub(super) syncer: Syncer,
     pub(super) io: IoThread,
     pub(super) written: AtomicU64,
+    /// The age at which a segment rolls, ms.
+    pub(super) segment_ms: AtomicI64,
     /// The largest index that a MARK on disk covers.
     pub(super) marked: AtomicU64,
     pub(super) writer: Mutex<Writer>,
@@ -99,6 +104,7 @@ impl Shared {
             term: writer.leader_epoch(),
             written: AtomicU64::new(writer.last_index()),
             marked: AtomicU64::new(writer.last_index()),
+            segment_ms: AtomicI64::new(SEGMENT_MS),
             storage,
             dir,
             log_uuid,
@@ -279,11 +285,15 @@ impl Shared {
             let mut wakes = Wakes::new();
             let next = self.syncer.next();
             let guard = FenceOnPanic { shared: self };
-            let is_sync = matches!(next, Next::Sync(_));
+            let has_work = matches!(next, Next::Sync(_) | Next::Housekeeping);
             let result = match next {
                 Next::Stop => Err(None),
                 Next::Sync(round) => self.sync_round(&round, &mut wakes).map_err(Some),
                 Next::Idle => self.mark_idle().map_err(Some),
+                Next::Housekeeping => {
+                    self.keeper.note_housekeeping();
+                    Ok(())
+                }
             };
             mem::forget(guard);
             if let Err(None) = result {
@@ -291,7 +301,7 @@ impl Shared {
             }
             match result {
                 Err(Some(fault)) => self.fence(&fault, &mut wakes),
-                _ if is_sync => self.keep_up(),
+                _ if has_work => self.keep_up(),
                 _ => {}
             }
             self.hand_over(wakes);
@@ -340,7 +350,7 @@ impl Shared {
         Ok(())
     }
 
-    fn start_sync_thread(self: &Arc<Self>) -> Result<()> {
+    pub(super) fn start_sync_thread(self: &Arc<Self>) -> Result<()> {
         if self.has_sync_thread.load(Ordering::Acquire) {
             return Ok(());
         }

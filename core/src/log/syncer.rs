@@ -76,6 +76,8 @@ pub(super) enum Next {
     Sync(Round),
     /// Nothing was written for a while: write a MARK if nobody else writes.
     Idle,
+    /// It is time for housekeeping.
+    Housekeeping,
     /// End.
     Stop,
 }
@@ -112,6 +114,8 @@ struct State {
     is_wanted: bool,
     /// When the last round ended, if everything is synced and no MARK covers it.
     idle_since: Option<Instant>,
+    /// When housekeeping is due.
+    housekeeping_at: Option<Instant>,
     /// In the order of writing.
     acks: VecDeque<Ack>,
     stop: Option<Stop>,
@@ -134,6 +138,7 @@ impl Syncer {
             dirty_since: None,
             is_wanted: false,
             idle_since: None,
+            housekeeping_at: None,
             acks: VecDeque::new(),
             stop: None,
             fault: None,
@@ -245,11 +250,21 @@ impl Syncer {
                 state.idle_since = None;
                 return Next::Idle;
             }
-            match sync_at.or(idle_at) {
+            if state.housekeeping_at.take_if(|at| *at <= now).is_some() {
+                return Next::Housekeeping;
+            }
+            let wakes_at = [sync_at.or(idle_at), state.housekeeping_at];
+            match wakes_at.into_iter().flatten().min() {
                 Some(at) => drop(self.due.wait_until(&mut state, at)),
                 None => self.due.wait(&mut state),
             }
         }
+    }
+
+    /// Has [`Next::Housekeeping`] come at a time.
+    pub(super) fn set_housekeeping(&self, at: Instant) {
+        self.state.lock().housekeeping_at = Some(at);
+        self.due.notify_one();
     }
 
     /// Everything noted and not synced, for a thread that syncs once the sync thread has ended.

@@ -43,6 +43,8 @@ pub(super) struct Writer {
     /// Where the last entry stands, if that is known.
     pub(super) last_entry: Option<LastEntry>,
     pub(super) term: u32,
+    /// When the active segment began, ms.
+    pub(super) active_since_ms: i64,
     /// After a clean close, until the first write: what opening found, to be made durable with the MARK
     /// that says the log is open.
     pub(super) unopened: Option<Box<Found>>,
@@ -75,11 +77,14 @@ impl Writer {
         let sequencer = mem::take(&mut found.sequencer);
         let last_index = found.last_index;
         let last_entry = found.last_entry;
+        let last = found.kept.last();
+        let active_since_ms = last.map_or(0, |last| last.header.created_ms);
         let unopened = found.is_clean.then(|| Box::new(found));
         Self {
             active,
             active_file,
             next_segment,
+            active_since_ms,
             sequencer,
             last_index,
             last_entry,

@@ -58,7 +58,7 @@ pub struct TopicDescription {
     pub uuid: [u8; 16],
     /// Every option with its value, defaults too, in the table's order.
     pub config: Vec<(String, String)>,
-    /// What of the configuration is stored but not acted on, in words ("not enforced yet").
+    /// What of the configuration is stored but not acted on, in words.
     pub notes: Vec<String>,
     /// Its partitions, by number.
     pub partitions: Vec<PartitionDescription>,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::groups::done;
-use super::{Inner, Run, unknown_topic};
+use super::{Inner, Run, retention, unknown_topic};
 use crate::completion::{Completion, Wakes};
 use crate::engine::topic_config::{TopicConfig, check_topic_name};
 use crate::engine::topics::Topic;
@@ -56,6 +56,9 @@ impl Inner {
         if count + creating.waiting.len() >= limits::TOPICS_MAX {
             drop(creating);
             return completion.finish(Err(too_many_topics()));
+        }
+        if retention::is_limited(&config) {
+            self.start_housekeeping();
         }
         creating.waiting.insert(name.to_owned(), Vec::new());
         creating.next_partition = next_partition.saturating_add(config.partitions);
@@ -171,6 +174,7 @@ impl Inner {
         let uuid = self.state.topics.read().get(name).map(|topic| topic.uuid);
         match uuid {
             Some(uuid) => {
+                self.start_housekeeping();
                 let delete = control::TopicDelete { uuid };
                 let done = done(completion);
                 self.append_control(Kind::TopicDelete, PartitionId(0), &delete, None, run, done);
@@ -188,6 +192,7 @@ impl Inner {
     ) {
         match self.check_alter(name, &config) {
             Ok(uuid) => {
+                self.start_housekeeping();
                 let alter = control::TopicAlter { uuid, config };
                 let done = done(completion);
                 self.append_control(Kind::TopicAlter, PartitionId(0), &alter, None, run, done);

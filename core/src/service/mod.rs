@@ -10,6 +10,7 @@ mod groups;
 mod offsets;
 mod open;
 mod produce;
+mod retention;
 mod session;
 mod subscription;
 
@@ -23,8 +24,8 @@ use crate::engine::State;
 use crate::engine::topic_config::TopicDefaults;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::Durability;
-use crate::log::Log;
 use crate::log::lock::FolderLock;
+use crate::log::{Clock, Log};
 
 pub use crate::protocol::fetched::FetchedBatch;
 pub use open::ServiceOptions;
@@ -48,6 +49,7 @@ struct Inner {
     defaults: TopicDefaults,
     is_durable: bool,
     auto_create_topics: bool,
+    clock: Clock,
     new_uuid: open::NewUuid,
     creating: Mutex<admin::Creating>,
     producer_ids: Mutex<produce::ProducerIds>,

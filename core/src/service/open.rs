@@ -144,9 +144,10 @@ impl Service {
             retention_ms: options.retention_ms,
         };
         let state = Arc::new(State::new(defaults, options.tail_cache_bytes));
+        let clock = wall_clock();
         let log_options = LogOptions {
             segment_bytes: options.segment_bytes,
-            clock: wall_clock(),
+            clock: Arc::clone(&clock),
             ..LogOptions::default()
         };
         let machine = Arc::clone(&state);
@@ -157,6 +158,7 @@ impl Service {
             defaults,
             is_durable,
             auto_create_topics: options.auto_create_topics,
+            clock,
             new_uuid: Arc::new(format::random_uuid),
             creating: Mutex::new(admin::Creating::default()),
             producer_ids: Mutex::new(produce::ProducerIds::new(state.next_producer_id())),
@@ -168,8 +170,10 @@ impl Service {
             state,
             log,
         };
+        let inner = Arc::new(inner);
+        inner.watch_retention();
         Ok(Self {
-            inner: Arc::new(inner),
+            inner,
             is_closed: Arc::new(AtomicBool::new(false)),
         })
     }

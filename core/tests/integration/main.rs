@@ -7,6 +7,7 @@ mod golden;
 mod record_kafka;
 #[cfg(feature = "tcp")]
 mod remote;
+mod retention;
 #[cfg(feature = "tcp")]
 mod server;
 mod service;

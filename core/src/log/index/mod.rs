@@ -185,6 +185,42 @@ impl Index {
         self.footers.lock().keep(segment, index);
     }
 
+    /// The first sealed segment, and what it holds.
+    pub(super) fn front(&self) -> Option<(u64, Vec<DirectoryRow>)> {
+        let first = self.view.read().sealed.first().copied()?;
+        Some((first, self.rows_of(first)))
+    }
+
+    /// The sealed segments at the front of which `is_so` holds.
+    pub(super) fn leading(&self, is_so: &dyn Fn(&[DirectoryRow]) -> bool) -> Vec<u64> {
+        let sealed: Vec<_> = self.view.read().sealed.iter().copied().collect();
+        let leading = sealed.into_iter();
+        leading
+            .take_while(|segment| is_so(&self.rows_of(*segment)))
+            .collect()
+    }
+
+    /// Forgets a sealed segment.
+    pub(super) fn remove(&self, segment: u64) {
+        let mut view = self.view.write();
+        view.sealed.remove(&segment);
+        view.resident.remove(&segment);
+        view.rows.retain(|_, rows| {
+            rows.retain(|row| row.segment != segment);
+            !rows.is_empty()
+        });
+        drop(view);
+        self.footers.lock().forget(segment);
+    }
+
+    /// What each segment holds of a partition, in order; the one that is written to comes last.
+    pub(super) fn summaries_of(&self, partition: PartitionId) -> Vec<Summary> {
+        let view = self.view.read();
+        let rows = view.rows_of(partition).iter().map(|row| &row.summary);
+        let active = view.active_index.run(partition).map(run::Run::summary);
+        rows.chain(active).copied().collect()
+    }
+
     /// What a sealed segment holds, by partition.
     pub(super) fn rows_of(&self, segment: u64) -> Vec<DirectoryRow> {
         let view = self.view.read();
@@ -283,6 +319,12 @@ impl View {
 }
 
 impl Footers {
+    fn forget(&mut self, segment: u64) {
+        if let Some(index) = self.kept.pop(&segment) {
+            self.size_bytes -= index.memory_bytes();
+        }
+    }
+
     fn keep(&mut self, segment: u64, index: &Arc<SegmentIndex>) {
         self.size_bytes += index.memory_bytes();
         if let Some(before) = self.kept.put(segment, Arc::clone(index)) {

@@ -128,7 +128,8 @@ impl<'a, 'v> Walk<'a, 'v> {
             term: header.previous_term,
         };
         let is_lost = std::mem::take(&mut self.is_lost);
-        if found == self.order || (is_lost && found.index >= self.order.index) {
+        let is_front = at == 0 && self.reader.is_front_kept;
+        if is_front || found == self.order || (is_lost && found.index >= self.order.index) {
             return None;
         }
         if at == 0 {

@@ -1,6 +1,7 @@
 //! What the tests of the log share: a machine that remembers, batches, and short ways to append and wait.
 
 mod basics;
+mod cleaning;
 mod crash;
 mod cut;
 mod damage;

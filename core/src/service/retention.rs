@@ -1,0 +1,171 @@
+//! Retention: which records are too old or too many, and giving back their space.
+//!
+//! Every now and then each partition is looked at, segment by segment. What its limits say is dead is cut
+//! off by a LOG_START entry, so the decision is in the log and the same for all who read it; the space
+//! follows, when whole segments at the front of the log hold nothing any more. Time counts from when a
+//! batch was appended: records with old timestamps are kept as long as any others.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Inner;
+use crate::completion::{Completion, Wakes};
+use crate::engine::partition::Partition;
+use crate::engine::topic_config::TopicConfig;
+use crate::error::Result;
+use crate::log::{Appended, Extent, Kind, Run, control};
+
+/// Between two looks: a quarter of the shortest retention, within these.
+const INTERVAL_MIN: Duration = Duration::from_millis(250);
+const INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// Until the next look when one has decided something whose consequences are still to come.
+const INTERVAL_SOON: Duration = Duration::from_secs(1);
+/// The age at which a segment rolls: a quarter of the shortest retention, within these.
+const SEGMENT_MS_MIN: i64 = 1_000;
+const SEGMENT_MS_MAX: i64 = DAY_MS;
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+impl Inner {
+    /// Has the log's housekeeping done from now on; at once, if there is anything that needs it.
+    pub(super) fn watch_retention(self: &Arc<Self>) {
+        let inner = Arc::downgrade(self);
+        self.log.set_housekeeper(Arc::new(move || sweep(&inner)));
+        let is_limited = {
+            let topics = self.state.topics.read();
+            topics.iter().any(|topic| is_limited(&topic.config))
+        };
+        if is_limited {
+            self.start_housekeeping();
+        }
+    }
+
+    /// A topic that is limited is about to be made, or one is to go: there will be space to be given back.
+    pub(super) fn start_housekeeping(&self) {
+        if let Err(error) = self.log.start_housekeeping(INTERVAL_MIN) {
+            tracing::warn!(name = %self.name, %error, "old records are not removed");
+        }
+    }
+
+    fn sweep(self: &Arc<Self>) -> Duration {
+        let now_ms = (self.clock)();
+        let topics: Vec<_> = self.state.topics.read().iter().cloned().collect();
+        let limited = topics.iter().filter(|topic| is_limited(&topic.config));
+        let mut is_busy = false;
+        for topic in limited.clone() {
+            for partition in topic.partitions.iter() {
+                is_busy |= self.limit(partition, &topic.config, now_ms);
+            }
+        }
+        let retentions = limited.map(|topic| topic.config.retention_ms);
+        let shortest_ms = retentions.filter(|retention_ms| *retention_ms >= 0).min();
+        let quarter_ms = shortest_ms.map_or(i64::MAX, |shortest_ms| shortest_ms / 4);
+        self.log
+            .set_segment_ms(quarter_ms.clamp(SEGMENT_MS_MIN, SEGMENT_MS_MAX));
+        self.log.roll_aged();
+        // The index first: what is looked at then is at least what that entry had made.
+        let as_of = self.log.written();
+        let removed = self.log.remove_dead(as_of, &|id| {
+            let topics = self.state.topics.read();
+            topics
+                .partition(id)
+                .map(|partition| partition.status().log_start_offset)
+        });
+        is_busy |= removed.is_none_or(|removed| removed > 0);
+        let most = if is_busy { INTERVAL_SOON } else { INTERVAL_MAX };
+        let quarter = Duration::from_millis(u64::try_from(quarter_ms).unwrap_or_default());
+        quarter.clamp(INTERVAL_MIN, most)
+    }
+
+    /// Cuts off what a partition's limits say is dead; says whether there was any.
+    fn limit(&self, partition: &Partition, config: &TopicConfig, now_ms: i64) -> bool {
+        let status = partition.status();
+        let extents = self.log.extents(partition.id);
+        let start = start_by_limits(&extents, config, now_ms, status.log_start_offset)
+            .min(status.high_watermark);
+        if start <= status.log_start_offset {
+            return false;
+        }
+        let (id, number) = (partition.id, partition.number);
+        let done = Completion::call(move |result: Result<Appended>, _: &mut Wakes| {
+            if let Err(error) = result {
+                tracing::warn!(%id, number, %error, "old records could not be cut off");
+            }
+        });
+        let payload = control::LogStart { offset: start };
+        self.append_control(Kind::LogStart, id, &payload, None, Run::Here, done);
+        true
+    }
+}
+
+fn sweep(inner: &Weak<Inner>) -> Duration {
+    inner.upgrade().map_or(INTERVAL_MAX, |inner| inner.sweep())
+}
+
+/// Whether a topic's records are removed one day.
+pub(super) fn is_limited(config: &TopicConfig) -> bool {
+    config.retention_ms >= 0 || config.retention_bytes >= 0
+}
+
+/// The first offset that the limits leave, segment by segment: what a segment holds of a partition goes
+/// whole, or not at all.
+fn start_by_limits(
+    extents: &[Extent],
+    config: &TopicConfig,
+    now_ms: i64,
+    log_start_offset: i64,
+) -> i64 {
+    let held: Vec<_> = extents
+        .iter()
+        .filter(|extent| extent.next_offset > log_start_offset)
+        .collect();
+    let mut start = log_start_offset;
+    if config.retention_ms >= 0 {
+        let oldest_ms = now_ms.saturating_sub(config.retention_ms);
+        let expired = held.iter().zip(append_times(&held, now_ms));
+        let expired = expired.take_while(|(_, time_ms)| *time_ms < oldest_ms);
+        start = expired.last().map_or(start, |(last, _)| last.next_offset);
+    }
+    if let Ok(limit) = u64::try_from(config.retention_bytes) {
+        let mut rest: u64 = held
+            .iter()
+            .filter(|extent| extent.next_offset > start)
+            .map(|extent| extent.size_bytes)
+            .sum();
+        for extent in held {
+            if extent.next_offset <= start {
+                continue;
+            }
+            // As Kafka: what is left is at least the limit.
+            if rest - extent.size_bytes < limit {
+                break;
+            }
+            rest -= extent.size_bytes;
+            start = extent.next_offset;
+        }
+    }
+    start
+}
+
+/// When the last batch of each extent was appended, at the latest. What was appended before others cannot be
+/// later than they are, whatever a clock said that was ahead then; a time of more than a day in the future
+/// counts as now.
+fn append_times(extents: &[&Extent], now_ms: i64) -> Vec<i64> {
+    let mut latest_ms = i64::MAX;
+    let mut times: Vec<_> = extents
+        .iter()
+        .rev()
+        .map(|extent| {
+            latest_ms = latest_ms.min(extent.max_append_time_ms);
+            if latest_ms > now_ms.saturating_add(DAY_MS) {
+                now_ms
+            } else {
+                latest_ms
+            }
+        })
+        .collect();
+    times.reverse();
+    times
+}
+
+#[cfg(test)]
+mod tests;
