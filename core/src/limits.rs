@@ -16,6 +16,10 @@ pub const GROUPS_MAX: usize = 100_000;
 pub const BATCH_BYTES_MAX: usize = 16 * MIB;
 /// Records of one batch.
 pub const BATCH_RECORDS_MAX: usize = 1_000_000;
+/// Bytes of one batch's records once they are decompressed; beyond it the batch is refused.
+pub const UNCOMPRESSED_BYTES_MAX: usize = 64 * MIB;
+/// Bytes of its buffer that a compressor keeps from one batch to the next.
+pub const COMPRESSOR_BYTES_KEPT_MAX: usize = MIB;
 /// Headers of one record.
 pub const RECORD_HEADERS_MAX: usize = 10_000;
 
@@ -124,6 +128,7 @@ const _: () = assert!(PUSH_BYTES_MAX + BATCH_BYTES_MAX + FRAME_HEADER_BYTES_MAX 
 const _: () = assert!(PUSH_BATCHES_MAX * (NAME_BYTES_MAX + 64) < FRAME_HEADER_BYTES_MAX);
 const _: () = assert!(RESPONSE_BYTES_MAX + KIB <= FRAME_BYTES_MAX);
 const _: () = assert!(WIRE_MESSAGE_BYTES_MAX + KIB <= FRAME_BYTES_BEFORE_HELLO_MAX);
+const _: () = assert!(UNCOMPRESSED_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= APPEND_QUEUE_BYTES_MAX);
 const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);

@@ -7,6 +7,7 @@
 
 mod address;
 mod blocks;
+mod compression;
 mod folder;
 mod index;
 mod log;
@@ -36,6 +37,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     records::RECORD_BATCH,
     records::VARINT,
+    compression::COMPRESSED_RECORDS,
     blocks::RECEIVE_BLOCK,
     blocks::SEND_ROWS,
     blocks::COMPLETION_ROWS,

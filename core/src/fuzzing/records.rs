@@ -44,7 +44,8 @@ pub(super) const VARINT: Target = Target {
     },
 };
 
-/// Batches: one record, many, with keys, headers and tombstones, of a producer, of the log's own time.
+/// Batches: one record, many, with keys, headers and tombstones, of a producer, of the log's own
+/// time, compressed here and elsewhere.
 pub(super) fn batches() -> Vec<Vec<u8>> {
     let headers = [
         Header {
@@ -84,11 +85,15 @@ pub(super) fn batches() -> Vec<Vec<u8>> {
     batches
 }
 
-const GOLDEN: [&[u8]; 4] = [
+const GOLDEN: [&[u8]; 8] = [
     include_bytes!("../../tests/golden/batch/compacted.bin"),
     include_bytes!("../../tests/golden/batch/emptied.bin"),
     include_bytes!("../../tests/golden/batch/lengths.bin"),
+    include_bytes!("../../tests/golden/batch/lz4.bin"),
+    include_bytes!("../../tests/golden/batch/lz4_linked.bin"),
     include_bytes!("../../tests/golden/batch/timestamps.bin"),
+    include_bytes!("../../tests/golden/batch/zstd.bin"),
+    include_bytes!("../../tests/golden/batch/zstd_streamed.bin"),
 ];
 
 fn batch_of(records: &[RecordRef<'_>], producer_id: i64, base_offset: i64) -> Vec<u8> {
@@ -122,7 +127,7 @@ fn check_batch(bytes: &[u8]) {
         assert_eq!(header.encode(), bytes[..HEADER_BYTES]);
         assert!(header.last_offset() >= header.base_offset);
         // Records of a batch that is cut short must be refused, not read beyond.
-        Records::new(&header, bytes).for_each(drop);
+        Records::new(&header, &bytes[HEADER_BYTES..]).for_each(drop);
     }
     let Ok(batch) = Batch::verified(Bytes::copy_from_slice(bytes)) else {
         assert!(batch::verify_records(bytes).is_err());

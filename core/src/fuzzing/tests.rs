@@ -38,6 +38,7 @@ macro_rules! smoke {
 smoke! {
     record_batch,
     varint,
+    compressed_records,
     receive_block,
     send_rows,
     completion_rows,

@@ -11,14 +11,16 @@
 //! ```
 //!
 //! Base offset, batch length, leader epoch and magic stand outside the checksum, so that a log can
-//! [`stamp`] a batch without reading it. What this module lets through has a header without
-//! contradictions; its records are looked at by [`Records`] and [`verify_records`] alone.
+//! [`stamp`] a batch without reading it. Where attributes name a codec, everything behind the
+//! header is one frame of it (see [`compression`]), and the checksum is that of the compressed
+//! bytes. What this module lets through has a header without contradictions; its records are looked
+//! at by [`Records`] and [`verify_records`] alone.
 
 mod shared;
 
 pub use shared::Batch;
 
-use super::{BatchError, RecordProblem, Records};
+use super::{BatchError, RecordProblem, Records, compression};
 use crate::limits::{BATCH_RECORDS_MAX, RECORD_HEADERS_MAX};
 
 /// Bytes of a batch before its first record.
@@ -60,7 +62,7 @@ const CONTROL: u16 = 1 << 5;
 const DELETE_HORIZON: u16 = 1 << 6;
 const KNOWN_BITS: u16 = CODEC_BITS | LOG_APPEND_TIME | TRANSACTIONAL | CONTROL | DELETE_HORIZON;
 
-/// How the records of a batch are compressed. The numbers are Kafka's and are persisted.
+/// How the records of a batch are compressed. The numbers are Kafka's, and stand in the attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Codec {
@@ -77,6 +79,9 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Every codec, by number.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
     /// The name that options and messages use.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -276,10 +281,11 @@ impl BatchHeader {
                 expected: BATCH_LENGTH_MIN,
             });
         }
-        let mut unknown = self.attributes & !KNOWN_BITS;
-        if self.attributes & CODEC_BITS > Codec::Zstd as u16 {
-            unknown |= self.attributes & CODEC_BITS;
+        let codec = (self.attributes & CODEC_BITS) as u8;
+        if codec > Codec::Zstd as u8 {
+            return Err(BatchError::UnknownCodec { found: codec });
         }
+        let unknown = self.attributes & !KNOWN_BITS;
         if unknown != 0 {
             return Err(BatchError::Attributes {
                 found: self.attributes,
@@ -329,11 +335,11 @@ pub fn verify(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
 /// Checks what a producer sent: [`verify`], and every record of the batch.
 ///
 /// Such a batch has at least one record, and its offset deltas are 0, 1, 2 .. without gaps, unlike
-/// those of a batch that compaction has been through.
+/// those of a batch that compaction has been through. Compressed records are decompressed for it.
 ///
 /// # Errors
-/// [`BatchError`], which names the record and its position; `UnsupportedCodec` for a compressed
-/// batch.
+/// [`BatchError`], which names the record and its position; `UnsupportedCodec` and `Compression`
+/// for records that cannot be decompressed.
 pub fn verify_records(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = verify(bytes)?;
     let (record_count, last_offset_delta) = (header.record_count, header.last_offset_delta);
@@ -348,11 +354,26 @@ pub fn verify_records(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
             max: BATCH_RECORDS_MAX,
         });
     }
-    // With as many records as deltas, "strictly rising and none above the last" leaves no gap.
-    let mut records = Records::new(&header, bytes);
+    let decompressed;
+    let section = match header.codec() {
+        Codec::None => section(&header, bytes),
+        codec => {
+            decompressed = compression::decompress(codec, section(&header, bytes))?;
+            &decompressed
+        }
+    };
+    check_records(Records::new(&header, section))?;
+    Ok(header)
+}
+
+/// Checks every record of a batch that has as many as it has offset deltas: then "strictly rising
+/// and none above the last", which its records see to, leaves no gap.
+fn check_records(mut records: Records<'_>) -> Result<(), BatchError> {
     loop {
         let (index, position) = records.place();
-        let Some(record) = records.next() else { break };
+        let Some(record) = records.next() else {
+            return Ok(());
+        };
         let headers = record?.headers();
         let found = headers.count_remaining() as usize;
         if found > RECORD_HEADERS_MAX {
@@ -370,7 +391,12 @@ pub fn verify_records(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
             });
         }
     }
-    Ok(header)
+}
+
+/// What stands behind the header of the batch `bytes`, as far as there are bytes.
+fn section<'a>(header: &BatchHeader, bytes: &'a [u8]) -> &'a [u8] {
+    let end = bytes.len().min(header.total_bytes());
+    bytes.get(HEADER_BYTES..end).unwrap_or_default()
 }
 
 /// Writes what the log decides into a batch: its base offset and leader epoch.

@@ -1,11 +1,12 @@
 //! Records encoded straight into a batch, one after the other, with room for the header in front.
 //!
 //! Nothing is encoded twice or copied again: `finish` writes the header, computes the checksum over
-//! what stands there, and hands the buffer over.
+//! what stands there, and hands the buffer over. `finish_compressed` makes a frame of the records
+//! first, in one go, and keeps the buffer.
 
 use super::batch::{self, BatchHeader, HEADER_BYTES, NO_LEADER_EPOCH};
 use super::varint::{self, write_u64, zigzag_i32, zigzag_i64};
-use super::{BatchError, RecordRef};
+use super::{BatchError, Codec, Compressor, RecordRef};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, RECORD_HEADERS_MAX};
 
 /// Bytes that every record's fixed fields fit into: six varints, one of 64 bits, and a byte.
@@ -171,6 +172,47 @@ impl BatchBuilder {
             return None;
         }
         let mut bytes = std::mem::take(&mut self.buffer);
+        let producer = (producer_id, producer_epoch, base_sequence);
+        self.seal(&mut bytes, Codec::None, producer);
+        // Whoever keeps the batch pays for its bytes, not for a buffer that turned out too large.
+        if bytes.capacity() / 2 > bytes.len() {
+            bytes.shrink_to_fit();
+        }
+        self.record_count = 0;
+        self.learn(bytes.len());
+        Some(bytes)
+    }
+
+    /// The same, with the records compressed. Records that get no shorter stay as they are, and the
+    /// batch says so.
+    pub fn finish_compressed(
+        &mut self,
+        compressor: &mut Compressor,
+        producer_id: i64,
+        producer_epoch: i16,
+        base_sequence: i32,
+    ) -> Option<Vec<u8>> {
+        let codec = compressor.codec();
+        let section = self.buffer.get(HEADER_BYTES..).unwrap_or_default();
+        let Some(frame) = compressor.compress(section).filter(|_| !self.is_empty()) else {
+            return self.finish(producer_id, producer_epoch, base_sequence);
+        };
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + frame.len());
+        bytes.extend_from_slice(&[0; HEADER_BYTES]);
+        bytes.extend_from_slice(frame);
+        let producer = (producer_id, producer_epoch, base_sequence);
+        self.seal(&mut bytes, codec, producer);
+        self.learn(self.buffer.len());
+        self.clear();
+        // One large record does not make the buffer large for ever.
+        self.buffer
+            .shrink_to(self.capacity_bytes_max.saturating_mul(2));
+        Some(bytes)
+    }
+
+    /// Writes the header and the checksum of `bytes`, which hold the records behind room for them.
+    fn seal(&self, bytes: &mut [u8], codec: Codec, producer: (i64, i16, i32)) {
+        let (producer_id, producer_epoch, base_sequence) = producer;
         let header = BatchHeader {
             base_offset: 0,
             // `check_size` kept both within `i32`.
@@ -178,7 +220,7 @@ impl BatchBuilder {
             leader_epoch: NO_LEADER_EPOCH,
             magic: batch::MAGIC,
             crc: 0,
-            attributes: 0,
+            attributes: codec as u16,
             last_offset_delta: (self.record_count - 1) as i32,
             base_timestamp_ms: self.base_timestamp_ms,
             max_timestamp_ms: self.max_timestamp_ms,
@@ -190,18 +232,14 @@ impl BatchBuilder {
         if let Some(space) = bytes.first_chunk_mut::<HEADER_BYTES>() {
             *space = header.encode();
         }
-        batch::write_checksum(&mut bytes);
-        // Whoever keeps the batch pays for its bytes, not for a buffer that turned out too large.
-        if bytes.capacity() / 2 > bytes.len() {
-            bytes.shrink_to_fit();
-        }
-        self.record_count = 0;
-        // A little more than last time, so that equal batches never grow their buffer.
-        let next = bytes
-            .len()
-            .saturating_add(bytes.len() / 16 + FIXED_BYTES_MAX);
+        batch::write_checksum(bytes);
+    }
+
+    /// The next batch's buffer: a little more than this one took, so that equal batches never grow
+    /// it.
+    fn learn(&mut self, size_bytes: usize) {
+        let next = size_bytes.saturating_add(size_bytes / 16 + FIXED_BYTES_MAX);
         self.capacity_bytes = next.max(FIRST_CAPACITY_BYTES).min(self.capacity_bytes_max);
-        Some(bytes)
     }
 
     /// Forgets the records so far; the buffer is kept.

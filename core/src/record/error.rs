@@ -38,7 +38,7 @@ pub enum BatchError {
         /// The version byte.
         found: i8,
     },
-    /// Attribute bits that no known version of the format uses, or a codec that does not exist.
+    /// Attribute bits that no known version of the format uses.
     #[error("attributes {found:#06x} have unknown bits {unknown:#06x}")]
     Attributes {
         /// The field.
@@ -70,18 +70,33 @@ pub enum BatchError {
         /// Stored in the header.
         expected: u32,
     },
+    /// The records are compressed with a codec that is none of Kafka's.
+    #[error("compression codec {found} is not known")]
+    UnknownCodec {
+        /// Its number.
+        found: u8,
+    },
     /// The records are compressed, and this build cannot read the codec.
     #[error("compression {} is not supported", codec.name())]
     UnsupportedCodec {
         /// The codec.
         codec: Codec,
     },
+    /// The records are compressed, and cannot be decompressed.
+    #[error("the records, compressed with {}: {problem}", codec.name())]
+    Compression {
+        /// The codec.
+        codec: Codec,
+        /// What is wrong with the compressed bytes.
+        problem: CompressionProblem,
+    },
     /// A record of the batch is malformed.
     #[error("record {index} at byte {position} of the batch: {problem}")]
     Record {
         /// The record's index in the batch, from 0.
         index: u32,
-        /// Where the record begins, in bytes from the start of the batch.
+        /// Where the record begins, in bytes from the start of the batch; of a compressed batch, as
+        /// it is uncompressed.
         position: usize,
         /// What is wrong with it.
         problem: RecordProblem,
@@ -89,7 +104,7 @@ pub enum BatchError {
     /// Bytes follow the last record.
     #[error("{found} bytes follow the last record of the batch, at byte {position}")]
     TrailingBytes {
-        /// Where they begin, in bytes from the start of the batch.
+        /// Where they begin, as above.
         position: usize,
         /// How many.
         found: usize,
@@ -135,6 +150,98 @@ pub enum BatchError {
     /// Headers handed to the builder are malformed.
     #[error("record headers: {0}")]
     Headers(HeaderError),
+}
+
+/// What is wrong with the compressed records of a batch. Positions are bytes from the start of the
+/// frame, which stands behind the batch's header.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CompressionProblem {
+    /// More comes out than a batch's records may have.
+    #[error("more than {max} bytes come out, which is the most")]
+    TooLarge {
+        /// The most bytes.
+        max: usize,
+    },
+    /// The bytes end within the frame.
+    #[error("the bytes end at {position}, within the frame's {part}")]
+    Cut {
+        /// How many bytes there are.
+        position: usize,
+        /// What stands there.
+        part: &'static str,
+    },
+    /// The frame begins with another number than its kind of frames.
+    #[error("{found:#010x} is not what a frame begins with")]
+    Magic {
+        /// The number.
+        found: u32,
+    },
+    /// The frame's descriptor says what no known version of the format does, or asks for a
+    /// dictionary.
+    #[error(
+        "flags {flags:#04x} and block descriptor {block:#04x} are not those of a frame we read"
+    )]
+    Descriptor {
+        /// The flags.
+        flags: u8,
+        /// The block descriptor.
+        block: u8,
+    },
+    /// A checksum of the frame does not match.
+    #[error(
+        "checksum {found:#x} of the {part} computed, {expected:#x} expected at byte {position}"
+    )]
+    Checksum {
+        /// What it covers.
+        part: &'static str,
+        /// Where it stands.
+        position: usize,
+        /// Computed from the bytes.
+        found: u32,
+        /// What stands there.
+        expected: u32,
+    },
+    /// A block is longer than the frame's descriptor lets it be.
+    #[error("a block of {found} bytes at byte {position}, the frame's blocks have {max} at most")]
+    BlockLength {
+        /// Where the block begins.
+        position: usize,
+        /// Its length.
+        found: usize,
+        /// The most.
+        max: usize,
+    },
+    /// A block cannot be decoded.
+    #[error("the block at byte {position} is damaged: {reason}")]
+    Block {
+        /// Where the block begins.
+        position: usize,
+        /// What the decoder says.
+        reason: &'static str,
+    },
+    /// The frame says how much it holds, and it is not so.
+    #[error("{found} bytes came out, the frame says {expected}")]
+    ContentSize {
+        /// What came out.
+        found: u64,
+        /// What the frame says.
+        expected: u64,
+    },
+    /// Bytes follow the frame.
+    #[error("{found} bytes follow the frame, at byte {position}")]
+    TrailingBytes {
+        /// Where they begin.
+        position: usize,
+        /// How many.
+        found: usize,
+    },
+    /// The frame cannot be decoded; its decoder does not say where.
+    #[error("the frame is damaged: {reason}")]
+    Frame {
+        /// What the decoder says.
+        reason: &'static str,
+    },
 }
 
 /// What is wrong with one record of a batch.

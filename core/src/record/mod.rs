@@ -4,17 +4,18 @@
 //! - [`batch`]: the batch header, its checks, the two stamps a log puts into it
 //! - [`records`]: the records of a batch, decoded one by one in place
 //! - [`builder`]: records encoded straight into a batch
+//! - [`compression`]: the records of a batch as one frame of lz4 or zstd, and back
 //! - [`block`]: receive blocks, send rows, completion rows (little-endian, versioned)
 //! - [`partitioner`], [`varint`]: small pure functions under them
 //!
 //! A record is borrowed wherever it stands: nothing here allocates for a single record. What is
 //! read came from a socket or a file and is checked where it is read; no input panics. Nothing here
-//! knows topics beyond their name, files, sockets, time or configuration. Compressed batches are
-//! passed through and their records refused by name ([`BatchError::UnsupportedCodec`]).
+//! knows topics beyond their name, files, sockets, time or configuration.
 
 pub mod batch;
 pub mod block;
 pub mod builder;
+pub mod compression;
 mod error;
 mod header;
 pub mod partitioner;
@@ -25,7 +26,8 @@ pub mod varint;
 
 pub use batch::{Batch, BatchHeader, Codec, TimestampType};
 pub use builder::BatchBuilder;
-pub use error::{BatchError, HeaderError, RecordProblem};
+pub use compression::Compressor;
+pub use error::{BatchError, CompressionProblem, HeaderError, RecordProblem};
 pub use header::{EncodedHeaders, Header, HeadersRef, PackedHeaders, pack_header};
 pub use partitioner::partition_for_key;
 pub use records::Records;

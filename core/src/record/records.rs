@@ -3,16 +3,18 @@
 //! Offsets rise strictly and stay within the batch; they may have gaps, because compaction removes
 //! records and keeps the rest as they are. The first malformed record ends the iteration with an
 //! error that says where it stands. Headers are not looked into ([`EncodedHeaders`] checks them
-//! when they are read).
+//! when they are read). Compressed records are decompressed before they come here; positions are
+//! then those of the batch as it would be uncompressed.
 
+use super::batch::HEADER_BYTES;
 use super::varint;
-use super::{BatchError, BatchHeader, Codec, EncodedHeaders, RecordProblem, RecordView};
+use super::{BatchError, BatchHeader, EncodedHeaders, RecordProblem, RecordView};
 
 /// The records of a batch; yields `Result<RecordView, BatchError>` and ends after an error.
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
     rest: &'a [u8],
-    /// Length of the whole batch: with `rest` it gives positions.
+    /// Length of the whole batch, uncompressed: with `rest` it gives positions.
     total_bytes: usize,
     /// Records still to come.
     remaining: u32,
@@ -25,24 +27,20 @@ pub struct Records<'a> {
     base_timestamp_ms: i64,
     /// The timestamp of every record, where the log and not the producer set it.
     append_time_ms: Option<i64>,
-    /// Set when the records cannot be read at all.
-    unsupported: Option<Codec>,
+    /// Why the records cannot be read at all.
+    failed: Option<&'a BatchError>,
 }
 
 impl<'a> Records<'a> {
-    /// The records of the batch `bytes`, whose header is `header`.
+    /// The records of a batch whose header is `header`: `section` is what stands behind it,
+    /// uncompressed.
     ///
-    /// The header has passed [`BatchHeader::parse`]; the records behind it may be anything.
+    /// The header has passed [`BatchHeader::parse`]; the section may be anything.
     #[must_use]
-    pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Self {
-        let total_bytes = bytes.len().min(header.total_bytes());
-        let records = bytes
-            .get(super::batch::HEADER_BYTES..total_bytes)
-            .unwrap_or_default();
-        let codec = header.codec();
+    pub(crate) fn new(header: &BatchHeader, section: &'a [u8]) -> Self {
         Self {
-            rest: records,
-            total_bytes,
+            rest: section,
+            total_bytes: HEADER_BYTES + section.len(),
             remaining: header.record_count.max(0) as u32,
             index: 0,
             previous_delta: -1,
@@ -50,7 +48,16 @@ impl<'a> Records<'a> {
             base_offset: header.base_offset,
             base_timestamp_ms: header.base_timestamp_ms,
             append_time_ms: header.append_time_ms(),
-            unsupported: (codec != Codec::None).then_some(codec),
+            failed: None,
+        }
+    }
+
+    /// The records of a batch that cannot be decompressed: the reason, once.
+    #[must_use]
+    pub(super) fn failed(header: &BatchHeader, error: &'a BatchError) -> Self {
+        Self {
+            failed: Some(error),
+            ..Self::new(header, &[])
         }
     }
 
@@ -61,7 +68,7 @@ impl<'a> Records<'a> {
         self.remaining
     }
 
-    /// Index and position (bytes from the start of the batch) of the next record.
+    /// Index and position (bytes from the start of the batch, uncompressed) of the next record.
     #[must_use]
     pub const fn place(&self) -> (u32, usize) {
         (self.index, self.total_bytes - self.rest.len())
@@ -73,7 +80,7 @@ impl<'a> Records<'a> {
     /// gaps, or is malformed), so what follows is still to be compared with `offset`.
     pub fn skip_below(&mut self, offset: i64) {
         let gapless = i64::from(self.remaining) == self.last_offset_delta + 1;
-        if self.index != 0 || !gapless || self.unsupported.is_some() {
+        if self.index != 0 || !gapless || self.failed.is_some() {
             return;
         }
         let records = offset
@@ -165,7 +172,7 @@ impl<'a> Records<'a> {
     /// Ends the iteration.
     #[cold]
     fn stop(&mut self) {
-        (self.rest, self.remaining, self.unsupported) = (&[], 0, None);
+        (self.rest, self.remaining, self.failed) = (&[], 0, None);
     }
 }
 
@@ -174,9 +181,9 @@ impl<'a> Iterator for Records<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(codec) = self.unsupported {
+        if let Some(error) = self.failed {
             self.stop();
-            return Some(Err(BatchError::UnsupportedCodec { codec }));
+            return Some(Err(error.clone()));
         }
         let position = self.total_bytes - self.rest.len();
         if self.remaining == 0 {

@@ -4,7 +4,9 @@
 //! schemas.
 
 use bytes::{Bytes, BytesMut};
-use headwater::record::{Batch, BatchBuilder, Header, HeadersRef, RecordRef, batch};
+use headwater::record::{
+    Batch, BatchBuilder, Codec, Compressor, Header, HeadersRef, RecordRef, batch,
+};
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{
@@ -44,7 +46,21 @@ fn made() -> impl Strategy<Value = Made> {
     })
 }
 
-fn encode_ours(records: &[Made], producer: (i64, i16, i32)) -> Vec<u8> {
+/// Records, and how often they are repeated: so there is something to compress.
+fn repeated() -> impl Strategy<Value = Vec<Made>> {
+    (vec(made(), 1..30), 1..5usize)
+        .prop_map(|(records, times)| std::iter::repeat_n(records, times).flatten().collect())
+}
+
+fn codec() -> impl Strategy<Value = (Codec, Compression)> {
+    prop_oneof![
+        Just((Codec::None, Compression::None)),
+        Just((Codec::Lz4, Compression::Lz4)),
+        Just((Codec::Zstd, Compression::Zstd)),
+    ]
+}
+
+fn encode_ours(records: &[Made], producer: (i64, i16, i32), codec: Codec) -> Vec<u8> {
     let mut builder = BatchBuilder::new(1_000);
     for record in records {
         let headers: Vec<_> = record
@@ -64,8 +80,9 @@ fn encode_ours(records: &[Made], producer: (i64, i16, i32)) -> Vec<u8> {
             })
             .expect("small records fit");
     }
+    let mut compressor = Compressor::new(codec).expect("it is built in");
     builder
-        .finish(producer.0, producer.1, producer.2)
+        .finish_compressed(&mut compressor, producer.0, producer.1, producer.2)
         .expect("there are records")
 }
 
@@ -100,33 +117,38 @@ fn as_theirs(records: &[Made], base_offset: i64, producer: (i64, i16, i32)) -> V
 proptest! {
     #[test]
     fn another_implementation_decodes_our_batch_to_the_same_records(
-        records in vec(made(), 1..30),
+        records in repeated(),
         base_offset in 0..i64::MAX / 2,
-        producer in (0..i64::MAX, 0..i16::MAX, 0..i32::MAX - 100),
+        producer in (0..i64::MAX, 0..i16::MAX, 0..i32::MAX - 200),
+        (codec, compression) in codec(),
     ) {
-        let mut bytes = encode_ours(&records, producer);
+        let mut bytes = encode_ours(&records, producer, codec);
         batch::stamp(&mut bytes, base_offset, 7);
         let decoded = RecordBatchDecoder::decode(&mut Bytes::from(bytes)).unwrap();
-        prop_assert_eq!(decoded.compression, Compression::None);
+        // Records that get no shorter are left as they are.
+        let is_plain = decoded.compression == Compression::None;
+        prop_assert!(is_plain || decoded.compression == compression);
+        prop_assert!(!is_plain || codec == Codec::None || records.len() < 60);
         prop_assert_eq!(decoded.version, 2);
         prop_assert_eq!(decoded.records, as_theirs(&records, base_offset, producer));
     }
 
     #[test]
     fn we_decode_the_batch_of_another_implementation_to_the_same_records(
-        records in vec(made(), 1..30),
+        records in repeated(),
         base_offset in 0..i64::MAX / 2,
-        producer in (0..i64::MAX, 0..i16::MAX, 0..i32::MAX - 100),
+        producer in (0..i64::MAX, 0..i16::MAX, 0..i32::MAX - 200),
+        (codec, compression) in codec(),
     ) {
         let mut bytes = BytesMut::new();
         RecordBatchEncoder::encode(
             &mut bytes,
             &as_theirs(&records, base_offset, producer),
-            &RecordEncodeOptions { version: 2, compression: Compression::None },
+            &RecordEncodeOptions { version: 2, compression },
         )
         .unwrap();
         let bytes = bytes.freeze();
-        batch::verify_records(&bytes).unwrap();
+        prop_assert_eq!(batch::verify_records(&bytes).unwrap().codec(), codec);
         let batch = Batch::verified(bytes).unwrap();
         prop_assert_eq!(batch.base_offset(), base_offset);
         prop_assert_eq!(batch.header().leader_epoch, 7);
@@ -166,7 +188,7 @@ proptest! {
             &RecordEncodeOptions { version: 2, compression: Compression::None },
         )
         .unwrap();
-        let mut ours = encode_ours(&records, producer);
+        let mut ours = encode_ours(&records, producer, Codec::None);
         batch::stamp(&mut ours, 0, 7);
         prop_assert_eq!(&ours[..], &theirs[..]);
     }

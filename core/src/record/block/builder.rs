@@ -143,8 +143,8 @@ impl BlockBuilder {
     /// other share a run.
     ///
     /// # Errors
-    /// [`BatchError`] for a malformed record, a compressed batch, or a record that no block can
-    /// hold; nothing of the batch is taken then.
+    /// [`BatchError`] for a malformed record, records that cannot be decompressed, or a record that
+    /// no block can hold; nothing of the batch is taken then.
     pub fn push_batch(
         &mut self,
         topic: &str,

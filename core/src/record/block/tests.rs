@@ -367,7 +367,7 @@ fn a_compacted_batch_is_resumed_inside_a_gap() {
 }
 
 #[test]
-fn a_compressed_batch_is_refused() {
+fn a_batch_of_a_codec_that_is_not_built_in_is_refused() {
     let header = BatchHeader {
         attributes: Codec::Gzip as u16,
         ..raw_header(1, 0)

@@ -3,9 +3,7 @@ use proptest::prelude::*;
 
 use super::super::batch::{HEADER_BYTES, verify_records, write_checksum};
 use super::super::sample::{batch_of, bytes_of, raw_batch, raw_header, raw_record, record};
-use super::super::{
-    Batch, BatchError, BatchHeader, Codec, HeaderError, RecordProblem, VarintError,
-};
+use super::super::{Batch, BatchError, BatchHeader, HeaderError, RecordProblem, VarintError};
 use crate::limits::{BATCH_RECORDS_MAX, RECORD_HEADERS_MAX};
 
 /// What is wrong with the one record of a batch.
@@ -191,23 +189,6 @@ fn a_timestamp_beyond_64_bits_is_refused() {
         problem,
     };
     assert_eq!(verify_records(&bytes), Err(refused));
-}
-
-#[test]
-fn a_compressed_batch_is_passed_and_its_records_refused_once() {
-    let header = BatchHeader {
-        attributes: Codec::Zstd as u16,
-        ..raw_header(3, 2)
-    };
-    let bytes = raw_batch(header, b"compressed");
-    let refused = BatchError::UnsupportedCodec { codec: Codec::Zstd };
-    assert_eq!(verify_records(&bytes), Err(refused.clone()));
-    assert_eq!(refused.to_string(), "compression zstd is not supported");
-    let batch = Batch::verified(bytes.into()).unwrap();
-    let mut records = batch.records();
-    records.skip_below(102);
-    assert_eq!(records.next().unwrap().unwrap_err(), refused);
-    assert!(records.next().is_none());
 }
 
 #[test]
