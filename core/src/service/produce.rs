@@ -13,6 +13,7 @@ use crate::limits;
 use crate::log::{Append, Appended, Kind, control};
 use crate::protocol::response::{ProduceAck, Response};
 use crate::record::batch::{self, BatchHeader};
+use crate::record::{BatchError, CompressionProblem};
 
 /// A batch on its way in.
 pub(super) struct Produce {
@@ -265,22 +266,29 @@ fn check_batch(payload: &[u8], is_trusted: bool, topic: &str) -> Result<()> {
     } else {
         batch::verify_records(payload)
     };
-    let header = checked.map_err(|error| {
-        Error::new(
-            ErrorCode::CorruptMessage,
-            format!("a record batch for topic `{topic}`: {error}"),
-        )
-        .with_source(error)
-    })?;
+    let header = checked.map_err(|error| refused(error, topic))?;
     check_header(&header, topic)
 }
 
+fn refused(error: BatchError, topic: &str) -> Error {
+    let code = match &error {
+        BatchError::UnsupportedCodec { .. } | BatchError::UnknownCodec { .. } => {
+            ErrorCode::UnsupportedCompressionType
+        }
+        BatchError::Compression {
+            problem: CompressionProblem::TooLarge { .. },
+            ..
+        } => ErrorCode::MessageTooLarge,
+        _ => ErrorCode::CorruptMessage,
+    };
+    let message = format!("a record batch for topic `{topic}`: {error}");
+    Error::new(code, message).with_source(error)
+}
+
 fn check_header(header: &BatchHeader, topic: &str) -> Result<()> {
-    if header.codec() != batch::Codec::None {
-        return Err(Error::new(
-            ErrorCode::UnsupportedCompressionType,
-            format!("a compressed batch for topic `{topic}`: compression is not there yet"),
-        ));
+    let codec = header.codec();
+    if !codec.is_supported() {
+        return Err(refused(BatchError::UnsupportedCodec { codec }, topic));
     }
     if header.is_control() || header.is_transactional() {
         return Err(Error::new(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::record::{Batch, RecordView, Records, block};
+use crate::record::{Batch, BatchError, RecordView, Records, block};
 
 /// Records in the packed layout that crosses to other languages (`record::block`). It belongs to whoever
 /// holds it; closing the consumer does not touch it.
@@ -76,7 +76,8 @@ impl ConsumerBatch {
         self.high_watermark
     }
 
-    /// The records, decoded one by one in place.
+    /// The records, decoded one by one in place; those of a compressed batch are decompressed when
+    /// they are first asked for, and stay so as long as this batch.
     #[must_use]
     pub fn records(&self) -> BatchRecords<'_> {
         BatchRecords {
@@ -127,10 +128,12 @@ pub(super) fn malformed(
     topic: &str,
     partition: i32,
     from_offset: i64,
-    error: &crate::record::BatchError,
+    error: &BatchError,
 ) -> Error {
     let code = match error {
-        crate::record::BatchError::UnsupportedCodec { .. } => ErrorCode::UnsupportedCompressionType,
+        BatchError::UnsupportedCodec { .. } | BatchError::UnknownCodec { .. } => {
+            ErrorCode::UnsupportedCompressionType
+        }
         _ => ErrorCode::CorruptMessage,
     };
     Error::new(

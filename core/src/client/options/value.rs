@@ -165,7 +165,7 @@ macro_rules! words {
 }
 
 words!(
-    /// How record batches are compressed. Only `none` is built yet.
+    /// How record batches are compressed. gzip and snappy are not built yet.
     Compression {
         /// Not at all.
         None = "none",

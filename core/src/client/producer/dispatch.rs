@@ -21,20 +21,20 @@ use crate::completion::{Assist, Completion, Shared, Wake, Wakes};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::protocol::request::Request;
 use crate::protocol::response::{Response, TopicDescription};
-use crate::record::BatchBuilder;
+use crate::record::{BatchBuilder, Compressor};
 
 impl Sender {
     /// Sends what there is to send, on this thread.
     pub(super) fn drain(self: &Arc<Self>) {
         loop {
-            let Some(guard) = self.draining.try_lock() else {
+            let Some(mut compressor) = self.draining.try_lock() else {
                 return;
             };
             let mut used = None;
             while let Some((dispatch, topic)) = self.next(used.take()) {
-                used = self.run(dispatch, topic);
+                used = self.run(dispatch, topic, &mut compressor);
             }
-            drop(guard);
+            drop(compressor);
             // What came while the others saw this thread dispatching.
             if !self.desk.lock().accumulator.has_dispatch() {
                 return;
@@ -55,7 +55,12 @@ impl Sender {
         Some((dispatch, topic))
     }
 
-    fn run(self: &Arc<Self>, dispatch: Dispatch, topic: Arc<str>) -> Option<BatchBuilder> {
+    fn run(
+        self: &Arc<Self>,
+        dispatch: Dispatch,
+        topic: Arc<str>,
+        compressor: &mut Compressor,
+    ) -> Option<BatchBuilder> {
         let sender = Arc::clone(self);
         match dispatch {
             Dispatch::Identify => {
@@ -66,7 +71,7 @@ impl Sender {
                 None
             }
             Dispatch::Batch(mut outgoing) => {
-                let payload = self.encode(&mut outgoing);
+                let payload = self.encode(&mut outgoing, compressor);
                 let key = outgoing.key;
                 let request = Request::Produce {
                     topic: String::from(&*topic),
@@ -81,8 +86,8 @@ impl Sender {
         }
     }
 
-    /// Checksum and header are computed here, without the lock.
-    fn encode(&self, outgoing: &mut Outgoing) -> Bytes {
+    /// The records are compressed, and checksum and header are computed, here, without the lock.
+    fn encode(&self, outgoing: &mut Outgoing, compressor: &mut Compressor) -> Bytes {
         self.counters.batches_sent.add(1);
         self.counters
             .records_sent
@@ -93,9 +98,12 @@ impl Sender {
             base_sequence,
             ..
         } = *outgoing;
-        let bytes = outgoing
-            .builder
-            .finish(producer_id, producer_epoch, base_sequence);
+        let bytes = outgoing.builder.finish_compressed(
+            compressor,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+        );
         Bytes::from(bytes.unwrap_or_default())
     }
 

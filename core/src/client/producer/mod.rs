@@ -13,6 +13,7 @@ mod ledger;
 mod parked;
 mod rows;
 mod sender;
+mod size;
 mod topics;
 
 use std::fmt;
@@ -34,7 +35,7 @@ use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::ids::Durability;
-use crate::record::{Header, HeadersRef, RecordRef};
+use crate::record::{Codec, Compressor, Header, HeadersRef, RecordRef};
 
 /// A record to send, borrowed: key and value are copied before `send` returns.
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,6 +118,7 @@ struct Handle {
 impl Producer {
     pub(super) fn open(client: Arc<ClientShared>, options: &ProducerOptions) -> Result<Self> {
         let settings = settings(options)?;
+        let compressor = compressor(options.compression())?;
         let mut accumulator = Accumulator::new(settings);
         accumulator.topics.set_seed(next_seed());
         let sender = Arc::new(Sender {
@@ -124,12 +126,13 @@ impl Producer {
             counters: Arc::clone(&client.counters),
             generation: client.generation,
             durability: options.durability,
+            codec: compressor.codec(),
             settings,
             max_block: Duration::from_millis(options.max_block_ms()),
             request_timeout: Duration::from_millis(options.request_timeout_ms()),
             desk: Mutex::new(Desk::new(accumulator)),
             room: Condvar::new(),
-            draining: Mutex::new(()),
+            draining: Mutex::new(compressor),
             ledger: Ledger::default(),
             closing: OnceLock::new(),
         });
@@ -354,15 +357,6 @@ fn settings(options: &ProducerOptions) -> Result<Settings> {
             ),
         );
     }
-    if options.compression() != Compression::None {
-        return refuse(
-            ErrorCode::UnsupportedCompressionType,
-            format!(
-                "compression `{}` is not built yet; use `none`",
-                options.compression()
-            ),
-        );
-    }
     if options.durability == Some(Durability::Quorum) {
         return refuse(
             ErrorCode::UnsupportedFeature,
@@ -377,6 +371,32 @@ fn settings(options: &ProducerOptions) -> Result<Settings> {
         in_flight: options.in_flight() as usize,
         is_idempotent: options.idempotence(),
     })
+}
+
+fn compressor(compression: Compression) -> Result<Compressor> {
+    Compressor::new(codec(compression)).map_err(|error| {
+        let known = Codec::ALL.into_iter().filter(|codec| codec.is_supported());
+        let known: Vec<_> = known.map(|codec| format!("`{}`", codec.name())).collect();
+        Error::new(
+            ErrorCode::UnsupportedCompressionType,
+            format!(
+                "producer option `compression` is `{compression}`, which is not there yet; \
+                 there are {}",
+                known.join(", ")
+            ),
+        )
+        .with_source(error)
+    })
+}
+
+const fn codec(compression: Compression) -> Codec {
+    match compression {
+        Compression::None => Codec::None,
+        Compression::Gzip => Codec::Gzip,
+        Compression::Snappy => Codec::Snappy,
+        Compression::Lz4 => Codec::Lz4,
+        Compression::Zstd => Codec::Zstd,
+    }
 }
 
 /// Another number for every producer of the process.

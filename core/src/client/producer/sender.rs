@@ -23,9 +23,8 @@ use crate::completion::{Completion, Shared, Wakes, is_own_thread};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::ids::Durability;
-use crate::limits::{BATCH_BYTES_MAX, FLUSH_WAITERS_MAX, RECORD_HEADERS_MAX, SEND_WAITERS_MAX};
-use crate::record::batch::HEADER_BYTES;
-use crate::record::{BatchBuilder, HeadersRef, PackedHeaders, RecordRef};
+use crate::limits::{FLUSH_WAITERS_MAX, RECORD_HEADERS_MAX, SEND_WAITERS_MAX};
+use crate::record::{Codec, Compressor, HeadersRef, PackedHeaders, RecordRef};
 
 /// Everything that the handles, deliveries and jobs of one producer share.
 pub(super) struct Sender {
@@ -34,14 +33,15 @@ pub(super) struct Sender {
     /// The fork generation that it was made in.
     pub(super) generation: usize,
     pub(super) durability: Option<Durability>,
+    pub(super) codec: Codec,
     pub(super) settings: Settings,
     pub(super) max_block: Duration,
     pub(super) request_timeout: Duration,
     pub(super) desk: Mutex<Desk>,
     /// Woken when there is room again.
     pub(super) room: Condvar,
-    /// Held by the one thread that dispatches.
-    pub(super) draining: Mutex<()>,
+    /// Held by the one thread that dispatches, and so by the one that compresses.
+    pub(super) draining: Mutex<Compressor>,
     pub(super) ledger: Ledger,
     pub(super) closing: OnceLock<Shared<CloseReport>>,
 }
@@ -243,44 +243,6 @@ impl Sender {
 
     pub(super) fn has_room(&self, desk: &Desk, needed: usize) -> bool {
         desk.accumulator.has_room(needed, self.ledger.row_bytes())
-    }
-
-    /// Bytes that must be free for a record, or why it can never be sent.
-    pub(super) fn needed_bytes(
-        &self,
-        desk: &Desk,
-        topic: u32,
-        record: &RecordRef<'_>,
-    ) -> Result<usize> {
-        let needed = HEADER_BYTES + BatchBuilder::estimate(record);
-        let topic_bytes = desk.accumulator.topics.max_batch_bytes(topic);
-        let most = topic_bytes
-            .min(BATCH_BYTES_MAX)
-            .min(self.settings.buffer_bytes);
-        if needed <= most {
-            return Ok(needed);
-        }
-        // The estimate is above the truth: only what is near the limit is measured.
-        let mut builder = BatchBuilder::new(0);
-        let found = match builder.push(record) {
-            Ok(_) => builder.size_bytes(),
-            Err(_) => usize::MAX,
-        };
-        if found <= most {
-            return Ok(needed.min(self.settings.buffer_bytes));
-        }
-        let name = desk.accumulator.topics.name(topic);
-        let limit = if most == self.settings.buffer_bytes {
-            "buffer_bytes"
-        } else {
-            "max_message_bytes"
-        };
-        Err(Error::new(
-            ErrorCode::MessageTooLarge,
-            format!(
-                "a record to topic `{name}` makes a batch of {found} bytes by itself; {limit} is {most}"
-            ),
-        ))
     }
 
     /// Waits for what stands in the way, or refuses.

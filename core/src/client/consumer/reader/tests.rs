@@ -259,3 +259,23 @@ fn many_small_batches_make_one_segment() {
     let (block, segments) = reader.block(LIMITS);
     assert_eq!((block.unwrap().unwrap().len(), segments.len()), (50, 1));
 }
+
+#[test]
+fn a_batch_of_a_codec_that_is_not_there_is_named_with_its_offset_and_codec() {
+    let (fake, mut reader, mut fetcher) = reader(None);
+    let mut gzip = fetched(0, 3, 2);
+    let mut bytes = gzip.batch.to_vec();
+    bytes[22] = crate::record::Codec::Gzip as u8;
+    gzip.batch = Bytes::from(bytes);
+    fake.feed().push(fetched(0, 0, 3));
+    fake.feed().push(gzip);
+    assert_eq!(next(&mut reader, &mut fetcher, LIMITS).len(), 3);
+    fetcher.end_lease();
+    let (block, _) = reader.block(LIMITS);
+    let error = block.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::UnsupportedCompressionType);
+    assert_eq!(
+        error.message(),
+        "t-0, batch at or before offset 3: compression gzip is not supported"
+    );
+}
