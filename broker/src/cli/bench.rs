@@ -95,22 +95,65 @@ fn producer(client: &Client, args: &Bench) -> Result<Producer, Error> {
         // Enough for five batches on their way and as many being filled; more would only make the
         // acknowledgements wait longer.
         buffer_bytes: Some((batch_bytes * 16).max(4 << 20)),
-        ..ProducerOptions::default()
+        ..options(args)?
     })
 }
 
-/// A value that looks like text: it neither compresses to nothing nor costs anything to make.
-fn payload(size: usize) -> Vec<u8> {
-    let digits = b"0123456789abcdef";
+fn options(args: &Bench) -> Result<ProducerOptions, Error> {
+    let mut options = ProducerOptions::default();
+    if let Some(compression) = &args.compression {
+        options.set("compression", compression)?;
+    }
+    Ok(options)
+}
+
+/// What records consist of: one value over and over, which costs nothing, or what a codec is worth
+/// trying on.
+struct Values {
+    text: Vec<u8>,
+    size: usize,
+    next: usize,
+}
+
+/// Bytes of text that values are cut out of where they are compressed: more than a batch holds.
+const TEXT_BYTES: usize = 4 << 20;
+
+impl Values {
+    fn new(args: &Bench) -> Self {
+        let is_compressed = args.compression.as_ref().is_some_and(|it| it != "none");
+        let more = if is_compressed { TEXT_BYTES } else { 0 };
+        Self {
+            text: text(args.size + more),
+            size: args.size,
+            next: 0,
+        }
+    }
+
+    fn next(&mut self) -> &[u8] {
+        let begin = self.next;
+        let last = self.text.len() - self.size;
+        self.next = if begin + self.size > last {
+            0
+        } else {
+            begin + self.size
+        };
+        self.text.get(begin..begin + self.size).unwrap_or_default()
+    }
+}
+
+/// Words of some hundred, in any order: it compresses about as well as what programs log.
+fn text(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..size)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            digits[(state >> 60) as usize]
-        })
-        .collect()
+    let mut text = Vec::with_capacity(bytes + 20);
+    while text.len() < bytes {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let word = (state >> 56) * 0x9e37_79b9;
+        text.extend_from_slice(format!("{word:x} ").as_bytes());
+    }
+    text.truncate(bytes);
+    text
 }
 
 fn produce(
@@ -120,8 +163,7 @@ fn produce(
     bar: &ProgressBar,
 ) -> Result<Measured, Error> {
     let producer = producer(client, args)?;
-    let value = payload(args.size);
-    let record = Record::new(&value);
+    let mut values = Values::new(args);
     let every = u64::from(args.batch);
     let begun = Instant::now();
     let (sampler, samples) = collector();
@@ -130,10 +172,10 @@ fn produce(
         let count = every.min(args.records - sent);
         let asked = Instant::now();
         // One record of each batch tells how long a batch takes; the others cost nothing to follow.
-        let sample = producer.send(&args.topic, &record)?;
+        let sample = producer.send(&args.topic, &Record::new(values.next()))?;
         let _ = sampler.try_send((asked, sample));
         for _ in 1..count {
-            enqueue(&producer, &args.topic, &record)?;
+            enqueue(&producer, &args.topic, &Record::new(values.next()))?;
         }
         sent += count;
         bar.inc(count);
@@ -203,9 +245,9 @@ fn latency(
     stop: &Stop,
     bar: &ProgressBar,
 ) -> Result<Measured, Error> {
-    let producer = client.producer(ProducerOptions::default())?;
-    let value = payload(args.size);
-    let record = Record::new(&value);
+    let producer = client.producer(options(args)?)?;
+    let mut values = Values::new(args);
+    let record = Record::new(values.next());
     // The first record pays for what is set up once: the producer's id, the connection, the segment.
     producer.send(&args.topic, &record)?.wait(None)?;
     let begun = Instant::now();
@@ -342,6 +384,9 @@ fn report(
                 "max": micros(histogram.max()),
             })
         });
+    // A reader takes what is there.
+    let compression = args.compression.as_deref().unwrap_or("none");
+    let compression = (args.kind != BenchKind::Consume).then_some(compression);
     if io.is_json() {
         return io.json(&json!({
             "bench": format!("{:?}", args.kind).to_lowercase(),
@@ -350,6 +395,7 @@ fn report(
             "partitions": partitions,
             "durability": durability,
             "batch": args.batch,
+            "compression": compression,
             "rate": (args.kind == BenchKind::Latency).then_some(args.rate),
             "elapsed_s": seconds,
             "records_per_s": records_per_s,
@@ -357,8 +403,10 @@ fn report(
             "latency_us": latency,
         }));
     }
+    let compression = compression.map_or_else(String::new, |it| format!(", compression {it}"));
     io.line(&format!(
-        "{:?} of {} records of {} B, {partitions} partition(s), durability {durability}",
+        "{:?} of {} records of {} B, {partitions} partition(s), \
+         durability {durability}{compression}",
         args.kind, measured.records, args.size
     ))?;
     io.line(&format!(

@@ -234,6 +234,11 @@ fn bench_prints_one_object_with_every_figure() {
             (&json!(1), &json!("disk"))
         );
         assert_eq!(at_a_rate["rate"], 5_000);
+        let compressed = bench("produce", &["--compression", "zstd"]);
+        assert_eq!(
+            (&produced["compression"], &compressed["compression"]),
+            (&json!("none"), &json!("zstd"))
+        );
         let words = place.run(&["bench", "produce", "--records", "10"]).ended(0);
         assert!(words.stdout.contains("records/s"), "{words:?}");
     }

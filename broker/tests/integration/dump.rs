@@ -95,6 +95,49 @@ fn every_frame_is_printed_with_what_it_holds() {
 }
 
 #[test]
+fn compressed_batches_are_shown_with_their_codec_and_read_like_any_other() {
+    for codec in ["lz4", "zstd"] {
+        let place = Place::folder();
+        let bench = [
+            "bench",
+            "produce",
+            "--records",
+            "500",
+            "--compression",
+            codec,
+        ];
+        let said = place.run(&bench).ended(0).stdout;
+        assert!(said.contains(&format!("compression {codec}")), "{said}");
+        let data = Path::new(&place.address);
+        let frames = dump(data, &[]).ended(0).json();
+        let records = of_kind(&frames, "RECORDS");
+        let last = records[records.len() - 1];
+        assert_eq!(
+            (&last["codec"], &last["last_offset"]),
+            (&codec.into(), &499.into())
+        );
+        assert!(last["len"].as_u64() < last["records"].as_u64().map(|count| count * 80));
+        let words = run(["dump", data.to_str().unwrap()]).ended(0).stdout;
+        assert!(
+            words.contains(&format!("bytes of {codec}, producer")),
+            "{words}"
+        );
+        assert_eq!(verified(data)["records"], 500);
+        let read = ["consume", "bench", "--exit-at-end", "--format", "%o\\n"];
+        let read = place.run(&read).ended(0).stdout;
+        assert!(
+            read.lines()
+                .map(str::to_owned)
+                .eq((0..500).map(|it| it.to_string()))
+        );
+    }
+    let refused = Place::folder()
+        .run(&["--json", "bench", "produce", "--compression", "gzip"])
+        .ended(1);
+    assert_eq!(refused.error()["code"], "UNSUPPORTED_COMPRESSION_TYPE");
+}
+
+#[test]
 fn a_folder_that_a_broker_has_open_can_be_looked_at() {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("data");

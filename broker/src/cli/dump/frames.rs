@@ -8,7 +8,7 @@ use headwater::log::control::{
 use headwater::log::format::display_uuid;
 use headwater::log::reader::FoundFrame;
 use headwater::log::{Kind, MARK_CLOSED, MARK_OPENED, Part};
-use headwater::record::BatchHeader;
+use headwater::record::{BatchHeader, Codec};
 use serde_json::{Map, Value, json};
 
 use super::Io;
@@ -148,8 +148,12 @@ fn records_words(part: &Part<'_>, names: &Names) -> Option<String> {
             batch.producer_epoch, batch.base_sequence
         ),
     };
+    let codec = match batch.codec() {
+        Codec::None => String::new(),
+        codec => format!(" of {}", codec.name()),
+    };
     Some(format!(
-        "{} offset {} records {}, {} bytes{producer}",
+        "{} offset {} records {}, {} bytes{codec}{producer}",
         names.partition(part.partition.0),
         batch.base_offset,
         batch.record_count,
