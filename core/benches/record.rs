@@ -1,7 +1,10 @@
-//! Records per second of one core: encode, check, decode, and unpack into blocks.
+//! Records per second of one core: encode, check, decode, and unpack into blocks; the same
+//! compressed.
 //!
 //! `cargo bench -p headwater --bench record`. Each line is the best and the median of some rounds
 //! over batches that stay in the cache, so it tells the cost of the code and not of the memory.
+//! What is compressed is text like a log's, about 100 bytes a record; beside it stands how small it
+//! gets.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::hint::black_box;
@@ -9,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headwater::record::block::{BlockBuilder, BlockView};
-use headwater::record::{Batch, BatchBuilder, HeadersRef, RecordRef, batch, pack_header};
+use headwater::record::{
+    Batch, BatchBuilder, Codec, Compressor, HeadersRef, RecordRef, batch, pack_header,
+};
 
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(150);
@@ -28,6 +33,64 @@ fn main() {
     ] {
         case.run();
     }
+    for codec in Codec::ALL.into_iter().filter(|codec| codec.is_supported()) {
+        for records in [10, 100, RECORDS] {
+            compressed(codec, records);
+        }
+    }
+}
+
+/// What a codec makes of batches of text, and what that costs.
+fn compressed(codec: Codec, records: usize) {
+    let lines: Vec<_> = (0..records).map(line).collect();
+    let mut builder = BatchBuilder::new(256 * 1_024);
+    let mut compressor = Compressor::new(codec).expect("it is built in");
+    let mut encode = || {
+        for (index, line) in lines.iter().enumerate() {
+            let record = RecordRef {
+                timestamp_ms: 1_700_000_000_000 + index as i64 / 8,
+                value: Some(black_box(line.as_bytes())),
+                ..RecordRef::default()
+            };
+            builder.push(&record).expect("a small record");
+        }
+        let bytes = builder.finish_compressed(&mut compressor, 1, 0, 0);
+        bytes.expect("there are records")
+    };
+    let batch = Batch::verified(encode().into()).expect("intact");
+    let text: usize = lines.iter().map(String::len).sum();
+    println!(
+        "{}, {records} records: {} bytes of {text}, {:.2} to 1",
+        codec.name(),
+        batch.bytes().len(),
+        text as f64 / batch.bytes().len() as f64
+    );
+    measure_of(records, "encode with CRC", || {
+        black_box(encode());
+    });
+    measure_of(records, "verify every record", || {
+        black_box(batch::verify_records(black_box(batch.bytes())).expect("intact"));
+    });
+    measure_of(records, "verify CRC and decode", || {
+        let batch = Batch::verified(black_box(&batch).bytes().clone()).expect("intact");
+        black_box(sum(&batch));
+    });
+}
+
+/// A line as a web server logs it.
+fn line(number: usize) -> String {
+    let random = number.wrapping_mul(2_654_435_761) % (1 << 32);
+    let address = random >> 8;
+    let path = ["/", "/orders", "/orders/items", "/login", "/static/app.js"][random % 5];
+    let status = [200, 200, 200, 304, 404][random / 7 % 5];
+    format!(
+        "10.{}.{}.{} - GET {path}?id={random} HTTP/1.1 {status} {} \
+         \"Mozilla/5.0 (X11; Linux x86_64)\"",
+        address % 4,
+        address / 4 % 256,
+        address / 1_024 % 256,
+        random % 20_000
+    )
 }
 
 struct Case {
@@ -122,8 +185,12 @@ fn unpack(blocks: &mut BlockBuilder, batch: &Batch) -> headwater::record::block:
     blocks.finish()
 }
 
-/// Calls `batch_of_records` for a while, several times.
-fn measure(what: &str, mut batch_of_records: impl FnMut()) {
+fn measure(what: &str, batch_of_records: impl FnMut()) {
+    measure_of(RECORDS, what, batch_of_records);
+}
+
+/// Calls `batch_of_records`, which has so many, for a while, several times.
+fn measure_of(count: usize, what: &str, mut batch_of_records: impl FnMut()) {
     let mut rates: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();
@@ -132,7 +199,7 @@ fn measure(what: &str, mut batch_of_records: impl FnMut()) {
                 for _ in 0..16 {
                     batch_of_records();
                 }
-                records += 16 * RECORDS;
+                records += 16 * count;
             }
             records as f64 / start.elapsed().as_secs_f64()
         })
