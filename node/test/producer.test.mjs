@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { log, slowLog, valuesOf } from './setting.mjs'
+import { folder, log, slowLog, valuesOf } from './setting.mjs'
 
 test('send answers where the record went and how safe it is', async (t) => {
   const db = await log(t)
@@ -45,6 +47,20 @@ test('everything of a record arrives as it was sent', async (t) => {
   assert.equal(view.value.toString(), 'ab')
   assert.equal(view.key, null)
   assert.deepEqual(view.headers, [])
+})
+
+test('compressed records come back as they were sent', async (t) => {
+  const values = Array.from({ length: 2_000 }, (_, number) => `${number}: a value like many others`)
+  for (const compression of ['none', 'lz4', 'zstd']) {
+    const address = folder(t)
+    const db = await log(t, { address })
+    const p = db.producer({ compression, lingerMs: 1_000 })
+    for (const value of values) p.enqueue('orders', value)
+    await p.flush()
+    assert.deepEqual(await valuesOf(db), values)
+    const segment = readFileSync(join(address, '0000', '00000000000000000001.log'))
+    assert.equal(segment.includes(values[1_500]), compression === 'none')
+  }
 })
 
 test('key and value may be overwritten when send has returned', async (t) => {

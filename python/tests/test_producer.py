@@ -6,6 +6,8 @@ import array
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
 
 import headwater
 import pytest
@@ -50,6 +52,21 @@ def test_record_comes_back_as_it_was_sent(db: headwater.Client) -> None:
     assert (b.key, b.value, b.headers) == (b"view", b"array", ())
     assert (c.key, c.value, c.headers) == (b"\x01\x02", None, (("a", b"b"),))
     assert (d.key, d.value, d.timestamp) == (None, b"", 1_704_067_200_000)
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+def test_compressed_records_come_back_as_they_were_sent(
+    folder: Path, compression: Literal["none", "lz4", "zstd"]
+) -> None:
+    values = [b"%d: a value like many others" % number for number in range(2_000)]
+    with headwater.connect(folder) as db:
+        db.admin.create_topic("orders")
+        with db.producer(compression=compression, linger_ms=1_000) as p:
+            p.send_many("orders", values)
+        assert [msg.value for msg in read(db)] == values
+        assert [msg.offset for msg in read(db)] == list(range(2_000))
+    segment = (folder / "0000" / "00000000000000000001.log").read_bytes()
+    assert (values[1_500] in segment) is (compression == "none")
 
 
 def test_headers_of_a_record_can_be_sent_on(db: headwater.Client) -> None:
