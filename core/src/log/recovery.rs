@@ -31,6 +31,7 @@ use crate::completion::Wakes;
 pub(super) use self::base::Base;
 use self::base::Bases;
 pub(super) use self::found::{Anchor, Found, Kept, LastEntry, Place};
+use self::passed::Passed;
 use self::survey::{Candidate, limits, survey};
 use self::verdict::Failure;
 use super::entry::{Kind, Machine};
@@ -292,10 +293,18 @@ impl Walk<'_> {
         let known = self.base.as_ref().and_then(|base| base.outline(&header));
         let is_listed = known.is_some();
         let found = match known {
-            Some(index) => Ok((index, true)),
-            None => passed::index_of(self.place, &header, limit, length)?,
+            Some(index) => Ok(Passed {
+                index,
+                end: length,
+                is_footed: true,
+            }),
+            None => passed::passed(self.place, &header, limit, length)?,
         };
-        let (index, is_footed) = match found {
+        let Passed {
+            index,
+            end,
+            is_footed,
+        } = match found {
             Ok(found) => found,
             Err(failed) => return Ok(Some(failed.at(at))),
         };
@@ -308,7 +317,7 @@ impl Walk<'_> {
         };
         self.kept.push(Kept {
             header,
-            end: length,
+            end,
             length,
             last_index,
             last_term,

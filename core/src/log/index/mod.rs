@@ -12,7 +12,7 @@
 mod run;
 mod segment;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -83,8 +83,8 @@ pub(super) struct Index {
 struct View {
     /// Of sealed segments, by partition, in order of offsets.
     rows: HashMap<PartitionId, Vec<Row>>,
-    /// Sealed segments.
-    sealed: BTreeSet<u64>,
+    /// Sealed segments, with the partitions that each holds something of.
+    sealed: BTreeMap<u64, Vec<PartitionId>>,
     /// Those without a footer that can be read.
     resident: BTreeMap<u64, Arc<SegmentIndex>>,
     active: u64,
@@ -106,7 +106,7 @@ impl Index {
             active_bytes: AtomicUsize::new(active_index.memory_bytes()),
             view: RwLock::new(View {
                 rows: HashMap::new(),
-                sealed: BTreeSet::new(),
+                sealed: BTreeMap::new(),
                 resident: BTreeMap::new(),
                 active,
                 active_index,
@@ -187,13 +187,14 @@ impl Index {
 
     /// The first sealed segment, and what it holds.
     pub(super) fn front(&self) -> Option<(u64, Vec<DirectoryRow>)> {
-        let first = self.view.read().sealed.first().copied()?;
-        Some((first, self.rows_of(first)))
+        let view = self.view.read();
+        let (first, _) = view.sealed.first_key_value()?;
+        Some((*first, view.rows_in(*first)))
     }
 
     /// The sealed segments at the front of which `is_so` holds.
     pub(super) fn leading(&self, is_so: &dyn Fn(&[DirectoryRow]) -> bool) -> Vec<u64> {
-        let sealed: Vec<_> = self.view.read().sealed.iter().copied().collect();
+        let sealed: Vec<_> = self.view.read().sealed.keys().copied().collect();
         let leading = sealed.into_iter();
         leading
             .take_while(|segment| is_so(&self.rows_of(*segment)))
@@ -203,12 +204,15 @@ impl Index {
     /// Forgets a sealed segment.
     pub(super) fn remove(&self, segment: u64) {
         let mut view = self.view.write();
-        view.sealed.remove(&segment);
         view.resident.remove(&segment);
-        view.rows.retain(|_, rows| {
-            rows.retain(|row| row.segment != segment);
-            !rows.is_empty()
-        });
+        for partition in view.sealed.remove(&segment).unwrap_or_default() {
+            if let Some(rows) = view.rows.get_mut(&partition) {
+                rows.retain(|row| row.segment != segment);
+                if rows.is_empty() {
+                    view.rows.remove(&partition);
+                }
+            }
+        }
         drop(view);
         self.footers.lock().forget(segment);
     }
@@ -223,16 +227,7 @@ impl Index {
 
     /// What a sealed segment holds, by partition.
     pub(super) fn rows_of(&self, segment: u64) -> Vec<DirectoryRow> {
-        let view = self.view.read();
-        let rows = view.rows.iter().flat_map(|(partition, rows)| {
-            let own = rows.iter().filter(|row| row.segment == segment);
-            own.map(|row| DirectoryRow {
-                partition: *partition,
-                segment,
-                summary: row.summary,
-            })
-        });
-        rows.collect()
+        self.view.read().rows_in(segment)
     }
 
     /// The sealed segments that have a footer.
@@ -240,7 +235,7 @@ impl Index {
         let view = self.view.read();
         let footed = view
             .sealed
-            .iter()
+            .keys()
             .filter(|at| !view.resident.contains_key(at));
         footed.copied().collect()
     }
@@ -301,6 +296,21 @@ impl View {
         self.rows.get(&partition).map_or(&[], Vec::as_slice)
     }
 
+    /// What a sealed segment holds. Segments, and so the rows of a partition, come in rising order.
+    fn rows_in(&self, segment: u64) -> Vec<DirectoryRow> {
+        let held = self.sealed.get(&segment).into_iter().flatten();
+        let rows = held.filter_map(|partition| {
+            let rows = self.rows_of(*partition);
+            let at = rows.binary_search_by_key(&segment, |row| row.segment);
+            Some(DirectoryRow {
+                partition: *partition,
+                segment,
+                summary: rows.get(at.ok()?)?.summary,
+            })
+        });
+        rows.collect()
+    }
+
     fn place(&self, segment: u64) -> Place {
         match self.resident.get(&segment) {
             Some(index) => Place::Here(segment, Arc::clone(index)),
@@ -309,7 +319,8 @@ impl View {
     }
 
     fn add_rows(&mut self, segment: u64, index: &SegmentIndex) {
-        self.sealed.insert(segment);
+        let held = index.summaries().map(|(partition, _)| partition);
+        self.sealed.insert(segment, held.collect());
         for (partition, summary) in index.summaries() {
             let summary = *summary;
             let rows = self.rows.entry(partition).or_default();
