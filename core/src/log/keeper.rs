@@ -16,6 +16,7 @@ use crate::sync::{Condvar, Mutex};
 
 use super::checkpoint::{self, DirectoryRow, Position, SealedSegment, Store, Update};
 use super::pair::Scope;
+use super::recovery::{Found, Kept, Place};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::writer::Writer;
@@ -24,6 +25,9 @@ const THREAD: &str = "headwater-keep";
 
 /// Bytes logged since the last snapshot, as a multiple of its size, from which another is worth it.
 const SNAPSHOT_RATIO: u64 = 8;
+/// Segments begun since the last snapshot from which another is worth it, however short they are: each is a
+/// file that opening has to look at.
+const SNAPSHOT_SEGMENTS: u32 = 64;
 
 /// What the log found when it was opened.
 #[derive(Debug, Default)]
@@ -39,6 +43,8 @@ pub(super) struct Start {
     /// Bytes that lie behind the newest snapshot, and its own.
     pub(super) snapshot_logged_bytes: u64,
     pub(super) snapshot_bytes: u64,
+    /// Segments that lie behind it.
+    pub(super) snapshot_segments: u32,
 }
 
 pub(super) struct Keeper {
@@ -60,6 +66,7 @@ struct State {
     snapshots: Vec<Snapshot>,
     snapshot_bytes: u64,
     snapshot_logged_bytes: u64,
+    snapshot_segments: u32,
     housekeeper: Option<Housekeeper>,
     is_housekeeping_due: bool,
     is_running: bool,
@@ -91,6 +98,7 @@ impl Keeper {
                 snapshots: Vec::new(),
                 snapshot_bytes: start.snapshot_bytes,
                 snapshot_logged_bytes: start.snapshot_logged_bytes,
+                snapshot_segments: start.snapshot_segments,
                 housekeeper: None,
                 is_housekeeping_due: false,
                 is_running: false,
@@ -131,8 +139,9 @@ impl Keeper {
     pub(super) fn wants_snapshot(&self, bytes: u64, least_bytes: u64) -> bool {
         let mut state = self.state.lock();
         state.snapshot_logged_bytes += bytes;
+        state.snapshot_segments += 1;
         let wanted = (SNAPSHOT_RATIO * state.snapshot_bytes).max(least_bytes);
-        state.snapshot_logged_bytes >= wanted
+        state.snapshot_logged_bytes >= wanted || state.snapshot_segments >= SNAPSHOT_SEGMENTS
     }
 
     /// Has a snapshot written once the log is synced up to it. Of those that wait, the first is written
@@ -142,6 +151,7 @@ impl Keeper {
         state.snapshots.truncate(1);
         state.snapshots.push(snapshot);
         state.snapshot_logged_bytes = 0;
+        state.snapshot_segments = 0;
     }
 
     /// What is due now that the log is synced up to `synced`.
@@ -364,24 +374,20 @@ impl Drop for Done<'_> {
 ///
 /// # Errors
 /// The storage's.
-pub(super) fn start(
-    log: super::recovery::Place<'_>,
-    found: &mut super::recovery::Found,
-) -> io::Result<Start> {
+pub(super) fn start(log: Place<'_>, found: &mut Found) -> io::Result<Start> {
     let snapshots = super::snapshot::list(log.storage, log.dir)?;
     let newest = snapshots.last().copied().unwrap_or_default();
     let sealed = found.kept.len().saturating_sub(1);
     let unlisted = found.kept.iter().take(sealed);
     let unlisted = unlisted.filter(|kept| kept.is_footed && !kept.is_listed);
-    let behind = found
-        .kept
-        .iter()
-        .filter(|kept| kept.header.segment >= newest);
+    let is_behind = |kept: &&Kept| kept.header.segment >= newest;
+    let behind: Vec<_> = found.kept.iter().filter(is_behind).collect();
     Ok(Start {
         is_from_checkpoint: found.is_from_checkpoint,
         unlisted: unlisted.map(|kept| kept.header.segment).collect(),
         logged_bytes: found.read_bytes,
-        snapshot_logged_bytes: behind.map(|kept| kept.end).sum(),
+        snapshot_segments: u32::try_from(behind.len()).unwrap_or(u32::MAX),
+        snapshot_logged_bytes: behind.iter().map(|kept| kept.end).sum(),
         snapshot_bytes: super::snapshot::size(log.storage, log.dir, newest)?,
         store: found.store.take(),
     })

@@ -21,7 +21,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// Until the next look when one has decided something whose consequences are still to come.
 const INTERVAL_SOON: Duration = Duration::from_secs(1);
 /// The age at which a segment rolls: a quarter of the shortest retention, within these.
-const SEGMENT_MS_MIN: i64 = 1_000;
+const SEGMENT_MS_MIN: i64 = 10_000;
 const SEGMENT_MS_MAX: i64 = DAY_MS;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 

@@ -151,6 +151,21 @@ fn without_a_snapshot_nothing_is_removed() {
 }
 
 #[test]
+fn many_short_segments_get_a_snapshot_too() {
+    let storage = FaultyStorage::new();
+    let open = try_open_with(Arc::new(storage.clone()), options(6 * 1_024)).unwrap();
+    fill(&open, 3);
+    open.log.set_segment_ms(1);
+    for _ in 0..64 {
+        open.append(records(0, &[b"x"]).disk()).unwrap();
+        open.log.roll_aged();
+    }
+    open.sync().unwrap();
+    assert!(!snapshot::list(&storage, DIR).unwrap().is_empty());
+    assert!(remove_below(&open, i64::MAX) > 32);
+}
+
+#[test]
 fn log_in_memory_needs_no_snapshot() {
     use crate::log::storage::memory::MemoryStorage;
 
