@@ -123,6 +123,10 @@ impl Storage for DiskStorage {
     fn is_durable(&self) -> bool {
         true
     }
+
+    fn free_bytes(&self) -> Option<u64> {
+        system::free_bytes(&self.root)
+    }
 }
 
 #[derive(Debug)]
@@ -296,6 +300,12 @@ mod system {
         Ok(rustix::io::pwritev(file, buffers, position)?)
     }
 
+    /// What this process may use, without the part that is kept for root.
+    pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
+        let found = rustix::io::retry_on_intr(|| rustix::fs::statvfs(folder)).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
     pub(super) fn preallocate(file: &File, length: u64, end_position: u64) -> io::Result<()> {
         let space = end_position - length;
         let allocate = || rustix::fs::fallocate(file, FallocateFlags::empty(), length, space);
@@ -347,6 +357,11 @@ mod system {
             Some(buffer) => file.seek_write(buffer, position),
             None => Ok(0),
         }
+    }
+
+    /// The standard library has no call for it.
+    pub(super) fn free_bytes(_folder: &Path) -> Option<u64> {
+        None
     }
 
     pub(super) fn preallocate(file: &File, _length: u64, end_position: u64) -> io::Result<()> {
@@ -433,6 +448,16 @@ mod tests {
         let storage = DiskStorage::open(folder.path(), false).unwrap();
         let error = storage.open("none", false).unwrap_err();
         assert_eq!(PathError::of(&error).unwrap().raw_os_error(), Some(2));
+    }
+
+    #[test]
+    fn free_space_is_told_and_is_not_that_of_a_folder_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::open(folder.path(), false).unwrap();
+        let free = storage.free_bytes();
+        assert_eq!(free.is_some(), cfg!(unix));
+        fs::remove_dir(folder.path()).unwrap();
+        assert_eq!(storage.free_bytes(), None);
     }
 
     #[test]

@@ -75,6 +75,11 @@ pub trait Storage: Debug + Send + Sync {
 
     /// Whether a sync here survives the power: false for memory.
     fn is_durable(&self) -> bool;
+
+    /// Bytes by which files may still grow, for a message; `None` where that is not known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A file of a [`Storage`]. Closed when the last handle is dropped.

@@ -11,24 +11,28 @@
 //! came before its sync.
 //!
 //! A failed sync does as Linux does: the bytes stay readable, count as clean, and no later sync writes
-//! them. A failed write leaves its first half.
+//! them, until the cache lets go of them ([`FaultyStorage::evict`]). A failed write leaves its first half.
 
 mod crash;
 mod history;
+mod inode;
 mod names;
+mod random;
 mod ranges;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::sync::{Condvar, Mutex};
 
 pub use crash::CrashMode;
 pub use history::History;
-use state::State;
+use inode::Inode;
+use state::{ReadFault, State};
 
 use super::error::PathError;
 use super::{Storage, StorageFile, path};
@@ -124,9 +128,13 @@ impl FaultyStorage {
 
     /// What a power cut at this moment would leave, as a storage of its own without faults. The handles
     /// of this one go on as before.
+    ///
+    /// # Panics
+    /// If a file is too long for memory, which the limit on its own files rules out.
     #[must_use]
     pub fn crash_image(&self, mode: CrashMode) -> Self {
-        let state = crash::image_of(&self.shared.state.lock(), mode);
+        let state = crash::image_of(&self.shared.state.lock(), mode)
+            .expect("what files hold now fits into files");
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
@@ -145,6 +153,30 @@ impl FaultyStorage {
         self.shared.state.lock().faults.is_next_sync_failing = true;
     }
 
+    /// Has failed syncs write some of the sectors they were to write, by this seed; without one, none.
+    pub fn tear_failed_syncs(&self, seed: Option<u64>) {
+        self.shared.state.lock().faults.torn_syncs = seed;
+    }
+
+    /// Makes reads of these bytes of the file opened by this name fail.
+    pub fn fail_reads(&self, path: &str, positions: Range<u64>, kind: ErrorKind) {
+        let path = path.to_owned();
+        self.shared.state.lock().faults.reads.push(ReadFault {
+            path,
+            positions,
+            kind,
+        });
+    }
+
+    /// Has the cache let go of clean pages: what failed syncs dropped is no longer seen.
+    ///
+    /// # Errors
+    /// `StorageFull` for a file too long for memory.
+    pub fn evict(&self) -> io::Result<()> {
+        let mut state = self.shared.state.lock();
+        state.files.values_mut().try_for_each(Inode::evict)
+    }
+
     /// From operation `number` on nothing happens any more: every call fails and leaves no trace.
     pub fn power_off_at(&self, number: u64) {
         self.shared.state.lock().faults.power_off_at = Some(number);
@@ -153,6 +185,12 @@ impl FaultyStorage {
     /// Lets all files together be at most `bytes` long; beyond that there is no space. `None`: no limit.
     pub fn set_space(&self, bytes: Option<u64>) {
         self.shared.state.lock().faults.space_bytes = bytes;
+    }
+
+    /// Whether nothing happens any more.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.shared.state.lock().check_power().is_err()
     }
 
     /// Takes back every fault that is set; syncs that wait go on.
@@ -241,9 +279,7 @@ impl Storage for FaultyStorage {
     }
 
     fn unlink(&self, path: &str) -> io::Result<()> {
-        self.with_state("remove", path, |state| {
-            state.run(Action::Unlink, path, |state| state.names.unlink(path))
-        })
+        self.with_state("remove", path, |state| state.unlink(path))
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
@@ -254,6 +290,10 @@ impl Storage for FaultyStorage {
 
     fn is_durable(&self) -> bool {
         true
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.shared.state.lock().free_bytes()
     }
 }
 
@@ -298,8 +338,7 @@ impl StorageFile for FaultyFile {
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         self.with_state("read", |state| {
-            state.check_power()?;
-            state.inode(self.file).live.read_at(buffer, position)
+            state.read(self.file, &self.path, buffer, position)
         })
     }
 

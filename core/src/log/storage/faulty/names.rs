@@ -27,6 +27,21 @@ pub(super) enum Node {
     File(u64),
 }
 
+impl NameChange {
+    /// The file that gets a name.
+    pub(super) fn file(&self) -> Option<u64> {
+        match self.added {
+            Some((_, Node::File(file))) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether a folder gets a name.
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self.added, Some((_, Node::Folder)))
+    }
+}
+
 impl Names {
     pub(super) fn create_dir(&mut self, path: &str) -> io::Result<()> {
         let is_new = |folder: &&str| self.live.check_dir(folder).is_err();
@@ -88,10 +103,10 @@ impl Names {
     }
 
     /// The names a crash would leave: the durable ones, with those pending changes that `keeps` picks.
-    pub(super) fn after_crash(&self, mut keeps: impl FnMut() -> bool) -> Tree<u64> {
+    pub(super) fn after_crash(&self, mut keeps: impl FnMut(&NameChange) -> bool) -> Tree<u64> {
         let mut tree = self.durable.clone();
         for change in &self.pending {
-            if keeps() {
+            if keeps(change) {
                 apply(&mut tree, change);
             }
         }

@@ -41,6 +41,18 @@ impl Ranges {
         }
     }
 
+    pub(super) fn insert_all(&mut self, others: &Self) {
+        others.iter().for_each(|range| self.insert(range));
+    }
+
+    pub(super) fn remove_all(&mut self, others: &Self) {
+        others.iter().for_each(|range| self.remove(range));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn overlaps(&self, range: &Range<u64>) -> bool {
         let last_before_end = self.0.range(..range.end).next_back();
         !range.is_empty() && last_before_end.is_some_and(|(_, end)| *end > range.start)

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 
 use super::super::image::{Image, end_of};
+use super::inode::{BegunSync, Inode};
 use super::names::Names;
-use super::ranges::Ranges;
 use super::{Action, Operation};
+
+/// Contents that are gone from the files and may still lie on the disk: this many are remembered.
+const STALE_MAX: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -17,7 +21,16 @@ pub(super) struct State {
     /// What was there, and durable, before the first operation.
     pub(super) base: Base,
     pub(super) last_write: Option<LastWrite>,
+    /// Oldest first.
+    pub(super) stale: Vec<Stale>,
     pub(super) waiting_syncs: usize,
+}
+
+/// What a file held once, by the name it had then.
+#[derive(Clone, Debug)]
+pub(super) struct Stale {
+    pub(super) path: String,
+    pub(super) image: Image,
 }
 
 /// Durable names, and the length of each file.
@@ -28,24 +41,23 @@ pub(super) struct Base {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Inode {
-    pub(super) live: Image,
-    pub(super) durable: Image,
-    /// Written since a sync last began.
-    pub(super) dirty: Ranges,
-    /// Being synced.
-    pub(super) in_flight: Ranges,
-    /// The shortest the file has been since its last sync: what lay beyond is gone from the disk too.
-    shortest: Option<u64>,
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) at: BTreeMap<u64, ErrorKind>,
     pub(super) is_next_sync_failing: bool,
+    /// Of a failed sync some sectors are written, by this seed; none without.
+    pub(super) torn_syncs: Option<u64>,
+    pub(super) reads: Vec<ReadFault>,
     pub(super) power_off_at: Option<u64>,
     pub(super) space_bytes: Option<u64>,
     pub(super) are_syncs_paused: bool,
+}
+
+/// Reads of these bytes of a file fail.
+#[derive(Debug)]
+pub(super) struct ReadFault {
+    pub(super) path: String,
+    pub(super) positions: Range<u64>,
+    pub(super) kind: ErrorKind,
 }
 
 /// The last write and what it wrote over, until it is synced or the file's length changes.
@@ -55,26 +67,6 @@ pub(super) struct LastWrite {
     pub(super) position: u64,
     pub(super) length: usize,
     pub(super) before: Image,
-}
-
-/// A sync that has begun: what it will make durable.
-#[derive(Debug)]
-pub(super) struct BegunSync {
-    began_at: u64,
-    ranges: Ranges,
-    live: Image,
-    shortest: Option<u64>,
-}
-
-impl Inode {
-    /// A file of which everything is durable.
-    pub(super) fn settled(image: Image) -> Self {
-        Self {
-            live: image.clone(),
-            durable: image,
-            ..Self::default()
-        }
-    }
 }
 
 impl State {
@@ -134,15 +126,13 @@ impl State {
             bytes.len() / 2
         };
         let end = end_of(position, bytes.len())?;
-        let free = self.free_bytes(file);
-        if end > free && result.is_ok() {
-            count = usize::try_from(free.saturating_sub(position)).unwrap_or(count);
+        let most = self.length_max(file);
+        if end > most && result.is_ok() {
+            count = usize::try_from(most.saturating_sub(position)).unwrap_or(count);
             result = Err(ErrorKind::StorageFull.into());
         }
         let before = self.inode(file).live.clone();
-        let inode = self.inode(file);
-        inode.live.write_at(&bytes[..count], position)?;
-        inode.dirty.insert(position..position + count as u64);
+        self.inode(file).write(&bytes[..count], position)?;
         self.last_write = Some(LastWrite {
             file,
             position,
@@ -171,66 +161,95 @@ impl State {
     }
 
     fn set_length(&mut self, action: Action, file: u64, path: &str, length: u64) -> io::Result<()> {
-        let free = self.free_bytes(file);
+        let most = self.length_max(file);
         let result = self.fault().and_then(|()| {
+            let before = self.inode(file).live.clone();
+            if length < before.length() {
+                self.remember(path, before);
+            }
             let inode = self.inode(file);
-            if length > free && length > inode.live.length() {
+            if length > most && length > inode.live.length() {
                 return Err(ErrorKind::StorageFull.into());
             }
-            inode.shortest = Some(length.min(inode.shortest.unwrap_or(length)));
-            inode.live.set_length(length)
+            inode.set_length(length)
         });
         self.last_write.take_if(|last| last.file == file);
         self.record(action, path, file, &result);
         result
     }
 
-    pub(super) fn begin_sync(&mut self, file: u64) -> io::Result<BegunSync> {
-        self.check_power()?;
-        let began_at = self.now();
-        let inode = self.inode(file);
-        let ranges = std::mem::take(&mut inode.dirty);
-        ranges
-            .iter()
-            .for_each(|range| inode.in_flight.insert(range));
-        Ok(BegunSync {
-            began_at,
-            ranges,
-            live: inode.live.clone(),
-            shortest: inode.shortest.take(),
+    pub(super) fn unlink(&mut self, path: &str) -> io::Result<()> {
+        self.run(Action::Unlink, path, |state| {
+            if let Ok(&file) = state.names.live.file(path) {
+                let image = state.inode(file).live.clone();
+                state.remember(path, image);
+            }
+            state.names.unlink(path)
         })
     }
 
-    pub(super) fn end_sync(&mut self, file: u64, path: &str, begun: BegunSync) -> io::Result<()> {
+    pub(super) fn read(
+        &mut self,
+        file: u64,
+        path: &str,
+        buffer: &mut [u8],
+        position: u64,
+    ) -> io::Result<()> {
+        self.check_power()?;
+        let end = end_of(position, buffer.len())?;
+        let is_hit = |fault: &&ReadFault| {
+            fault.path == path && position < fault.positions.end && fault.positions.start < end
+        };
+        if let Some(fault) = self.faults.reads.iter().find(is_hit) {
+            return Err(io::Error::new(fault.kind, "failed by the test"));
+        }
+        self.inode(file).live.read_at(buffer, position)
+    }
+
+    /// When a sync begins, and what it will make durable.
+    pub(super) fn begin_sync(&mut self, file: u64) -> io::Result<(u64, BegunSync)> {
+        self.check_power()?;
+        Ok((self.now(), self.inode(file).begin_sync()))
+    }
+
+    pub(super) fn end_sync(
+        &mut self,
+        file: u64,
+        path: &str,
+        (began_at, begun): (u64, BegunSync),
+    ) -> io::Result<()> {
         self.check_power()?;
         let mut result = self.fault();
         if std::mem::take(&mut self.faults.is_next_sync_failing) {
             result = Err(io::Error::other("sync failed by the test"));
         }
-        let inode = self.inode(file);
-        begun
-            .ranges
-            .iter()
-            .for_each(|range| inode.in_flight.remove(range));
+        self.last_write.take_if(|last| last.file == file);
         if result.is_ok() {
-            if let Some(shortest) = begun.shortest {
-                let cut = shortest.min(inode.durable.length());
-                inode.durable.set_length(cut)?;
-            }
-            inode.durable.set_length(begun.live.length())?;
-            for range in begun.ranges.iter() {
-                copy(&begun.live, &mut inode.durable, range)?;
-            }
-            self.last_write.take_if(|last| last.file == file);
+            self.inode(file).finish_sync(&begun)?;
         } else {
-            // The pages count as clean now; that the file was shorter is in the journal all the same.
-            inode.shortest = begun.shortest.into_iter().chain(inode.shortest).min();
+            let written = self.faults.torn_syncs;
+            self.inode(file).fail_sync(&begun, written)?;
         }
         self.record(Action::Sync, path, file, &result);
         if let Some(last) = self.operations.last_mut() {
-            last.began_at = begun.began_at;
+            last.began_at = began_at;
         }
         result
+    }
+
+    /// Keeps what a file held: its blocks may turn up in another.
+    pub(super) fn remember(&mut self, path: &str, image: Image) {
+        let path = path.to_owned();
+        if self.stale.len() == STALE_MAX {
+            self.stale.remove(0);
+        }
+        self.stale.push(Stale { path, image });
+    }
+
+    /// Bytes that all files together may still grow by.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        let space = self.faults.space_bytes?;
+        Some(space.saturating_sub(self.used_bytes(None)))
     }
 
     /// The fault set for the operation that runs now.
@@ -243,13 +262,18 @@ impl State {
     }
 
     /// How long this file may become.
-    fn free_bytes(&self, file: u64) -> u64 {
-        let Some(space) = self.faults.space_bytes else {
-            return u64::MAX;
-        };
-        let others = self.names.live.files().filter(|(_, other)| **other != file);
-        let lengths = others.filter_map(|(_, other)| self.files.get(other));
-        space.saturating_sub(lengths.map(|inode| inode.live.length()).sum())
+    fn length_max(&self, file: u64) -> u64 {
+        let space = self.faults.space_bytes;
+        space.map_or(u64::MAX, |space| {
+            space.saturating_sub(self.used_bytes(Some(file)))
+        })
+    }
+
+    fn used_bytes(&self, except: Option<u64>) -> u64 {
+        let files = self.names.live.files().map(|(_, &file)| file);
+        let others = files.filter(|file| Some(*file) != except);
+        let inodes = others.filter_map(|file| self.files.get(&file));
+        inodes.map(|inode| inode.live.length()).sum()
     }
 
     fn record(&mut self, action: Action, path: &str, file: u64, result: &io::Result<()>) {
@@ -261,18 +285,4 @@ impl State {
             error: result.as_ref().err().map(io::Error::kind),
         });
     }
-}
-
-/// Copies the bytes of `range` that `from` has; `to` grows if they lie beyond its end.
-pub(super) fn copy(from: &Image, to: &mut Image, range: std::ops::Range<u64>) -> io::Result<()> {
-    let end = range.end.min(from.length());
-    let mut position = range.start;
-    while position < end {
-        let count = (end - position).min(64 * 1_024);
-        let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
-        from.read_at(&mut bytes, position)?;
-        to.write_at(&bytes, position)?;
-        position += count;
-    }
-    Ok(())
 }

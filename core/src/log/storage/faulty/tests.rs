@@ -1,3 +1,5 @@
+mod modes;
+
 use std::io::{ErrorKind, IoSlice};
 
 use super::*;
