@@ -3,7 +3,7 @@
 //! Every frame read is checked; what the batch's own CRC covers is the caller's to verify. Batches that
 //! lie side by side are read in one call.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -278,7 +278,8 @@ impl Reading<'_> {
             ));
         }
         let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
-        self.file.read_at(&mut bytes, position).map_err(failed)?;
+        let read = self.file.read_at(&mut bytes, position);
+        read.map_err(|error| self.unreadable(position, error))?;
         Ok(Bytes::from(bytes))
     }
 
@@ -314,6 +315,14 @@ impl Reading<'_> {
         Ok(header.map_or(0, |header| FrameHeader::decode(header).padded_bytes()))
     }
 
+    /// What the reader alone is told: the log goes on, since what cannot be read here says nothing of what
+    /// is written elsewhere.
+    fn unreadable(&self, position: u64, error: io::Error) -> Error {
+        let fault = Fault::from(error);
+        let message = format!("{}, position {position}: {fault}", self.path);
+        Error::new(ErrorCode::KafkaStorageError, message).with_source(fault)
+    }
+
     fn corrupt(&self, position: u64, problem: &str) -> Error {
         Error::new(
             ErrorCode::CorruptSegment,
@@ -322,8 +331,8 @@ impl Reading<'_> {
     }
 }
 
-/// What a reader is told when a file cannot be read.
-fn failed(error: std::io::Error) -> Error {
+/// What a reader is told when a file cannot be opened.
+fn failed(error: io::Error) -> Error {
     let fault = Fault::from(error);
     Error::new(ErrorCode::KafkaStorageError, fault.to_string()).with_source(fault)
 }

@@ -85,7 +85,10 @@ impl Writer {
         let end = self.active.position + frame::padded(len as u64);
         match self.active.reserve(end, log.options.segment_bytes) {
             Ok(()) => Ok(()),
-            Err(error) if is_full(&error) => Err(Refused::Append(disk_full(log, len))),
+            Err(error) if is_full(&error) => {
+                let lacking = self.active.lacks(end);
+                Err(Refused::Append(disk_full(log, lacking)))
+            }
             Err(error) => Err(Refused::Log(error.into())),
         }
     }
@@ -182,19 +185,23 @@ impl Writer {
             Err(error) => error.kind() == ErrorKind::NotFound,
         };
         if is_gone && is_full(&error) {
-            Refused::Append(disk_full(log, segment::SEGMENT_HEADER_BYTES))
+            Refused::Append(disk_full(log, segment::SEGMENT_HEADER_BYTES as u64))
         } else {
             Refused::Log(error.into())
         }
     }
 }
 
-fn disk_full(log: &Shared, bytes: usize) -> Error {
-    Error::new(
-        ErrorCode::DiskFull,
-        format!(
-            "the disk has no room for {bytes} more bytes of log {}",
-            log.dir
-        ),
-    )
+/// What an appender is told for whose frame a file would have to grow by `bytes`.
+fn disk_full(log: &Shared, bytes: u64) -> Error {
+    let mut message = format!(
+        "the disk has no room for {bytes} more bytes of log {}",
+        log.dir
+    );
+    if let Some(free) = log.storage.free_bytes() {
+        // With enough of it free, a quota or the file system's own needs stand against it.
+        let missing = bytes.saturating_sub(free);
+        message.push_str(&format!(": {free} are free, {missing} are missing"));
+    }
+    Error::new(ErrorCode::DiskFull, message)
 }

@@ -358,6 +358,11 @@ impl ActiveSegment {
             || self.position.saturating_add(padded(len as u64)) <= segment_bytes
     }
 
+    /// Bytes by which the file has to grow to reach `end`.
+    pub(super) const fn lacks(&self, end: u64) -> u64 {
+        end.saturating_sub(self.reserved)
+    }
+
     /// Reserves space up to `end`: in steps that double, not beyond `segment_bytes` unless a frame is.
     ///
     /// # Errors

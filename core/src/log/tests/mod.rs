@@ -12,6 +12,7 @@ mod model;
 mod reading;
 mod recording;
 mod sequences;
+mod space;
 mod threads;
 
 use std::sync::Arc;
