@@ -32,7 +32,7 @@ pub(super) use self::base::Base;
 use self::base::Bases;
 pub(super) use self::found::{Anchor, Found, Kept, LastEntry, Place};
 use self::passed::Passed;
-use self::survey::{Candidate, limits, survey};
+use self::survey::{Candidate, Limits, Reached, survey};
 use self::verdict::Failure;
 use super::entry::{Kind, Machine};
 use super::error::{OpenError, Problem};
@@ -50,8 +50,7 @@ const ANCHOR_BYTES: u64 = if cfg!(test) { 1 } else { 64 * 1_024 };
 struct Walk<'a> {
     place: Place<'a>,
     candidates: &'a [Candidate],
-    /// The highest index that each may hold: later segments cut what is above their `previous`.
-    limits: Vec<u64>,
+    limits: Limits,
     /// What is known of the state without reading: until it is found in the log, and restored.
     base: Option<Base>,
     /// The first candidate that is read; those before it are known.
@@ -140,7 +139,10 @@ fn walk(
     let is_base = |at: &Candidate| base.as_ref().is_some_and(|base| base.segment == at.segment);
     let mut walk = Walk {
         place,
-        limits: limits(candidates),
+        limits: Limits::new(
+            candidates,
+            base.as_ref().map_or_else(Reached::default, Base::reached),
+        ),
         candidates,
         first: candidates.iter().position(is_base).unwrap_or_default(),
         durable: base.as_ref().map_or(0, |base| base.index),
@@ -191,17 +193,15 @@ impl Walk<'_> {
     fn run(&mut self) -> Result<Ending, OpenError> {
         let candidates = self.candidates;
         for (at, candidate) in candidates.iter().enumerate() {
-            let limit = self.limits.get(at).copied().unwrap_or(u64::MAX);
-            let header = match &candidate.header {
-                Ok(header) => *header,
+            let limit = self.limits.of(at);
+            let header = match candidate.header_after(self.order.term) {
+                Ok(header) => header,
                 // A header that was never finished, of a segment that a later cut left behind.
                 Err(error) if error.may_be_torn() && self.order.index >= limit => {
                     self.doomed.push(candidate.segment);
                     continue;
                 }
-                Err(error) => {
-                    return Ok(Ending::Failed(Failure::header(at, error.clone().into())));
-                }
+                Err(error) => return Ok(Ending::Failed(Failure::header(at, error.into()))),
             };
             if header.previous_index > limit {
                 self.doomed.push(candidate.segment);
@@ -220,7 +220,7 @@ impl Walk<'_> {
                 if !self.try_restore(header.previous_index, header.previous_term) {
                     return Ok(Ending::NoBase);
                 }
-                self.walk_segment(at, header, limit)?
+                self.walk_segment(at, header)?
             };
             if let Some(failure) = failure {
                 return Ok(Ending::Failed(failure));
@@ -336,11 +336,11 @@ impl Walk<'_> {
         let next = headers.find(|next| next.previous_index == last_index);
         next.map_or(0, |next| next.previous_term)
     }
+
     fn walk_segment(
         &mut self,
         at: usize,
         header: SegmentHeader,
-        limit: u64,
     ) -> Result<Option<Failure>, OpenError> {
         let path = segment::path(self.place.dir, header.segment);
         let length = self.candidates.get(at).map_or(0, |it| it.length);
@@ -360,7 +360,7 @@ impl Walk<'_> {
             index: SegmentIndex::new(header.first_index),
             is_footed: false,
         };
-        let failure = self.walk_frames(at, scanner, (header.segment, limit), &mut walked);
+        let failure = self.walk_frames(at, scanner, header.segment, &mut walked);
         let failure = failure.map_err(|error| error.in_file(path))?;
         self.kept.push(Kept {
             header,
@@ -380,13 +380,19 @@ impl Walk<'_> {
         &mut self,
         at: usize,
         mut scanner: Scanner<'_>,
-        (segment, limit): (u64, u64),
+        segment: u64,
         walked: &mut Walked,
     ) -> Result<Option<Failure>, FrameOpenError> {
         let kept = self.kept.len();
         loop {
             let position = walked.position;
-            let frame = match scanner.find(position)? {
+            let found = scanner.find(position)?;
+            if let scan::Found::Frame(FrameHeader { term, .. }) = found {
+                self.limits
+                    .reach(self.candidates, Reached { segment, term });
+            }
+            let limit = self.limits.of(at);
+            let frame = match found {
                 scan::Found::End => return Ok(None),
                 scan::Found::Frame(frame) if frame.index > limit => return Ok(None),
                 scan::Found::Frame(frame) => frame,

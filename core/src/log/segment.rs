@@ -134,6 +134,15 @@ pub enum SegmentError {
         /// The name's.
         expected: u64,
     },
+    /// It was written before frames of lower segments: bytes of an older file under a number that came
+    /// again, because the name was lost with the power.
+    #[error("the header is of term {found}, and the log before it is of term {term}")]
+    Stale {
+        /// The header's.
+        found: u32,
+        /// The term reached before it.
+        term: u32,
+    },
     /// First and previous index do not go together.
     #[error("first index {first_index} does not follow on {previous_index}")]
     FirstIndex {
@@ -149,12 +158,17 @@ impl SegmentError {
     pub(super) const fn may_be_torn(&self) -> bool {
         matches!(
             self,
-            Self::TooShort { .. } | Self::Magic { .. } | Self::Crc { .. }
+            Self::TooShort { .. } | Self::Magic { .. } | Self::Crc { .. } | Self::Stale { .. }
         )
     }
 }
 
 impl SegmentHeader {
+    /// The term it was written in: no frame of a lower segment is of a higher one.
+    pub(super) fn term(&self) -> u32 {
+        self.incarnation.max(self.previous_term)
+    }
+
     /// The bytes of the header.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

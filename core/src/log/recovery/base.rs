@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Place;
-use super::survey::Candidate;
+use super::survey::{Candidate, Reached};
 use crate::log::checkpoint::{self, Checkpoint, DirectoryRow, Store};
 use crate::log::error::OpenError;
 use crate::log::index::SegmentIndex;
@@ -34,6 +34,14 @@ impl Base {
     /// The last entry in it.
     pub(in crate::log) const fn index(&self) -> u64 {
         self.index
+    }
+
+    /// The term that the log is known to have come to, and where.
+    pub(super) const fn reached(&self) -> Reached {
+        Reached {
+            segment: self.segment,
+            term: self.term,
+        }
     }
 
     /// What a segment before it holds, in sum, if that is known.

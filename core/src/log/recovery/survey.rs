@@ -14,6 +14,21 @@ pub(super) struct Candidate {
     pub(super) header: Result<SegmentHeader, SegmentError>,
 }
 
+impl Candidate {
+    /// The header, unless the log before it is of a higher term.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn header_after(&self, term: u32) -> Result<SegmentHeader, SegmentError> {
+        let header = self.header.clone()?;
+        let found = header.term();
+        if found < term {
+            return Err(SegmentError::Stale { found, term });
+        }
+        Ok(header)
+    }
+}
+
 /// Lists the segments and reads their headers.
 ///
 /// # Errors
@@ -43,20 +58,53 @@ pub(super) fn survey(place: Place<'_>) -> Result<Vec<Candidate>, OpenError> {
     Ok(candidates)
 }
 
-/// The highest index that each segment may hold: later ones cut what is above their `previous`.
-pub(super) fn limits(candidates: &[Candidate]) -> Vec<u64> {
-    let mut limit = u64::MAX;
-    let mut limits: Vec<_> = candidates
-        .iter()
-        .rev()
-        .map(|candidate| {
-            let own = limit;
-            if let Ok(header) = &candidate.header {
-                limit = limit.min(header.previous_index);
-            }
-            own
-        })
-        .collect();
-    limits.reverse();
-    limits
+/// A segment that holds frames of a term.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reached {
+    pub(super) segment: u64,
+    pub(super) term: u32,
+}
+
+/// How far later segments cut earlier ones.
+#[derive(Debug)]
+pub(super) struct Limits {
+    reached: Reached,
+    limits: Vec<u64>,
+}
+
+impl Limits {
+    /// As the headers say; what is known to be `reached` makes later headers of a lower term stale.
+    pub(super) fn new(candidates: &[Candidate], reached: Reached) -> Self {
+        let is_stale = |candidate: &Candidate, header: &SegmentHeader| {
+            candidate.segment > reached.segment && header.term() < reached.term
+        };
+        let mut limit = u64::MAX;
+        let mut limits: Vec<_> = candidates
+            .iter()
+            .rev()
+            .map(|candidate| {
+                let own = limit;
+                if let Ok(header) = &candidate.header
+                    && !is_stale(candidate, header)
+                {
+                    limit = limit.min(header.previous_index);
+                }
+                own
+            })
+            .collect();
+        limits.reverse();
+        Self { reached, limits }
+    }
+
+    /// The highest index that a segment may hold: later ones cut what is above their `previous`.
+    pub(super) fn of(&self, candidate: usize) -> u64 {
+        self.limits.get(candidate).copied().unwrap_or(u64::MAX)
+    }
+
+    /// Takes note of a frame: later headers of a lower term are older than it is, and do not cut it.
+    pub(super) fn reach(&mut self, candidates: &[Candidate], reached: Reached) {
+        if reached.term > self.reached.term {
+            *self = Self::new(candidates, reached);
+        }
+    }
 }

@@ -147,6 +147,26 @@ fn frames_above_a_later_segments_previous_are_dropped() {
     }
 }
 
+/// A segment's number came again, its name having been lost, and the old file's header was seen in the new
+/// one: it dropped what had been written since, or was taken for damage.
+#[test]
+fn a_header_older_than_the_frames_before_it_cuts_nothing() {
+    for previous in [2, 3, 4, 7] {
+        let storage = FaultyStorage::new();
+        let mut scribe = Scribe::new(&storage, 1, (0, 0), 0);
+        scribe.entry(1, 0, 1).entry(2, 1, 1);
+        scribe.term = 2;
+        scribe.frame(Kind::Mark, 2, 2, &[]);
+        scribe.entry(3, 2, 2).entry(4, 3, 2);
+        // The older life's segment, with what followed there.
+        Scribe::new(&storage, 2, (previous, 1), 1).entry(previous + 1, 1, 1);
+        let open = try_open(&storage).unwrap();
+        assert_eq!(lives(&open), [(1, 1), (2, 1), (3, 2), (4, 2)], "{previous}");
+        assert_eq!(segments(&storage), [1, 3]);
+        assert_eq!(open.log.term().0, 3);
+    }
+}
+
 #[test]
 fn an_empty_segment_left_by_an_interrupted_roll_is_no_damage() {
     let storage = FaultyStorage::new();
