@@ -158,7 +158,11 @@ fn torn(state: &State, file: u64, inode: &Inode, count: usize) -> io::Result<Sur
     if image.length() == end {
         image.set_length(kept.max(last.before.length()))?;
     }
-    solid.remove(kept..end);
+    // What was durable there before the write still is.
+    let mut lost = Ranges::default();
+    lost.insert(kept..end);
+    lost.remove_all(&inode.solid);
+    solid.remove_all(&lost);
     Ok((image, solid))
 }
 

@@ -9,7 +9,7 @@ use super::ranges::Ranges;
 
 pub(super) const SECTOR_BYTES: u64 = 512;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
     pub(super) live: Image,
     pub(super) durable: Image,

@@ -31,7 +31,6 @@ use crate::sync::{Condvar, Mutex};
 
 pub use crash::CrashMode;
 pub use history::History;
-use inode::Inode;
 use state::{ReadFault, State};
 
 use super::error::PathError;
@@ -135,6 +134,17 @@ impl FaultyStorage {
     pub fn crash_image(&self, mode: CrashMode) -> Self {
         let state = crash::image_of(&self.shared.state.lock(), mode)
             .expect("what files hold now fits into files");
+        Self::with(state)
+    }
+
+    /// The same files, with what is not synced of them, as a storage of its own without faults: what the
+    /// next process finds after this one was killed.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self::with(self.shared.state.lock().fork())
+    }
+
+    fn with(state: State) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
@@ -173,8 +183,12 @@ impl FaultyStorage {
     /// # Errors
     /// `StorageFull` for a file too long for memory.
     pub fn evict(&self) -> io::Result<()> {
-        let mut state = self.shared.state.lock();
-        state.files.values_mut().try_for_each(Inode::evict)
+        self.shared.state.lock().evict()
+    }
+
+    /// Has the cache let go of clean pages right before operation `number`.
+    pub fn evict_at(&self, number: u64) {
+        self.shared.state.lock().faults.evict_at = Some(number);
     }
 
     /// From operation `number` on nothing happens any more: every call fails and leaves no trace.

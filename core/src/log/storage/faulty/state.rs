@@ -47,6 +47,7 @@ pub(super) struct Faults {
     /// Of a failed sync some sectors are written, by this seed; none without.
     pub(super) torn_syncs: Option<u64>,
     pub(super) reads: Vec<ReadFault>,
+    pub(super) evict_at: Option<u64>,
     pub(super) power_off_at: Option<u64>,
     pub(super) space_bytes: Option<u64>,
     pub(super) are_syncs_paused: bool,
@@ -61,7 +62,7 @@ pub(super) struct ReadFault {
 }
 
 /// The last write and what it wrote over, until it is synced or the file's length changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LastWrite {
     pub(super) file: u64,
     pub(super) position: u64,
@@ -78,6 +79,24 @@ impl State {
         match self.faults.power_off_at {
             Some(off_at) if self.now() >= off_at => Err(io::Error::other("the power is off")),
             _ => Ok(()),
+        }
+    }
+
+    pub(super) fn evict(&mut self) -> io::Result<()> {
+        self.files.values_mut().try_for_each(Inode::evict)
+    }
+
+    /// All of it but the faults.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            names: self.names.clone(),
+            files: self.files.clone(),
+            operations: self.operations.clone(),
+            faults: Faults::default(),
+            base: self.base.clone(),
+            last_write: self.last_write.clone(),
+            stale: self.stale.clone(),
+            waiting_syncs: 0,
         }
     }
 
@@ -255,6 +274,9 @@ impl State {
     /// The fault set for the operation that runs now.
     fn fault(&mut self) -> io::Result<()> {
         let now = self.now();
+        if self.faults.evict_at.take_if(|at| *at == now).is_some() {
+            self.evict()?;
+        }
         match self.faults.at.remove(&now) {
             Some(kind) => Err(io::Error::new(kind, "failed by the test")),
             None => Ok(()),

@@ -141,6 +141,17 @@ fn garbage_holds_what_an_older_file_of_the_name_held_and_what_others_hold() {
 }
 
 #[test]
+fn a_torn_write_over_durable_bytes_leaves_them_durable() {
+    let (storage, file) = with_durable_file(&[1; 2_000]);
+    write(&*file, &[1; 1_000], 500);
+    let torn = storage.crash_image(CrashMode::TornLastWrite(0));
+    for seed in 0..50 {
+        let crashed = torn.crash_image(CrashMode::GarbageTail(seed));
+        assert_eq!(content(&crashed, "a").unwrap(), [1; 2_000]);
+    }
+}
+
+#[test]
 fn every_mode_reverts_what_a_failed_sync_dropped() {
     for mode in [
         CrashMode::OnlySynced,
@@ -173,6 +184,11 @@ fn the_cache_lets_go_of_what_a_failed_sync_dropped_and_of_nothing_else() {
     storage.fail_next_sync();
     assert!(file.sync().is_err());
     write(&*file, b"ghi", 6);
+    storage.evict_at(storage.now() + 1);
+    storage.create("b").unwrap();
+    assert_eq!(content(&storage, "a").unwrap(), b"abcdefghi");
+    storage.create("c").unwrap();
+    assert_eq!(content(&storage, "a").unwrap(), b"abc\0\0\0ghi");
     storage.evict().unwrap();
     assert_eq!(content(&storage, "a").unwrap(), b"abc\0\0\0ghi");
     file.sync().unwrap();
@@ -230,4 +246,26 @@ fn free_space_is_what_all_files_leave() {
     assert_eq!(storage.free_bytes(), Some(0));
     storage.unlink("a").unwrap();
     assert_eq!(storage.free_bytes(), Some(4));
+}
+
+#[test]
+fn a_fork_has_what_was_there_and_a_future_of_its_own() {
+    let (storage, file) = with_durable_file(b"abc");
+    write(&*file, b"d", 3);
+    storage.power_off_at(storage.now());
+    let fork = storage.fork();
+    let forked = fork.open("a", false).unwrap();
+    write(&*forked, b"e", 4);
+    assert_eq!(content(&fork, "a").unwrap(), b"abcde");
+    storage.clear_faults();
+    assert_eq!(content(&storage, "a").unwrap(), b"abcd");
+    let crashed = fork.crash_image(CrashMode::OnlySynced);
+    assert_eq!(content(&crashed, "a").unwrap(), b"abc");
+    forked.sync().unwrap();
+    let crashed = fork.crash_image(CrashMode::OnlySynced);
+    assert_eq!(content(&crashed, "a").unwrap(), b"abcde");
+    let now = fork.now();
+    assert_eq!(fork.history().durable_through("a", now), 5);
+    let crashed = storage.crash_image(CrashMode::OnlySynced);
+    assert_eq!(content(&crashed, "a").unwrap(), b"abc");
 }
