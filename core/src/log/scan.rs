@@ -94,6 +94,14 @@ impl<'a> Scanner<'a> {
         self.bytes(start, header.payload_bytes() as usize)
     }
 
+    /// All bytes of the frame that was just found at `position`.
+    ///
+    /// # Errors
+    /// The storage's, if the window has moved since.
+    pub(super) fn frame(&mut self, position: u64, header: &FrameHeader) -> io::Result<&[u8]> {
+        self.bytes(position, header.padded_bytes() as usize)
+    }
+
     /// The next place from `position` on, at a multiple of 8, where a frame stands; `None` up to the end of
     /// the file.
     ///

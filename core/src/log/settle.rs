@@ -3,16 +3,22 @@
 //! The order is the point. What is kept is durable before the cut's header says so; the header is durable
 //! before anything is removed. Interrupted anywhere, the next open finds the same log.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
+use crate::record::batch;
+
+use super::entry::Kind;
 use super::error::OpenError;
+use super::frame::CrcSeed;
 use super::index::SegmentIndex;
 use super::recovery::{Found, Kept, Place};
+use super::scan::{self, Scanner};
 use super::seal::{self, Sealed};
 use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::storage::StorageFile;
 
-/// Bytes copied at once when frames are written again.
+/// Bytes gathered, less one frame, before they are written again.
 const COPY_BYTES: usize = 1_024 * 1_024;
 
 impl Found {
@@ -166,17 +172,54 @@ impl Found {
     }
 }
 
+/// Writes a segment again from `start` on. The bytes that are written are checked once more: after a failed
+/// sync the page cache may let go at any time of what the walk has read, and show what the disk has.
 fn rewrite_range(place: Place<'_>, kept: &Kept, start: u64) -> Result<(), OpenError> {
     let path = segment::path(place.dir, kept.header.segment);
     let file = place.storage.open(&path, false)?;
-    let mut position = start;
+    let seed = CrcSeed::new(place.log_uuid, kept.header.segment);
+    let mut scanner = Scanner::new(file.as_ref(), seed, kept.end);
     let mut buffer = Vec::new();
+    let mut position = start;
     while position < kept.end {
-        let count = (kept.end - position).min(COPY_BYTES as u64);
-        buffer.resize(count as usize, 0);
-        file.read_at(&mut buffer, position)?;
+        let mut end = position;
+        while end < kept.end && buffer.len() < COPY_BYTES {
+            let is_same = if end < SEGMENT_HEADER_BYTES as u64 {
+                copy_header(file.as_ref(), kept, &mut buffer)?
+            } else {
+                copy_frame(&mut scanner, end, &mut buffer)?
+            };
+            if !is_same {
+                let text = format!("{path}, position {end} changed while the log was opened");
+                return Err(io::Error::other(text).into());
+            }
+            end = position + buffer.len() as u64;
+        }
         file.write_at(&[IoSlice::new(&buffer)], position)?;
-        position += count;
+        position = end;
+        buffer.clear();
     }
     Ok(file.sync()?)
+}
+
+/// Appends a segment's header to `buffer`; false if it is another now.
+fn copy_header(file: &dyn StorageFile, kept: &Kept, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    file.read_at(&mut bytes, 0)?;
+    buffer.extend_from_slice(&bytes);
+    Ok(SegmentHeader::decode(&bytes) == Ok(kept.header))
+}
+
+/// Appends the frame at `position` to `buffer`; false if there is none now.
+fn copy_frame(scanner: &mut Scanner<'_>, position: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    let scan::Found::Frame(header) = scanner.find(position)? else {
+        return Ok(false);
+    };
+    let payload = scanner.payload(position, &header)?;
+    let is_batch = header.kind == Kind::Records.number();
+    if is_batch && batch::verify(payload).is_err() {
+        return Ok(false);
+    }
+    buffer.extend_from_slice(scanner.frame(position, &header)?);
+    Ok(true)
 }

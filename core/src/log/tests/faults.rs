@@ -5,7 +5,7 @@ use std::io::ErrorKind as IoErrorKind;
 
 use super::*;
 use crate::error::{ErrorCode, ErrorKind, Outcome};
-use crate::log::storage::faulty::Action;
+use crate::log::storage::faulty::{Action, CrashMode};
 
 #[test]
 fn a_failed_sync_stops_the_log_and_says_that_the_outcome_is_unknown() {
@@ -32,6 +32,34 @@ fn a_failed_sync_stops_the_log_and_says_that_the_outcome_is_unknown() {
     assert_eq!((open.log.synced(), open.log.thread_count()), (2, 0));
     let again = super::open(&storage);
     assert_eq!((again.log.written(), again.log.term().0), (3, 2));
+}
+
+/// What recovery had read was read once more to be written again, and written as it was then.
+#[test]
+fn what_the_cache_loses_while_the_log_opens_is_not_served() {
+    let mut outcomes = [0; 2];
+    for operation in 0..8 {
+        let storage = FaultyStorage::new();
+        let first = open(&storage);
+        first.open_partition(0);
+        first.append(records(0, &[b"synced"]).disk()).unwrap();
+        first.append(records(0, &[b"lost"])).unwrap();
+        storage.fail_next_sync();
+        assert!(first.sync().is_err());
+        drop(first);
+        storage.evict_at(storage.now() + operation);
+        let opened = try_open(&storage);
+        outcomes[usize::from(opened.is_ok())] += 1;
+        if let Ok(again) = opened {
+            let served = again.memory.payloads();
+            let crashed = storage.crash_image(CrashMode::OnlySynced);
+            assert_eq!(open(&crashed).memory.payloads(), served, "{operation}");
+        }
+        // The next open finds what is there.
+        let last = open(&storage);
+        assert!(last.log.written() >= 2, "{operation}");
+    }
+    assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
 }
 
 #[test]
@@ -162,7 +190,7 @@ fn an_open_on_a_full_disk_says_so() {
     first.append(records(0, &[b"a"])).unwrap();
     drop(first);
     // Shortened to its data, the file has no room for the mark of the new term.
-    let image = storage.crash_image(crate::log::storage::faulty::CrashMode::AllWritten);
+    let image = storage.crash_image(CrashMode::AllWritten);
     let path = crate::log::segment::path(DIR, 1);
     let file = image.open(&path, false).unwrap();
     let data = (0..).step_by(8).skip(512).find(|position| {
