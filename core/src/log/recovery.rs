@@ -229,11 +229,8 @@ impl Walk<'_> {
                 return Ok(Ending::NoBase);
             }
         }
-        Ok(if self.base.is_some() {
-            Ending::NoBase
-        } else {
-            Ending::Whole
-        })
+        let none = self.base.as_ref().map(|_| Ending::NoBase);
+        Ok(none.unwrap_or(Ending::Whole))
     }
 
     /// The first segment there is does not begin with the first entry.
