@@ -11,14 +11,16 @@
 //! their last index),
 //! `meta` (what this is a checkpoint of).
 
+mod backend;
+
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
-    StorageBackend, Table, TableDefinition,
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -28,7 +30,9 @@ use crate::limits::CHECKPOINT_CACHE_BYTES_MAX;
 
 use super::index::Summary;
 use super::pair::StatePair;
-use super::storage::{Storage, StorageFile};
+use super::storage::Storage;
+use backend::Backend;
+pub(super) use backend::Gate;
 
 const FILE_NAME: &str = "state.redb";
 const VERSION: u32 = 1;
@@ -153,6 +157,7 @@ fn checksum(key: &[u8], value: &[u8]) -> u64 {
 pub(super) struct Store {
     /// None after a panic of it: nothing more is to be asked of it, not even to close.
     database: Option<Database>,
+    gate: Arc<Gate>,
 }
 
 impl Store {
@@ -160,7 +165,7 @@ impl Store {
     ///
     /// # Errors
     /// [`CheckpointError`].
-    pub(super) fn open(storage: &dyn Storage, dir: &str) -> Result<Self> {
+    pub(super) fn open(storage: &dyn Storage, dir: &str, gate: Arc<Gate>) -> Result<Self> {
         let path = path(dir);
         let file = match storage.create(&path) {
             Ok(file) => {
@@ -172,10 +177,17 @@ impl Store {
             }
             Err(error) => return Err(storage_error(error)),
         };
-        let database = caught(|| Ok(builder().create_with_backend(Backend(file))?))?;
+        let backend = Backend::new(file, Arc::clone(&gate));
+        let database = caught(|| Ok(builder().create_with_backend(backend)?))?;
         Ok(Self {
             database: Some(database),
+            gate,
         })
+    }
+
+    /// What its writes go through.
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
     }
 
     /// What it holds; `None` if it was never written to, or is of another log.
@@ -203,6 +215,17 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // It writes as it closes, and may find then that it is damaged.
+        drop(caught(|| {
+            drop(database);
+            Ok(())
+        }));
+    }
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
@@ -222,18 +245,18 @@ pub(super) fn load(
     let Ok(file) = storage.open(&path, true) else {
         return (None, None);
     };
-    let found = caught(
-        || match builder().open_read_only_with_backend(Backend(file)) {
-            Ok(database) => Ok(Some(read(&database.begin_read()?, log_uuid)?)),
-            // It was not closed in order.
-            Err(DatabaseError::RepairAborted) => Ok(None),
-            Err(error) => Err(error.into()),
-        },
-    );
+    let backend = Backend::new(file, Arc::default());
+    let found = caught(|| match builder().open_read_only_with_backend(backend) {
+        Ok(database) => Ok(Some(read(&database.begin_read()?, log_uuid)?)),
+        // It was not closed in order.
+        Err(DatabaseError::RepairAborted) => Ok(None),
+        Err(error) => Err(error.into()),
+    });
     let found = match found {
         Ok(Some(checkpoint)) => Ok((checkpoint, None)),
         Ok(None) => {
-            Store::open(storage, dir).and_then(|store| Ok((store.read(log_uuid)?, Some(store))))
+            let opened = Store::open(storage, dir, Arc::default());
+            opened.and_then(|store| Ok((store.read(log_uuid)?, Some(store))))
         }
         Err(error) => Err(error),
     };
@@ -434,30 +457,4 @@ fn caught<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn storage_error(error: io::Error) -> CheckpointError {
     CheckpointError::Database(Box::new(redb::Error::Io(error)))
-}
-
-/// The database's view of our storage: each of its writes and syncs is one of ours.
-#[derive(Debug)]
-struct Backend(Arc<dyn StorageFile>);
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(out, offset)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.truncate(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_at(&[io::IoSlice::new(data)], offset)
-    }
 }

@@ -77,6 +77,7 @@ impl Shared {
 
     /// What dropping the handle does: nothing is written, nobody is left waiting.
     pub(super) fn abandon(&self) {
+        self.keeper.abandon();
         let mut wakes = Wakes::new();
         for append in self.queue.stop(Refusal::Closed) {
             append.completion.complete(Err(closed()), &mut wakes);

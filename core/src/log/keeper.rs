@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::completion::Wakes;
 use crate::sync::{Condvar, Mutex};
 
-use super::checkpoint::{self, DirectoryRow, Position, SealedSegment, Store, Update};
+use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
 use super::pair::Scope;
 use super::recovery::{Found, Kept, Place};
 use super::shared::Shared;
@@ -50,6 +50,8 @@ pub(super) struct Start {
 pub(super) struct Keeper {
     /// Bytes of frames since the last checkpoint was taken.
     logged: AtomicU64,
+    /// What every store of this log writes through.
+    gate: Arc<Gate>,
     state: Mutex<State>,
     idle: Condvar,
 }
@@ -88,6 +90,7 @@ impl Keeper {
     pub(super) fn new(start: Start) -> Self {
         Self {
             logged: AtomicU64::new(start.logged_bytes),
+            gate: start.store.as_ref().map_or_else(Arc::default, Store::gate),
             state: Mutex::new(State {
                 store: start.store,
                 is_whole_due: !start.is_from_checkpoint,
@@ -106,6 +109,11 @@ impl Keeper {
             }),
             idle: Condvar::new(),
         }
+    }
+
+    /// The log was dropped: no checkpoint changes any more, not even one that is being written.
+    pub(super) fn abandon(&self) {
+        self.gate.shut();
     }
 
     /// Notes that frames of so many bytes were written.
@@ -182,19 +190,39 @@ impl Keeper {
     }
 }
 
+#[cfg(test)]
+impl Keeper {
+    /// Whether something is being done, or will be by the sync thread before it waits again.
+    pub(super) fn is_busy(&self, log: &Shared) -> bool {
+        let state = self.state.lock();
+        let snapshot = state.snapshot.as_ref().map(|snapshot| snapshot.index);
+        let update = state.update.as_ref().map(|update| update.position.index);
+        let synced = log.syncer.synced();
+        let is_due = self.logged.load(Ordering::Relaxed) >= log.options.checkpoint_bytes;
+        state.is_running
+            || snapshot.is_some_and(|index| index <= synced)
+            || update.map_or(is_due, |index| index <= synced)
+    }
+}
+
 impl Shared {
     /// Does what has become due, on a thread of its own, unless one is at it. Called after a sync.
     pub(super) fn keep_up(self: &Arc<Self>) {
-        let is_due = {
-            let state = self.keeper.state.lock();
-            !state.is_running && !state.is_closed
+        {
+            let mut state = self.keeper.state.lock();
+            if state.is_running || state.is_closed {
+                return;
+            }
+            state.is_running = true;
+        }
+        let done = Done(self);
+        let Some(work) = self.keeper.next(self, self.syncer.synced()) else {
+            return;
         };
-        let work = is_due.then(|| self.keeper.next(self, self.syncer.synced()));
-        let Some(work) = work.flatten() else { return };
         if self.options.keeps_inline {
             return self.keep(work);
         }
-        self.keeper.state.lock().is_running = true;
+        mem::forget(done);
         let shared = Arc::clone(self);
         let thread = thread::Builder::new().name(THREAD.to_owned());
         let spawned = thread.spawn(move || {
@@ -300,7 +328,7 @@ impl Shared {
         let storage = self.storage.as_ref();
         let opened = match store {
             Some(store) => Ok(store),
-            None => Store::open(storage, &self.dir),
+            None => Store::open(storage, &self.dir, Arc::clone(&self.keeper.gate)),
         };
         let written = opened.and_then(|mut store| store.commit(update).map(|()| store));
         let mut state = self.keeper.state.lock();

@@ -157,6 +157,27 @@ fn clean_close_and_open_write_nothing_and_read_from_the_checkpoint() {
     }
 }
 
+/// The database writes as it is closed, and was closed by whoever let go of the log last.
+#[test]
+fn log_that_is_dropped_writes_no_checkpoint_any_more() {
+    let storage = FaultyStorage::new();
+    let open = open_eager(&storage);
+    fill(&open, 0, 30);
+    open.sync().unwrap();
+    while open.log.shared.keeper.is_busy(&open.log.shared) {
+        std::thread::yield_now();
+    }
+    let before = storage.now();
+    drop(open);
+    // The log's threads let go of it when they have ended.
+    while storage.handles() > 1 {
+        std::thread::yield_now();
+    }
+    assert_eq!(storage.now(), before);
+    let again = open_eager(&storage);
+    assert!(restored(&again) > 50, "{}", restored(&again));
+}
+
 #[test]
 fn checkpoint_is_committed_only_after_the_log_is_synced_up_to_it() {
     let storage = FaultyStorage::new();

@@ -106,6 +106,12 @@ impl FaultyStorage {
         Self::default()
     }
 
+    /// Who holds these files: handles of the storage, this one too, and files that are open.
+    #[must_use]
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.shared)
+    }
+
     /// The number of operations so far: the logical clock.
     #[must_use]
     pub fn now(&self) -> u64 {
