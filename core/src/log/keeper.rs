@@ -195,7 +195,7 @@ impl Keeper {
     /// Whether something is being done, or will be by the sync thread before it waits again.
     pub(super) fn is_busy(&self, log: &Shared) -> bool {
         let state = self.state.lock();
-        let snapshot = state.snapshot.as_ref().map(|snapshot| snapshot.index);
+        let snapshot = state.snapshots.first().map(|snapshot| snapshot.index);
         let update = state.update.as_ref().map(|update| update.position.index);
         let synced = log.syncer.synced();
         let is_due = self.logged.load(Ordering::Relaxed) >= log.options.checkpoint_bytes;
