@@ -213,6 +213,15 @@ mod tests {
     const DIR: &str = "0000";
     const LOG_UUID: [u8; 16] = [4; 16];
 
+    /// Header, then the pairs in order of their keys, then the checksum.
+    const GOLDEN: [&str; 5] = [
+        "4857534e415031000100000000000000040404040404040404040404040404040900000000000000",
+        "2800000000000000030000000000000002000000000000006100000000000000",
+        "010000000000000061",
+        "01000000030000006274776f",
+        "0586cd46",
+    ];
+
     fn sample(segment: u64) -> Snapshot {
         let pair = |at: u8| StatePair {
             key: vec![b'k', at],
@@ -266,6 +275,24 @@ mod tests {
             assert_eq!(Snapshot::decode(&changed), None, "byte {at}");
             assert_eq!(Snapshot::decode(&bytes[..at]), None, "{at} bytes");
         }
+    }
+
+    #[test]
+    fn snapshot_has_the_bytes_of_the_format() {
+        let pair = |key: &[u8], value: &[u8]| StatePair {
+            key: key.to_vec(),
+            value: Some(value.to_vec()),
+        };
+        let snapshot = Snapshot {
+            pairs: vec![pair(b"b", b"two"), pair(b"a", b"")],
+            ..sample(9)
+        };
+        let bytes: String = snapshot
+            .encode()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(bytes, GOLDEN.concat());
     }
 
     #[test]

@@ -315,6 +315,20 @@ mod tests {
     use crate::log::storage::Storage;
     use crate::log::storage::memory::MemoryStorage;
 
+    /// SEGMENT; PARTITIONS, two of them; RUNS, each its header, one restart and two batches; the trailer.
+    const GOLDEN: [&str; 10] = [
+        "010000001800000007000000000000000800000000000000f501000000000000",
+        "0200000080000000000000000200000000000000000000001400000000000000e803000000000000",
+        "f5010000000000009001000000000000000000000000000040000000000000000300000002000000",
+        "00000000000000001400000000000000e803000000000000f5010000000000009001000000000000",
+        "40000000000000004000000000000000",
+        "0300000080000000010000000d000000000000000000000000000000000000000000000000000080",
+        "001000000000000000000000000000000014009003d00f00143e900301000000",
+        "010000000d000000000000000000000000000000000000000000000000000080f810000000000000",
+        "00000000000000000014009003d00f00143e900301000000",
+        "7001000051c261594857464f4f543100",
+    ];
+
     fn sample(partitions: u32, batches: i64) -> SegmentIndex {
         let mut index = SegmentIndex::new(7);
         let mut position = 4_096;
@@ -358,6 +372,13 @@ mod tests {
             assert_eq!(found.encode(), index.encode());
             assert_eq!(found.max_time_ms, index.max_time_ms);
         }
+    }
+
+    #[test]
+    fn a_footer_has_the_bytes_of_the_format() {
+        let bytes = sample(2, 2).encode();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, GOLDEN.concat());
     }
 
     #[test]
