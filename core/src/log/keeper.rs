@@ -19,6 +19,8 @@ use super::pair::Scope;
 use super::recovery::{Found, Kept, Place};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
+#[cfg(test)]
+use super::tests::mutant;
 use super::writer::Writer;
 
 const THREAD: &str = "headwater-keep";
@@ -54,6 +56,9 @@ pub(super) struct Keeper {
     gate: Arc<Gate>,
     state: Mutex<State>,
     idle: Condvar,
+    /// A bug; the threads of the log have to have it too.
+    #[cfg(test)]
+    is_ahead: bool,
 }
 
 struct State {
@@ -108,6 +113,8 @@ impl Keeper {
                 is_closed: false,
             }),
             idle: Condvar::new(),
+            #[cfg(test)]
+            is_ahead: mutant::is(mutant::Mutant::KeptAhead),
         }
     }
 
@@ -165,6 +172,8 @@ impl Keeper {
     /// What is due now that the log is synced up to `synced`.
     fn next(&self, log: &Shared, synced: u64) -> Option<Work> {
         let options = &log.options;
+        #[cfg(test)]
+        let synced = if self.is_ahead { u64::MAX } else { synced };
         let mut state = self.state.lock();
         if state.snapshots.first().is_some_and(|it| it.index <= synced) {
             return Some(Work::Snapshot(state.snapshots.remove(0)));

@@ -42,6 +42,8 @@ use super::order::Order;
 use super::replay::Replay;
 use super::scan::{self, Scanner};
 use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+#[cfg(test)]
+use super::tests::mutant;
 
 /// A place to write again from is remembered at least this many bytes apart.
 /// (In tests at every frame, so that one frame too few written again shows.)
@@ -382,8 +384,10 @@ impl Walk<'_> {
     ) -> Result<Option<Failure>, FrameOpenError> {
         let kept = self.kept.len();
         loop {
+            let found = scanner.find(walked.position)?;
+            #[cfg(test)]
+            let found = mutant::find(found, &mut scanner, &mut walked.position, &mut self.order)?;
             let position = walked.position;
-            let found = scanner.find(position)?;
             if let scan::Found::Frame(FrameHeader { term, .. }) = found {
                 self.limits
                     .reach(self.candidates, Reached { segment, term });

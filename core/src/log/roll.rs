@@ -20,6 +20,8 @@ use super::seal::{self, Sealed};
 use super::segment::{self, ActiveSegment, SegmentHeader};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
+#[cfg(test)]
+use super::tests::mutant;
 use super::writer::Writer;
 
 /// Why an append is not staged.
@@ -106,6 +108,11 @@ impl Writer {
         };
         found.rewrite(place).map_err(Fault::from)?;
         self.reserve(log, FRAME_HEADER_BYTES)?;
+        #[cfg(test)]
+        if mutant::is(mutant::Mutant::OpenedUnsaid) {
+            self.unopened = None;
+            return Ok(());
+        }
         self.write_mark(log, MARK_OPENED, time_ms)?;
         self.active.file.sync().map_err(Fault::from)?;
         self.unopened = None;

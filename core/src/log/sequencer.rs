@@ -331,6 +331,8 @@ impl Sequencer {
         batch: &BatchHeader,
         sequenced: Sequenced,
     ) -> bool {
+        #[cfg(test)]
+        let batch = &super::tests::mutant::replayed(batch);
         let is_next = self.next_offset(id) == Some(sequenced.base_offset);
         if is_next {
             self.take(id, batch, sequenced);

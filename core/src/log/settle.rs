@@ -17,6 +17,8 @@ use super::scan::{self, Scanner};
 use super::seal::{self, Sealed};
 use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::storage::StorageFile;
+#[cfg(test)]
+use super::tests::mutant;
 
 /// Bytes gathered, less one frame, before they are written again.
 const COPY_BYTES: usize = 1_024 * 1_024;
@@ -53,6 +55,10 @@ impl Found {
         let Some(from) = self.rewrite_from else {
             return Ok(());
         };
+        #[cfg(test)]
+        if mutant::is(mutant::Mutant::TailLeft) {
+            return Ok(());
+        }
         for (at, kept) in self.kept.iter().enumerate().skip(from.kept) {
             let start = if at == from.kept { from.position } else { 0 };
             rewrite_range(place, kept, start)?;
@@ -75,6 +81,10 @@ impl Found {
         term: u32,
     ) -> Result<(), OpenError> {
         if !self.is_cut && !self.kept.is_empty() {
+            return Ok(());
+        }
+        #[cfg(test)]
+        if mutant::is(mutant::Mutant::CutInPlace) && !self.kept.is_empty() {
             return Ok(());
         }
         let header = SegmentHeader {
@@ -194,6 +204,10 @@ fn rewrite_range(place: Place<'_>, kept: &Kept, start: u64) -> Result<(), OpenEr
                 return Err(io::Error::other(text).into());
             }
             end = position + buffer.len() as u64;
+        }
+        #[cfg(test)]
+        if mutant::is(mutant::Mutant::TailOnlySynced) {
+            break;
         }
         file.write_at(&[IoSlice::new(&buffer)], position)?;
         position = end;

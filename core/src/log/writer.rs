@@ -307,6 +307,8 @@ impl Writer {
         for entry in &mut staged {
             entry.apply(self.term, log.machine.as_ref(), wakes);
         }
+        #[cfg(test)]
+        super::tests::mutant::answer_early(&mut staged);
         log.written.store(self.last_index, Ordering::Release);
         if !log.is_durable && has_frames {
             log.syncer.publish(self.last_index);

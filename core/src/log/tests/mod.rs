@@ -9,6 +9,7 @@ mod faults;
 mod golden;
 mod kept;
 mod model;
+pub(super) mod mutant;
 mod reading;
 mod recording;
 mod sequences;
@@ -215,25 +216,7 @@ pub(super) fn open(storage: &FaultyStorage) -> Open {
 
 impl Open {
     pub(super) fn submit(&self, append: impl Into<Request>, run: Run) -> Pending<Appended> {
-        let (completion, pending) = Completion::pair();
-        let Request {
-            kind,
-            partition,
-            payload,
-            ack,
-            topic,
-        } = append.into();
-        let append = Append {
-            kind,
-            partition,
-            payload,
-            ack,
-            topic,
-            log_append_time: false,
-            completion,
-        };
-        self.log.append(append, run);
-        pending
+        submit(&self.log, append.into(), run)
     }
 
     pub(super) fn append(&self, append: impl Into<Request>) -> Result<Appended> {
@@ -249,6 +232,28 @@ impl Open {
         self.log.sync(completion);
         pending.wait(None)
     }
+}
+
+pub(super) fn submit(log: &Log, request: Request, run: Run) -> Pending<Appended> {
+    let (completion, pending) = Completion::pair();
+    let Request {
+        kind,
+        partition,
+        payload,
+        ack,
+        topic,
+    } = request;
+    let append = Append {
+        kind,
+        partition,
+        payload,
+        ack,
+        topic,
+        log_append_time: false,
+        completion,
+    };
+    log.append(append, run);
+    pending
 }
 
 /// An append without its completion.

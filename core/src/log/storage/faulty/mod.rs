@@ -31,6 +31,8 @@ use crate::sync::{Condvar, Mutex};
 
 pub use crash::CrashMode;
 pub use history::History;
+#[cfg(test)]
+pub(crate) use random::Random;
 use state::{ReadFault, State};
 
 use super::error::PathError;
@@ -229,6 +231,12 @@ impl FaultyStorage {
     pub fn resume_syncs(&self) {
         self.shared.state.lock().faults.are_syncs_paused = false;
         self.shared.syncs.notify_all();
+    }
+
+    /// How many syncs wait.
+    #[must_use]
+    pub fn paused_syncs(&self) -> usize {
+        self.shared.state.lock().waiting_syncs
     }
 
     /// Waits until `count` syncs wait, while paused.

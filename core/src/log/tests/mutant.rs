@@ -1,0 +1,100 @@
+//! Deliberate bugs of the log, each at the place where the rule stands that it breaks. They exist in tests
+//! alone, for the thread that set one, and the enumeration of power cuts has to find every one of them.
+
+use std::cell::Cell;
+use std::io;
+
+use crate::ids::Durability;
+use crate::log::frame::FrameError;
+use crate::log::group::Staged;
+use crate::log::order::Order;
+use crate::log::scan::{Found, Scanner};
+use crate::record::BatchHeader;
+
+/// A bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log) enum Mutant {
+    /// Appends at `disk` are acknowledged once they are written.
+    AckBeforeSync,
+    /// What stands behind damage is taken for the log's.
+    FrameBehindDamage,
+    /// Zeros end a log, whatever stands behind them.
+    HoleIsEnd,
+    /// A cut goes on in the same file.
+    CutInPlace,
+    /// The tail is neither written again by an open nor synced.
+    TailLeft,
+    /// The tail is synced by an open and not written again.
+    TailOnlySynced,
+    /// An open that does not find a clean close goes on in the same term.
+    TermKept,
+    /// The first append after a clean close is not preceded by a MARK that says so.
+    OpenedUnsaid,
+    /// What a later segment's header cut is read all the same.
+    CutIgnored,
+    /// Batches are replayed without their producers.
+    ProducersForgotten,
+    /// Checkpoints and snapshots are written before the log is synced up to them.
+    KeptAhead,
+}
+
+thread_local! {
+    static MUTANT: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// Runs `action` with a bug.
+pub(in crate::log) fn with<T>(mutant: Mutant, action: impl FnOnce() -> T) -> T {
+    struct Cured;
+    impl Drop for Cured {
+        fn drop(&mut self) {
+            MUTANT.set(None);
+        }
+    }
+    let _cured = Cured;
+    MUTANT.set(Some(mutant));
+    action()
+}
+
+/// Whether this thread has this bug.
+pub(in crate::log) fn is(mutant: Mutant) -> bool {
+    MUTANT.get() == Some(mutant)
+}
+
+/// Hook of the writer: what it is about to answer.
+pub(in crate::log) fn answer_early(staged: &mut [Staged]) {
+    if is(Mutant::AckBeforeSync) {
+        staged
+            .iter_mut()
+            .for_each(|staged| staged.appended.durability = Durability::Os);
+    }
+}
+
+/// Hook of recovery: what it found where it has come to.
+pub(in crate::log) fn find(
+    found: Found,
+    scanner: &mut Scanner<'_>,
+    position: &mut u64,
+    order: &mut Order,
+) -> io::Result<Found> {
+    match found {
+        Found::Damage(FrameError::Hole { .. }, _) if is(Mutant::HoleIsEnd) => Ok(Found::End),
+        Found::Damage(..) if is(Mutant::FrameBehindDamage) => {
+            let Some((at, header)) = scanner.search(*position)? else {
+                return Ok(found);
+            };
+            *position = at;
+            order.resume_at(&header);
+            Ok(Found::Frame(header))
+        }
+        found => Ok(found),
+    }
+}
+
+/// Hook of the sequencer: a batch that is replayed.
+pub(in crate::log) fn replayed(batch: &BatchHeader) -> BatchHeader {
+    let mut batch = *batch;
+    if is(Mutant::ProducersForgotten) {
+        batch.producer_id = -1;
+    }
+    batch
+}
