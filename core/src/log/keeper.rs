@@ -64,6 +64,7 @@ pub(super) struct Keeper {
 struct State {
     store: Option<Store>,
     is_whole_due: bool,
+    is_commit_failed: bool,
     unlisted: Vec<u64>,
     removed: Vec<(u64, Vec<DirectoryRow>)>,
     /// Taken, and not synced yet.
@@ -99,6 +100,7 @@ impl Keeper {
             state: Mutex::new(State {
                 store: start.store,
                 is_whole_due: !start.is_from_checkpoint,
+                is_commit_failed: false,
                 unlisted: start.unlisted,
                 removed: Vec::new(),
                 update: None,
@@ -342,10 +344,14 @@ impl Shared {
         let written = opened.and_then(|mut store| store.commit(update).map(|()| store));
         let mut state = self.keeper.state.lock();
         match written {
-            Ok(store) => state.store = Some(store),
+            Ok(store) => {
+                state.store = Some(store);
+                state.is_commit_failed = false;
+            }
             Err(error) => {
                 // Nothing is known of what it holds now: the next one is whole.
                 state.is_whole_due = true;
+                state.is_commit_failed = true;
                 state.unlisted = self.index.footed();
                 drop(state);
                 checkpoint::discard(storage, &self.dir);
@@ -382,18 +388,27 @@ impl Shared {
         // A log that was only read is left as it is.
         let is_written = self.with_writer(|writer| writer.is_written);
         if self.is_durable && is_written && !is_stopped {
-            let synced = self.syncer.synced();
             let logged = self.keeper.logged.load(Ordering::Relaxed);
             if logged >= self.options.checkpoint_least_bytes {
                 self.take_checkpoint();
             }
-            while let Some(work) = self.keeper.next(self, synced) {
-                self.keep_one(work);
+            self.finish_keeping();
+            // The store may have turned out to be damaged: once more, into a new one.
+            if mem::take(&mut self.keeper.state.lock().is_commit_failed) {
+                self.take_checkpoint();
+                self.finish_keeping();
             }
         }
         // Closed in order before the log is: it can be read without being changed then.
         let store = self.keeper.state.lock().store.take();
         drop(store);
+    }
+
+    /// Does what is due, with everything synced.
+    fn finish_keeping(self: &Arc<Self>) {
+        while let Some(work) = self.keeper.next(self, self.syncer.synced()) {
+            self.keep_one(work);
+        }
     }
 }
 

@@ -31,7 +31,6 @@ use crate::completion::Wakes;
 pub(super) use self::base::Base;
 use self::base::Bases;
 pub(super) use self::found::{Anchor, Found, Kept, LastEntry, Place};
-use self::passed::Passed;
 use self::survey::{Candidate, Limits, Reached, survey};
 use self::verdict::Failure;
 use super::entry::{Kind, Machine};
@@ -278,62 +277,6 @@ impl Walk<'_> {
             last_index,
             last_term,
         })
-    }
-
-    /// Passes over a segment that lies before the base: what it holds is in its state, and where it lies in
-    /// its footer or in the checkpoint's directory.
-    fn pass_segment(
-        &mut self,
-        at: usize,
-        header: SegmentHeader,
-        limit: u64,
-    ) -> Result<Option<Failure>, OpenError> {
-        let length = self.candidates.get(at).map_or(0, |it| it.length);
-        let known = self.base.as_ref().and_then(|base| base.outline(&header));
-        let is_listed = known.is_some();
-        let found = match known {
-            Some(index) => Ok(Passed {
-                index,
-                end: length,
-                is_footed: true,
-            }),
-            None => passed::passed(self.place, &header, limit, length)?,
-        };
-        let Passed {
-            index,
-            end,
-            is_footed,
-        } = match found {
-            Ok(found) => found,
-            Err(failed) => return Ok(Some(failed.at(at))),
-        };
-        // Where the next segment does not go on, that is seen when its header is looked at.
-        let last_index = index.last_index();
-        let last_term = self.term_behind(at, last_index);
-        self.order = Order {
-            index: last_index,
-            term: last_term,
-        };
-        self.kept.push(Kept {
-            header,
-            end,
-            length,
-            last_index,
-            last_term,
-            index: Arc::new(index),
-            is_footed,
-            is_listed,
-            is_passed: true,
-        });
-        Ok(None)
-    }
-
-    /// The term of the last frame of a segment that is passed over: the next one says it. 0 if none does.
-    fn term_behind(&self, at: usize, last_index: u64) -> u32 {
-        let later = self.candidates.iter().skip(at + 1);
-        let mut headers = later.filter_map(|candidate| candidate.header.as_ref().ok());
-        let next = headers.find(|next| next.previous_index == last_index);
-        next.map_or(0, |next| next.previous_term)
     }
 
     fn walk_segment(
