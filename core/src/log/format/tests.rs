@@ -158,11 +158,19 @@ fn a_power_cut_at_any_operation_leaves_a_whole_format_or_none() {
     let operations = script.now();
     let seeds = (0..20).map(CrashMode::SubsetOfSectors);
     let torn = (0..40).map(CrashMode::TornLastWrite);
-    let modes: Vec<_> = [CrashMode::OnlySynced, CrashMode::AllWritten]
-        .into_iter()
-        .chain(seeds)
-        .chain(torn)
-        .collect();
+    let garbage = (0..20).map(CrashMode::GarbageTail);
+    let modes: Vec<_> = [
+        CrashMode::OnlySynced,
+        CrashMode::AllWritten,
+        CrashMode::Zeroes,
+        CrashMode::NamesLost,
+        CrashMode::LaterFirst(1),
+    ]
+    .into_iter()
+    .chain(seeds)
+    .chain(torn)
+    .chain(garbage)
+    .collect();
     for at in 0..operations {
         let storage = FaultyStorage::new();
         storage.power_off_at(at);
