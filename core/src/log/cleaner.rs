@@ -7,9 +7,11 @@
 //! nothing; beyond that, the newer one, once it has been read again.
 //!
 //! Each removal is durable before the next begins: a crash leaves a log that begins later, and never one
-//! with a hole. Readers that have a segment open read on in it.
+//! with a hole. One that fails is tried again before any other; not if it was the sync that failed, after
+//! which nothing more is removed before the log is opened anew. Readers that have a segment open read on in
+//! it.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use crate::ids::PartitionId;
@@ -74,25 +76,54 @@ impl Shared {
                 return Some(0);
             }
         };
+        let mut leaving = self.keeper.leaving();
         let mut removed = 0;
-        while let Some((segment, rows)) = self.index.front() {
+        loop {
+            if let Some((segment, rows)) = leaving.take() {
+                if !self.remove_file(segment) {
+                    *leaving = Some((segment, rows));
+                    break;
+                }
+                self.keeper.note_removed(segment, rows);
+                removed += 1;
+            }
+            let Some((segment, rows)) = self.index.front() else {
+                break;
+            };
             if segment >= needed || !is_dead(&rows) {
                 break;
             }
             self.index.remove(segment);
             self.files.remove(segment);
-            let path = segment::path(&self.dir, segment);
-            let unlinked = self.storage.unlink(&path);
-            if let Err(error) = unlinked.and_then(|()| self.storage.sync_dir(&self.dir)) {
-                // It is found again at the next open.
-                tracing::warn!(%path, %error, "a segment that holds nothing cannot be removed");
-                break;
-            }
-            self.keeper.note_removed(segment, rows);
-            tracing::debug!(%path, "removed a segment that holds nothing any more");
-            removed += 1;
+            *leaving = Some((segment, rows));
         }
         Some(removed)
+    }
+
+    /// Removes a segment's file, durably; false if that failed.
+    fn remove_file(&self, segment: u64) -> bool {
+        if self.keeper.is_removal_over() {
+            return false;
+        }
+        let path = segment::path(&self.dir, segment);
+        let mut removed = match self.storage.unlink(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        if removed.is_ok() {
+            removed = self.storage.sync_dir(&self.dir);
+            if removed.is_err() {
+                self.keeper.end_removal();
+            }
+        }
+        match removed {
+            Ok(()) => tracing::debug!(%path, "removed a segment that holds nothing any more"),
+            Err(error) => {
+                tracing::warn!(%path, %error, "a segment that holds nothing cannot be removed");
+                return false;
+            }
+        }
+        true
     }
 
     /// The first segment that opening the log needs, whatever is dead in it.

@@ -7,12 +7,12 @@
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::completion::Wakes;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
 use super::pair::Scope;
@@ -56,6 +56,9 @@ pub(super) struct Keeper {
     gate: Arc<Gate>,
     state: Mutex<State>,
     idle: Condvar,
+    /// Held while segments are removed.
+    leaving: Mutex<Option<(u64, Vec<DirectoryRow>)>>,
+    is_removal_over: AtomicBool,
     /// A bug; the threads of the log have to have it too.
     #[cfg(test)]
     is_ahead: bool,
@@ -115,6 +118,8 @@ impl Keeper {
                 is_closed: false,
             }),
             idle: Condvar::new(),
+            leaving: Mutex::new(None),
+            is_removal_over: AtomicBool::new(false),
             #[cfg(test)]
             is_ahead: mutant::is(mutant::Mutant::KeptAhead),
         }
@@ -140,6 +145,21 @@ impl Keeper {
         let mut state = self.state.lock();
         state.unlisted.retain(|unlisted| *unlisted != segment);
         state.removed.push((segment, rows));
+    }
+
+    /// The segment that is on its way out: forgotten, and its file there still.
+    pub(super) fn leaving(&self) -> MutexGuard<'_, Option<(u64, Vec<DirectoryRow>)>> {
+        self.leaving.lock()
+    }
+
+    /// Whether no more segments may be removed.
+    pub(super) fn is_removal_over(&self) -> bool {
+        self.is_removal_over.load(Ordering::Acquire)
+    }
+
+    /// Nothing is known of the folder any more: no more segments are removed.
+    pub(super) fn end_removal(&self) {
+        self.is_removal_over.store(true, Ordering::Release);
     }
 
     /// Sets what is called every now and then; it says after how long it is to be called again.

@@ -221,6 +221,34 @@ fn cut_at_any_operation_of_a_removal_leaves_a_log_without_a_hole() {
     }
 }
 
+/// A segment whose removal failed was left behind, those after it were removed, and the next open found a
+/// hole in the log and refused it.
+#[test]
+fn removal_that_fails_is_no_reason_to_remove_what_comes_after() {
+    for later in 0..6 {
+        let storage = FaultyStorage::new();
+        let open = open_eager(&storage);
+        fill(&open, 60);
+        storage.fail_at(storage.now() + later, std::io::ErrorKind::Other);
+        let first = remove_below(&open, i64::MAX) as u64;
+        let is_sync = storage.operations().last().unwrap().action == Action::SyncDir;
+        let again = remove_below(&open, i64::MAX);
+        // Of a folder whose sync failed nothing is known.
+        assert_eq!(again == 0, is_sync, "{later}");
+        let left = segments(&storage);
+        assert!(
+            left.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+            "{left:?}"
+        );
+        assert!(left[0] > first, "{left:?}");
+        for mode in [CrashMode::AllWritten, CrashMode::SubsetOfSectors(later)] {
+            let after = open_eager(&storage.crash_image(mode));
+            assert_eq!(after.memory.payloads(), open.memory.payloads(), "{later}");
+            assert!(remove_below(&after, i64::MAX) > 0 || again > 0, "{later}");
+        }
+    }
+}
+
 #[test]
 fn reader_that_was_told_of_a_segment_finds_what_comes_behind_it() {
     let storage = FaultyStorage::new();
