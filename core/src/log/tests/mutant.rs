@@ -36,6 +36,8 @@ pub(in crate::log) enum Mutant {
     ProducersForgotten,
     /// Checkpoints and snapshots are written before the log is synced up to them.
     KeptAhead,
+    /// Segments are removed whether a snapshot makes up for them or not.
+    CleanedAhead,
 }
 
 thread_local! {

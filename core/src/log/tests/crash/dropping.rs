@@ -22,6 +22,8 @@ pub(super) enum Dropped {
     SealedWhileOpening,
     /// Of the folder, while opening.
     FolderWhileOpening,
+    /// Of a snapshot, before it gets its name.
+    Snapshot,
     /// Of the folder that the log's folder lies in.
     Parent,
 }
@@ -75,6 +77,9 @@ impl Dropping {
     }
 
     fn drops_file(&self, name: &str) -> bool {
+        if name.ends_with(".snap.tmp") {
+            return self.dropped == Some(Dropped::Snapshot);
+        }
         if segment::number_of(name).is_none() {
             return false;
         }

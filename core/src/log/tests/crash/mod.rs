@@ -37,7 +37,7 @@ use super::*;
 const RECOVERIES: u64 = 100_000;
 
 /// Each script, and how many openings a walk of it is at least.
-const SCRIPTS: [(Script, u64); 9] = [
+const SCRIPTS: [(Script, u64); 10] = [
     (scripts::LEVELS, 10_000),
     (scripts::ROLLS, 18_000),
     (scripts::CLOSES, 22_000),
@@ -47,6 +47,7 @@ const SCRIPTS: [(Script, u64); 9] = [
     (scripts::SETS, 9_000),
     (scripts::NUMBERS, 18_000),
     (scripts::KEPT, 10_000),
+    (scripts::CLEANED, 10_000),
 ];
 
 const _: () = {
@@ -135,6 +136,11 @@ fn sets_are_whole_after_power_cuts() {
 #[test]
 fn snapshots_and_checkpoints_say_what_the_log_says_after_power_cuts() {
     walk("kept");
+}
+
+#[test]
+fn logs_whose_front_is_gone_keep_what_lives_through_power_cuts() {
+    walk("cleaned");
 }
 
 #[test]

@@ -60,6 +60,11 @@ fn the_sync_of_the_folder_at_open_is_missed() {
 }
 
 #[test]
+fn the_sync_of_a_snapshot_is_missed() {
+    is_missed(Dropped::Snapshot, "cleaned");
+}
+
+#[test]
 fn the_sync_of_the_folder_around_is_missed() {
     is_missed(Dropped::Parent, "levels");
 }
@@ -112,6 +117,11 @@ fn a_cut_that_is_ignored_is_found() {
 #[test]
 fn a_checkpoint_ahead_of_the_log_is_found() {
     is_found(Mutant::KeptAhead, "kept");
+}
+
+#[test]
+fn a_front_that_is_removed_without_a_snapshot_behind_it_is_found() {
+    is_found(Mutant::CleanedAhead, "cleaned");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is played before the power goes. A script is a function over a stage whose log is not open yet;
 //! it ends with `None` as soon as a word of it does. The coda is what every later life plays.
 
-use super::stage::Stage;
+use super::stage::{Keeping, Stage};
 use super::*;
 use crate::log::control::{OffsetCommit, ProducerExpire, TopicDelete};
 use crate::log::storage::faulty::CrashMode;
@@ -11,8 +11,7 @@ use crate::log::{SetPart, encode_set};
 pub(super) struct Script {
     pub(super) name: &'static str,
     pub(super) segment_bytes: u64,
-    /// Whether snapshots and checkpoints are written.
-    pub(super) is_keeping: bool,
+    pub(super) keeping: Keeping,
     /// How far the operations are apart that one walk ends it at: the next one begins at another.
     pub(super) stride: u64,
     pub(super) play: fn(&mut Stage) -> Option<()>,
@@ -34,10 +33,15 @@ pub(super) const NUMBERS: Script = Script {
     ..script("numbers", 6 * 1_024, numbers)
 };
 pub(super) const KEPT: Script = Script {
-    is_keeping: true,
+    keeping: Keeping::Everything,
     // The database is opened, written and closed in each life, and takes most of the time.
     stride: 4,
     ..script("kept", 6 * 1_024, kept)
+};
+pub(super) const CLEANED: Script = Script {
+    keeping: Keeping::Snapshots,
+    stride: 8,
+    ..script("cleaned", 6 * 1_024, cleaned)
 };
 
 /// What is played after each power cut of a script, until the next.
@@ -51,7 +55,7 @@ const fn script(
     Script {
         name,
         segment_bytes,
-        is_keeping: false,
+        keeping: Keeping::Nothing,
         stride: 1,
         play,
     }
@@ -326,7 +330,8 @@ fn sets(stage: &mut Stage) -> Option<()> {
     stage.close()
 }
 
-/// Snapshots at rolls and checkpoints between them, while others append, over kills and closes.
+/// Snapshots at rolls and checkpoints between them, while others append, over kills and closes; and what
+/// they make up for is removed.
 fn kept(stage: &mut Stage) -> Option<()> {
     stage.open()?;
     stage.append(set_of(vec![open_of(1, 0), open_of(2, 1)]).disk())?;
@@ -338,6 +343,8 @@ fn kept(stage: &mut Stage) -> Option<()> {
         let first = stage.next_of(0, 7, 900);
         let others = vec![stage.batch(1, 500), stage.batch(1, 50 + 300 * round)];
         stage.append_while_syncing(first, others)?;
+        stage.sync()?;
+        stage.clean(2)?;
         match round {
             1 => stage.kill()?,
             2 => {
@@ -353,6 +360,37 @@ fn kept(stage: &mut Stage) -> Option<()> {
         }
     }
     stage.close()
+}
+
+/// Segments at the front removed, behind snapshots, before and after kills, closes and power cuts.
+fn cleaned(stage: &mut Stage) -> Option<()> {
+    stage.open()?;
+    stage.append(set_of(vec![open_of(1, 0), open_of(1, 1)]).disk())?;
+    for round in 0..9_usize {
+        for len in [1_500, 700, 900] {
+            let request = stage.next_of(0, 7, len);
+            stage.append(request)?;
+            let request = stage.batch(1, len);
+            stage.append(request)?;
+        }
+        let request = stage.batch(1, 20);
+        stage.append(request.disk())?;
+        // Eight records a round and partition.
+        let living = [20, 6, 0, 2];
+        stage.clean(living[round % living.len()])?;
+        match round {
+            4 => stage.kill()?,
+            6 => {
+                stage.close()?;
+                stage.open()?;
+            }
+            7 => stage.cut(CrashMode::OnlySynced)?,
+            _ => {}
+        }
+    }
+    let request = stage.batch(0, 40);
+    stage.append(request.disk())?;
+    stage.clean(1)
 }
 
 /// Frames of other sizes than before, and of the same; enough for a roll; both levels.

@@ -1,5 +1,7 @@
 //! What a log was told and has said so far, over all its lives; and whether what an open finds goes with it.
 
+use std::collections::BTreeMap;
+
 use super::tape::{Body, Fact, Known};
 use super::*;
 
@@ -19,6 +21,8 @@ pub(super) struct Story {
     /// Openings since then that failed: each may have raised the term.
     interrupted: i32,
     closing: Closing,
+    /// The offset in each partition below which records may be gone.
+    buried: BTreeMap<u32, i64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +125,25 @@ impl Story {
     /// The power was cut, or a failed sync dropped what was written: what was not promised may be gone.
     pub(super) fn lose(&mut self) {
         self.held = self.promised;
+    }
+
+    /// Records below these offsets are dead.
+    pub(super) fn bury(&mut self, starts: &BTreeMap<u32, i64>) {
+        for (partition, start) in starts {
+            let buried = self.buried.entry(*partition).or_default();
+            *buried = start.max(buried).to_owned();
+        }
+    }
+
+    /// Whether an entry need not be readable any more.
+    pub(super) fn is_buried(&self, known: &Known) -> bool {
+        match known.fact {
+            Fact::Batch(batch) => {
+                let start = self.buried.get(&known.partition);
+                start.is_some_and(|start| batch.base_offset + batch.count <= *start)
+            }
+            _ => !self.buried.is_empty(),
+        }
     }
 
     /// Whether a log was ever open.

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 
 use super::scripts::{CODA, Script};
-use super::stage::{Between, Ending, Failure, Stage, World};
+use super::stage::{Between, Ending, Failure, Keeping, Stage, World};
 use super::*;
 use crate::log::storage::faulty::{CrashMode, Random};
 
@@ -24,7 +24,7 @@ impl Walk {
     pub(super) fn new(script: Script, world: &World, seed: u64) -> Self {
         let world = World {
             segment_bytes: script.segment_bytes,
-            is_keeping: script.is_keeping,
+            keeping: script.keeping,
             ..world.clone()
         };
         Self {
@@ -153,7 +153,7 @@ fn open_again(ended: &Stage, mode: CrashMode) -> Result<(), String> {
 const OPEN: Script = Script {
     name: "open",
     segment_bytes: 0,
-    is_keeping: false,
+    keeping: Keeping::Nothing,
     stride: 1,
     play: Stage::open,
 };

@@ -30,6 +30,12 @@ impl Windows {
         Ok(windows)
     }
 
+    /// The offset that comes next in each partition.
+    pub(super) fn next_offsets(&self) -> impl Iterator<Item = (u32, i64)> {
+        let partitions = self.partitions.iter();
+        partitions.map(|(id, partition)| (*id, partition.next_offset))
+    }
+
     /// Epoch and sequence that a producer's next batch has.
     pub(super) fn next_sequence(&self, partition: u32, producer_id: i64) -> (i16, i32) {
         let partition = self.partitions.get(&partition);

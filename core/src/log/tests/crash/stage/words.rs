@@ -132,6 +132,20 @@ impl Stage {
         }
     }
 
+    /// All but the last so many records of each partition are dead: has segments removed that hold no others.
+    pub(in super::super) fn clean(&mut self, living: i64) -> Option<()> {
+        let log = self.log()?;
+        let windows = Windows::of(&self.story.entries).unwrap_or_default();
+        let ends = windows.next_offsets();
+        let starts: BTreeMap<_, _> = ends.map(|(id, end)| (id, end - living)).collect();
+        self.story.bury(&starts);
+        let log_start = |partition: PartitionId| starts.get(&partition.0).copied();
+        match log.remove_dead(log.synced(), &log_start) {
+            Some(_) => Some(()),
+            None => self.violate("what is synced was not removed because it is not"),
+        }
+    }
+
     /// After a sync: waits until every snapshot and checkpoint is written that is due then.
     fn await_keeping(&self) -> Option<()> {
         let log = self.log()?;
