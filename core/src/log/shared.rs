@@ -311,6 +311,8 @@ impl Shared {
     /// Writes a MARK if nobody writes: then the log is not idle.
     fn mark_idle(self: &Arc<Self>) -> Result<(), Fault> {
         let Some(mut writer) = self.writer.try_lock() else {
+            // Who holds it may be done with writing, or only look: the log is idle still then.
+            self.syncer.idle_again();
             return Ok(());
         };
         let synced = self.syncer.synced();

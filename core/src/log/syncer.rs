@@ -291,6 +291,14 @@ impl Syncer {
         due.into_iter().for_each(|ack| ack.succeed(wakes));
     }
 
+    /// Has [`Next::Idle`] come once more, unless something is written before.
+    pub(super) fn idle_again(&self) {
+        let mut state = self.state.lock();
+        if state.dirty_since.is_none() {
+            state.idle_since = Some(Instant::now());
+        }
+    }
+
     /// Stops for good, and gives out who waits. Later notes and joins are answered with the fault.
     pub(super) fn fail(&self, fault: &Fault) -> VecDeque<Ack> {
         let mut state = self.state.lock();

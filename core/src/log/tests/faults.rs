@@ -265,6 +265,30 @@ fn data_that_nobody_waits_for_is_synced_in_the_background_and_an_idle_log_is_mar
     assert_eq!((second.log.term().0, second.log.written()), (2, 2));
 }
 
+/// Whoever looked at the writer just when the log had been idle for long enough kept it from being marked.
+#[test]
+fn an_idle_log_is_marked_though_somebody_looked_at_it_when_it_was_to_be() {
+    let storage = FaultyStorage::new();
+    let timed = LogOptions {
+        idle_mark_ms: 1,
+        ..options(64 * 1_024)
+    };
+    let open = try_open_with(Arc::new(storage.clone()), timed).unwrap();
+    open.open_partition(0);
+    let before = storage.now();
+    open.log.shared.with_writer(|_| {
+        let (completion, mut synced) = Completion::pair();
+        open.log.sync(completion);
+        synced.wait(None).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    });
+    // The sync, and the mark with its own.
+    while storage.now() < before + 3 {
+        std::thread::yield_now();
+    }
+    open.log.close().unwrap();
+}
+
 #[test]
 fn a_panic_of_the_machine_stops_the_log() {
     struct Panics;
