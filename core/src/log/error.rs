@@ -21,7 +21,10 @@ pub(super) enum OpenError {
     #[error("{0}")]
     Corrupt(Box<Damage>),
     /// The first segment does not begin with the first entry.
-    #[error("{path} begins behind index {previous_index}: the segments before it are missing")]
+    #[error(
+        "{path} begins behind index {previous_index}: the segments before it are missing, and no snapshot \
+         or checkpoint makes up for them"
+    )]
     FrontMissing {
         /// The first file there is.
         path: String,

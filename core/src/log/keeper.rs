@@ -15,10 +15,10 @@ use crate::completion::Wakes;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
-use super::pair::Scope;
+use super::pair::{Scope, StatePair};
 use super::recovery::{Found, Kept, Place};
 use super::shared::Shared;
-use super::snapshot::Snapshot;
+use super::snapshot::{self, Snapshot};
 #[cfg(test)]
 use super::tests::mutant;
 use super::writer::Writer;
@@ -66,9 +66,13 @@ pub(super) struct Keeper {
 
 struct State {
     store: Option<Store>,
+    /// Whether the next checkpoint has to be whole: from when one is handed out to be written until it is,
+    /// since nothing is known of what the store holds if that does not come to its end.
     is_whole_due: bool,
     is_commit_failed: bool,
+    /// Sealed segments with a footer that no checkpoint has; of a whole one all are listed.
     unlisted: Vec<u64>,
+    /// Segments that a checkpoint lists, and that are gone since.
     removed: Vec<(u64, Vec<DirectoryRow>)>,
     /// Taken, and not synced yet.
     update: Option<Update>,
@@ -143,8 +147,11 @@ impl Keeper {
     /// Notes that a segment is gone, and what it held.
     pub(super) fn note_removed(&self, segment: u64, rows: Vec<DirectoryRow>) {
         let mut state = self.state.lock();
-        state.unlisted.retain(|unlisted| *unlisted != segment);
-        state.removed.push((segment, rows));
+        let at = state.unlisted.iter().position(|it| *it == segment);
+        match at {
+            Some(at) => drop(state.unlisted.swap_remove(at)),
+            None => state.removed.push((segment, rows)),
+        }
     }
 
     /// The segment that is on its way out: forgotten, and its file there still.
@@ -191,16 +198,28 @@ impl Keeper {
         state.snapshot_segments = 0;
     }
 
-    /// What is due now that the log is synced up to `synced`.
-    fn next(&self, log: &Shared, synced: u64) -> Option<Work> {
+    /// What is due now. If nothing is, whoever asked is done: it is noted under the same lock, so that what
+    /// becomes due a moment later finds nobody at work and is not left lying.
+    fn next(&self, log: &Shared) -> Option<Work> {
+        let mut state = self.state.lock();
+        let work = self.due(&mut state, log);
+        if work.is_none() {
+            state.is_running = false;
+            self.idle.notify_all();
+        }
+        work
+    }
+
+    fn due(&self, state: &mut State, log: &Shared) -> Option<Work> {
         let options = &log.options;
+        let synced = log.syncer.synced();
         #[cfg(test)]
         let synced = if self.is_ahead { u64::MAX } else { synced };
-        let mut state = self.state.lock();
         if state.snapshots.first().is_some_and(|it| it.index <= synced) {
             return Some(Work::Snapshot(state.snapshots.remove(0)));
         }
         if let Some(update) = state.update.take_if(|it| it.position.index <= synced) {
+            state.is_whole_due = true;
             return Some(Work::Commit(update, state.store.take()));
         }
         let housekeeper = state.housekeeper.clone().filter(|_| !state.is_closed);
@@ -246,21 +265,15 @@ impl Shared {
             }
             state.is_running = true;
         }
-        let done = Done(self);
-        let Some(work) = self.keeper.next(self, self.syncer.synced()) else {
+        let Some(work) = self.keeper.next(self) else {
             return;
         };
         if self.options.keeps_inline {
             return self.keep(work);
         }
-        mem::forget(done);
         let shared = Arc::clone(self);
         let thread = thread::Builder::new().name(THREAD.to_owned());
-        let spawned = thread.spawn(move || {
-            let done = Done(&shared);
-            shared.keep(work);
-            drop(done);
-        });
+        let spawned = thread.spawn(move || shared.keep(work));
         if let Err(error) = spawned {
             tracing::warn!(%error, "the system gives no thread to write a checkpoint on");
             self.keeper.state.lock().is_running = false;
@@ -269,11 +282,13 @@ impl Shared {
 
     /// Does one thing after the other, until nothing is due.
     fn keep(self: &Arc<Self>, first: Work) {
+        let rest = RestOnPanic(self);
         let mut work = Some(first);
         while let Some(one) = work {
             self.keep_one(one);
-            work = self.keeper.next(self, self.syncer.synced());
+            work = self.keeper.next(self);
         }
+        mem::forget(rest);
     }
 
     fn keep_one(self: &Arc<Self>, work: Work) {
@@ -296,38 +311,39 @@ impl Shared {
 
     /// Copies the state for a checkpoint.
     fn take_checkpoint(self: &Arc<Self>) {
-        let (unlisted, removed, is_whole) = {
-            let mut state = self.keeper.state.lock();
-            state.taken_at = Instant::now();
-            let unlisted = mem::take(&mut state.unlisted);
-            let removed = mem::take(&mut state.removed);
-            (unlisted, removed, mem::take(&mut state.is_whole_due))
-        };
+        let mut state = self.keeper.state.lock();
+        state.taken_at = Instant::now();
+        let is_whole = state.is_whole_due;
+        let mut unlisted = mem::take(&mut state.unlisted);
+        let removed = mem::take(&mut state.removed);
+        drop(state);
         self.keeper.logged.store(0, Ordering::Relaxed);
-        let scope = if is_whole { Scope::All } else { Scope::Changed };
+        let scope = if is_whole {
+            unlisted = self.index.footed();
+            Scope::All
+        } else {
+            Scope::Changed
+        };
         let taken = self.with_writer(|writer| self.copy_state(writer, scope));
+        let Some((position, pairs)) = taken else {
+            // There is no entry to say that it goes up to.
+            let mut state = self.keeper.state.lock();
+            state.unlisted.extend(unlisted);
+            state.removed.extend(removed);
+            return;
+        };
         let listed = unlisted
             .iter()
             .filter_map(|segment| self.sealed_segment(*segment));
-        let mut state = self.keeper.state.lock();
-        match taken {
-            Some((position, pairs)) => {
-                state.update = Some(Update {
-                    log_uuid: self.log_uuid,
-                    position,
-                    is_whole,
-                    pairs,
-                    sealed: listed.collect(),
-                    removed,
-                });
-            }
-            // There is no entry to say that it goes up to.
-            None => {
-                state.is_whole_due = true;
-                state.unlisted = unlisted;
-                state.removed = removed;
-            }
-        }
+        let update = Update {
+            log_uuid: self.log_uuid,
+            position,
+            is_whole,
+            pairs,
+            sealed: listed.collect(),
+            removed,
+        };
+        self.keeper.state.lock().update = Some(update);
     }
 
     fn sealed_segment(&self, segment: u64) -> Option<SealedSegment> {
@@ -339,11 +355,7 @@ impl Shared {
         })
     }
 
-    fn copy_state(
-        &self,
-        writer: &mut Writer,
-        scope: Scope,
-    ) -> Option<(Position, Vec<super::StatePair>)> {
+    fn copy_state(&self, writer: &mut Writer, scope: Scope) -> Option<(Position, Vec<StatePair>)> {
         let position = writer.position()?;
         let mut pairs = writer.pairs(scope);
         if scope == Scope::All {
@@ -366,13 +378,11 @@ impl Shared {
         match written {
             Ok(store) => {
                 state.store = Some(store);
+                state.is_whole_due = false;
                 state.is_commit_failed = false;
             }
             Err(error) => {
-                // Nothing is known of what it holds now: the next one is whole.
-                state.is_whole_due = true;
                 state.is_commit_failed = true;
-                state.unlisted = self.index.footed();
                 drop(state);
                 checkpoint::discard(storage, &self.dir);
                 self.not_kept("checkpoint", &error);
@@ -426,16 +436,16 @@ impl Shared {
 
     /// Does what is due, with everything synced.
     fn finish_keeping(self: &Arc<Self>) {
-        while let Some(work) = self.keeper.next(self, self.syncer.synced()) {
+        while let Some(work) = self.keeper.next(self) {
             self.keep_one(work);
         }
     }
 }
 
-/// Says that the thread has ended, however it does.
-struct Done<'a>(&'a Shared);
+/// Says that the thread has ended when what it does panics; what it was given is lost.
+struct RestOnPanic<'a>(&'a Shared);
 
-impl Drop for Done<'_> {
+impl Drop for RestOnPanic<'_> {
     fn drop(&mut self) {
         self.0.keeper.state.lock().is_running = false;
         self.0.keeper.idle.notify_all();
@@ -447,7 +457,7 @@ impl Drop for Done<'_> {
 /// # Errors
 /// The storage's.
 pub(super) fn start(log: Place<'_>, found: &mut Found) -> io::Result<Start> {
-    let snapshots = super::snapshot::list(log.storage, log.dir)?;
+    let snapshots = snapshot::list(log.storage, log.dir)?;
     let newest = snapshots.last().copied().unwrap_or_default();
     let sealed = found.kept.len().saturating_sub(1);
     let unlisted = found.kept.iter().take(sealed);
@@ -460,7 +470,7 @@ pub(super) fn start(log: Place<'_>, found: &mut Found) -> io::Result<Start> {
         logged_bytes: found.read_bytes,
         snapshot_segments: u32::try_from(behind.len()).unwrap_or(u32::MAX),
         snapshot_logged_bytes: behind.iter().map(|kept| kept.end).sum(),
-        snapshot_bytes: super::snapshot::size(log.storage, log.dir, newest)?,
+        snapshot_bytes: snapshot::size(log.storage, log.dir, newest)?,
         store: found.store.take(),
     })
 }

@@ -117,6 +117,7 @@ impl Service {
             ("log_threads", inner.log.thread_count() as f64),
             ("log_segments", inner.log.segment_count() as f64),
             ("log_size_bytes", inner.log.size_bytes() as f64),
+            ("log_index_bytes", inner.log.index_bytes() as f64),
             ("log_written_index", inner.log.written() as f64),
             ("log_synced_index", inner.log.synced() as f64),
             ("log_term", f64::from(inner.log.term().0)),

@@ -12,6 +12,7 @@ use super::Inner;
 use crate::completion::{Completion, Wakes};
 use crate::engine::partition::Partition;
 use crate::engine::topic_config::TopicConfig;
+use crate::engine::topics::Topic;
 use crate::error::Result;
 use crate::log::{Appended, Extent, Kind, Run, control};
 
@@ -53,7 +54,7 @@ impl Inner {
         let mut is_busy = false;
         for topic in limited.clone() {
             for partition in topic.partitions.iter() {
-                is_busy |= self.limit(partition, &topic.config, now_ms);
+                is_busy |= self.limit(topic, partition, now_ms);
             }
         }
         let retentions = limited.map(|topic| topic.config.retention_ms);
@@ -77,18 +78,18 @@ impl Inner {
     }
 
     /// Cuts off what a partition's limits say is dead; says whether there was any.
-    fn limit(&self, partition: &Partition, config: &TopicConfig, now_ms: i64) -> bool {
+    fn limit(&self, topic: &Topic, partition: &Partition, now_ms: i64) -> bool {
         let status = partition.status();
         let extents = self.log.extents(partition.id);
-        let start = start_by_limits(&extents, config, now_ms, status.log_start_offset)
+        let start = start_by_limits(&extents, &topic.config, now_ms, status.log_start_offset)
             .min(status.high_watermark);
         if start <= status.log_start_offset {
             return false;
         }
-        let (id, number) = (partition.id, partition.number);
+        let (id, number, name) = (partition.id, partition.number, Arc::clone(&topic.name));
         let done = Completion::call(move |result: Result<Appended>, _: &mut Wakes| {
             if let Err(error) = result {
-                tracing::warn!(%id, number, %error, "old records could not be cut off");
+                tracing::warn!(topic = %name, partition = number, %error, "old records stay");
             }
         });
         let payload = control::LogStart { offset: start };
