@@ -39,6 +39,8 @@ pub const SYNC_ACKS_MAX: usize = 1_000_000;
 pub const SEGMENT_INDEX_BYTES_MAX: usize = 4 * MIB;
 /// Bytes of footers of sealed segments that one log keeps in memory.
 pub const FOOTER_CACHE_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of one snapshot; a file that is longer is none.
+pub const SNAPSHOT_BYTES_MAX: u64 = 1_024 * MIB as u64;
 /// Bytes of the checkpoint that its database keeps in memory.
 pub const CHECKPOINT_CACHE_BYTES_MAX: usize = 4 * MIB;
 /// Segment files that one log keeps open to read from.

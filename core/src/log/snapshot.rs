@@ -14,6 +14,8 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
+use crate::limits::SNAPSHOT_BYTES_MAX;
+
 use super::pair::StatePair;
 use super::storage::Storage;
 
@@ -112,16 +114,20 @@ impl Snapshot {
     /// # Errors
     /// The storage's. Then the snapshots there were are there still.
     pub(super) fn write(&self, storage: &dyn Storage, dir: &str) -> io::Result<u64> {
-        let partial = format!("{dir}/{:0NAME_DIGITS$}{PARTIAL_SUFFIX}", self.segment);
-        remove_if_there(storage, &partial)?;
         let bytes = self.encode();
+        if bytes.len() as u64 > SNAPSHOT_BYTES_MAX {
+            let text = format!("{} bytes are too many for a snapshot", bytes.len());
+            return Err(io::Error::other(text));
+        }
+        remove_partial(storage, dir)?;
+        let partial = format!("{dir}/{:0NAME_DIGITS$}{PARTIAL_SUFFIX}", self.segment);
         let written = storage.create(&partial).and_then(|file| {
             file.write_at(&[IoSlice::new(&bytes)], 0)?;
             file.sync()
         });
         if let Err(error) = written {
             // What is left of it is in nobody's way, but on a full disk.
-            drop(remove_if_there(storage, &partial));
+            drop(remove_partial(storage, dir));
             return Err(error);
         }
         storage.rename(&partial, &path(dir, self.segment))?;
@@ -147,7 +153,9 @@ pub(super) fn read(
 ) -> io::Result<Option<Snapshot>> {
     let path = path(dir, segment);
     let file = storage.open(&path, true)?;
-    let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or_default()];
+    // A file that is longer than any snapshot is none, and is not read.
+    let length = Some(file.length()?).filter(|length| *length <= SNAPSHOT_BYTES_MAX);
+    let mut bytes = vec![0; length.map_or(0, |length| length as usize)];
     file.read_at(&mut bytes, 0)?;
     let snapshot = Snapshot::decode(&bytes)
         .filter(|found| found.log_uuid == *log_uuid && found.segment == segment);
@@ -192,11 +200,14 @@ fn path(dir: &str, segment: u64) -> String {
     format!("{dir}/{segment:0NAME_DIGITS$}{SUFFIX}")
 }
 
-fn remove_if_there(storage: &dyn Storage, path: &str) -> io::Result<()> {
-    match storage.unlink(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
+/// Removes what attempts that came to no end have left.
+fn remove_partial(storage: &dyn Storage, dir: &str) -> io::Result<()> {
+    let names = storage.list(dir)?;
+    let partial = names.iter().filter(|name| name.ends_with(PARTIAL_SUFFIX));
+    for name in partial {
+        storage.unlink(&format!("{dir}/{name}"))?;
     }
+    Ok(())
 }
 
 fn take<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -306,6 +317,23 @@ mod tests {
         let found = read(&image, DIR, &LOG_UUID, 9).unwrap();
         assert_eq!(found, Some(sample(9)));
         assert_eq!(read(&image, DIR, &[5; 16], 9).unwrap(), None);
+    }
+
+    #[test]
+    fn what_an_attempt_left_goes_with_the_next_and_a_file_too_long_is_none() {
+        let storage = storage();
+        for name in ["00000000000000000007.snap.tmp", "00000000000000000008.snap"] {
+            storage.create(&format!("{DIR}/{name}")).unwrap();
+        }
+        let long = storage.open(&path(DIR, 8), false).unwrap();
+        long.truncate(SNAPSHOT_BYTES_MAX + 1).unwrap();
+        assert_eq!(read(&storage, DIR, &LOG_UUID, 8).unwrap(), None);
+        sample(9).write(&storage, DIR).unwrap();
+        let names = storage.list(DIR).unwrap();
+        assert!(
+            names.iter().all(|name| !name.ends_with(".tmp")),
+            "{names:?}"
+        );
     }
 
     #[test]
