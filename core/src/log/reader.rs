@@ -11,13 +11,13 @@
 
 mod walk;
 
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
 use self::walk::Walk;
 use super::error::OpenError;
 use super::frame::FrameHeader;
-use super::segment::{self, SegmentError, SegmentHeader};
+use super::recovery::{Candidate, Place, survey};
+use super::segment::SegmentHeader;
 use super::set::Part;
 use super::snapshot;
 use super::storage::Storage;
@@ -28,7 +28,7 @@ use crate::error::Result;
 pub struct Reader<'a> {
     storage: &'a dyn Storage,
     log_uuid: [u8; 16],
-    segments: Vec<Listed>,
+    segments: Vec<Candidate>,
     /// Whether the first segment has a snapshot: what came before it was removed, and is not missing.
     is_front_kept: bool,
 }
@@ -118,26 +118,17 @@ impl<'a> Reader<'a> {
     /// `Storage` when the files cannot be read, `Unsupported` for a segment of a newer version. A folder
     /// that is not there is an empty log.
     pub fn new(storage: &'a dyn Storage, dir: &str, log_uuid: [u8; 16]) -> Result<Self> {
-        let segments = match segment::list(storage, dir) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            listed => listed.map_err(OpenError::from)?,
+        let place = Place {
+            storage,
+            dir,
+            log_uuid: &log_uuid,
         };
-        let mut listed = segments
-            .into_iter()
-            .map(|number| Listed::new(storage, dir, &log_uuid, number))
-            .collect::<std::result::Result<Vec<_>, OpenError>>()?;
-        let mut limit = u64::MAX;
-        for one in listed.iter_mut().rev() {
-            one.limit = limit;
-            if let Ok(header) = &one.header {
-                limit = limit.min(header.previous_index);
-            }
-        }
+        let segments = survey(place)?;
         Ok(Self {
-            is_front_kept: is_front_kept(storage, dir, &log_uuid, listed.first())?,
+            is_front_kept: is_front_kept(place, segments.first())?,
             storage,
             log_uuid,
-            segments: listed,
+            segments,
         })
     }
 
@@ -164,57 +155,23 @@ impl<'a> Reader<'a> {
 
 /// Whether a snapshot stands where the first segment begins.
 fn is_front_kept(
-    storage: &dyn Storage,
-    dir: &str,
-    log_uuid: &[u8; 16],
-    first: Option<&Listed>,
+    place: Place<'_>,
+    first: Option<&Candidate>,
 ) -> std::result::Result<bool, OpenError> {
-    let Some((number, header)) = first.and_then(|it| Some((it.number, it.header.as_ref().ok()?)))
+    let Some((number, header)) = first.and_then(|it| Some((it.segment, it.header.as_ref().ok()?)))
     else {
         return Ok(false);
     };
+    let Place {
+        storage,
+        dir,
+        log_uuid,
+    } = place;
     if !snapshot::list(storage, dir)?.contains(&number) {
         return Ok(false);
     }
     let found = snapshot::read(storage, dir, log_uuid, number)?;
     Ok(found.is_some_and(|found| found.index == header.previous_index))
-}
-
-#[derive(Debug)]
-struct Listed {
-    number: u64,
-    path: String,
-    length: u64,
-    header: std::result::Result<SegmentHeader, SegmentError>,
-    /// The highest index that it may hold: later segments cut what is above their `previous`.
-    limit: u64,
-}
-
-impl Listed {
-    fn new(
-        storage: &dyn Storage,
-        dir: &str,
-        log_uuid: &[u8; 16],
-        number: u64,
-    ) -> std::result::Result<Self, OpenError> {
-        let path = segment::path(dir, number);
-        let file = storage.open(&path, true)?;
-        let length = file.length()?;
-        let header = segment::read_header(file.as_ref(), length)?
-            .and_then(|header| header.check_place(log_uuid, number).map(|()| header));
-        match header {
-            Err(source @ SegmentError::TooNew { .. }) => {
-                Err(OpenError::SegmentTooNew { path, source })
-            }
-            header => Ok(Self {
-                number,
-                path,
-                length,
-                header,
-                limit: u64::MAX,
-            }),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::completion::Wakes;
 pub(super) use self::base::Base;
 use self::base::Bases;
 pub(super) use self::found::{Anchor, Found, Kept, LastEntry, Place};
-use self::survey::{Candidate, Limits, Reached, survey};
+pub(super) use self::survey::{Candidate, Limits, Reached, survey};
 use self::verdict::Failure;
 use super::entry::{Kind, Machine};
 use super::error::{OpenError, Problem};
@@ -230,8 +230,10 @@ impl Walk<'_> {
                 return Ok(Ending::NoBase);
             }
         }
-        let none = self.base.as_ref().map(|_| Ending::NoBase);
-        Ok(none.unwrap_or(Ending::Whole))
+        Ok(match self.base {
+            None => Ending::Whole,
+            Some(_) => Ending::NoBase,
+        })
     }
 
     /// The first segment there is does not begin with the first entry.

@@ -4,21 +4,24 @@ use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Damage, Ending, FoundFrame, FoundSegment, Item, Listed, Reader, Visit};
+use super::{Candidate, Damage, Ending, FoundFrame, FoundSegment, Item, Reader, Visit};
 use crate::log::Kind;
 use crate::log::error::{OpenError, Problem};
 use crate::log::frame::{CrcSeed, FrameError, FrameHeader, PAYLOAD_VERSION};
 use crate::log::order::Order;
+use crate::log::rebuild;
+use crate::log::recovery::{Limits, Reached};
 use crate::log::replay::effect_of;
 use crate::log::scan::{Found, Scanner};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::log::set::{self, Part};
+use crate::log::set::Part;
 use crate::log::storage::StorageFile;
 
 /// One reading of a log's files.
 pub(super) struct Walk<'a, 'v> {
     reader: &'a Reader<'a>,
     visit: &'a mut Visit<'v>,
+    limits: Limits,
     order: Order,
     durable: u64,
     is_clean: bool,
@@ -46,6 +49,7 @@ impl<'a, 'v> Walk<'a, 'v> {
         Self {
             reader,
             visit,
+            limits: Limits::new(&reader.segments, Reached::default()),
             order: Order::default(),
             durable: 0,
             is_clean: false,
@@ -73,23 +77,24 @@ impl<'a, 'v> Walk<'a, 'v> {
         let Some(listed) = self.reader.segments.get(at) else {
             return Ok(ControlFlow::Continue(()));
         };
+        let (header, limit) = (listed.header_after(self.order.term), self.limits.of(at));
         let is_cut = self.is_torn
-            || match &listed.header {
-                Ok(header) => header.previous_index > listed.limit,
+            || match &header {
+                Ok(header) => header.previous_index > limit,
                 // Never finished, and left behind by a later cut.
-                Err(error) => error.may_be_torn() && self.order.index >= listed.limit,
+                Err(error) => error.may_be_torn() && self.order.index >= limit,
             };
         let found = Item::Segment(FoundSegment {
             path: &listed.path,
             length: listed.length,
-            header: listed.header.as_ref().ok(),
+            header: header.as_ref().ok(),
             is_cut,
         });
         if (self.visit)(&found).is_break() {
             return Ok(ControlFlow::Break(()));
         }
         let start = SEGMENT_HEADER_BYTES as u64;
-        match &listed.header {
+        match &header {
             _ if is_cut => self.cut_frames(listed, start),
             Ok(header) => {
                 if let Some(problem) = self.take_header(at, header)
@@ -144,21 +149,21 @@ impl<'a, 'v> Walk<'a, 'v> {
         })
     }
 
-    fn frames(&mut self, at: usize, listed: &Listed) -> Flow {
+    fn frames(&mut self, at: usize, listed: &Candidate) -> Flow {
         self.frames_from(at, listed, SEGMENT_HEADER_BYTES as u64)
     }
 
-    fn frames_from(&mut self, at: usize, listed: &Listed, start: u64) -> Flow {
+    fn frames_from(&mut self, at: usize, listed: &Candidate, start: u64) -> Flow {
         let file = self.open(listed)?;
         let mut scanner = self.scanner(listed, file.as_ref())?;
         let mut position = start;
         let mut looked_again_at = None;
         loop {
-            let step = match self.step(&mut scanner, listed, position) {
+            let step = match self.step(&mut scanner, at, listed, position) {
                 // Its owner has just closed it, and shortened it to its data.
                 Err(OpenError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                     scanner.refresh(file.length()?);
-                    self.step(&mut scanner, listed, position)?
+                    self.step(&mut scanner, at, listed, position)?
                 }
                 step => step?,
             };
@@ -166,7 +171,7 @@ impl<'a, 'v> Walk<'a, 'v> {
                 Step::Stop => return Ok(ControlFlow::Break(())),
                 Step::End => return Ok(ControlFlow::Continue(())),
                 Step::Frame(next) => position = next,
-                Step::Damage(..) if self.order.index >= listed.limit => {
+                Step::Damage(..) if self.order.index >= self.limits.of(at) => {
                     return self.cut_frames(listed, position);
                 }
                 Step::Damage(..) if looked_again_at != Some(position) => {
@@ -193,7 +198,7 @@ impl<'a, 'v> Walk<'a, 'v> {
     }
 
     /// Goes on at the next frame from `position` on, if there is one.
-    fn resume(&mut self, at: usize, listed: &Listed, position: u64) -> Flow {
+    fn resume(&mut self, at: usize, listed: &Candidate, position: u64) -> Flow {
         let file = self.open(listed)?;
         match self.scanner(listed, file.as_ref())?.search(position)? {
             None => {
@@ -210,7 +215,8 @@ impl<'a, 'v> Walk<'a, 'v> {
     fn step(
         &mut self,
         scanner: &mut Scanner<'_>,
-        listed: &Listed,
+        at: usize,
+        listed: &Candidate,
         position: u64,
     ) -> Result<Step, OpenError> {
         let header = match scanner.find(position)? {
@@ -218,7 +224,12 @@ impl<'a, 'v> Walk<'a, 'v> {
             Found::Damage(error, header) => return Ok(Step::Damage(error, header)),
             Found::Frame(header) => header,
         };
-        let is_cut = header.index > listed.limit;
+        let reached = Reached {
+            segment: listed.segment,
+            term: header.term,
+        };
+        self.limits.reach(&self.reader.segments, reached);
+        let is_cut = header.index > self.limits.of(at);
         let payload = scanner.payload(position, &header)?;
         let parts = match parts_of(&header, payload) {
             Ok(parts) => parts,
@@ -239,7 +250,7 @@ impl<'a, 'v> Walk<'a, 'v> {
             self.promise(header.durable);
         }
         let frame = Item::Frame(FoundFrame {
-            segment: listed.number,
+            segment: listed.segment,
             position,
             header,
             parts,
@@ -252,7 +263,7 @@ impl<'a, 'v> Walk<'a, 'v> {
     }
 
     /// Tells of the frames from `position` on, none of which is the log's.
-    fn cut_frames(&mut self, listed: &Listed, position: u64) -> Flow {
+    fn cut_frames(&mut self, listed: &Candidate, position: u64) -> Flow {
         let file = self.open(listed)?;
         let mut scanner = self.scanner(listed, file.as_ref())?;
         let mut at = position;
@@ -263,7 +274,7 @@ impl<'a, 'v> Walk<'a, 'v> {
                 continue;
             };
             let frame = Item::Frame(FoundFrame {
-                segment: listed.number,
+                segment: listed.segment,
                 position,
                 header,
                 parts,
@@ -328,12 +339,16 @@ impl<'a, 'v> Walk<'a, 'v> {
         self.durable = self.durable.max(durable);
     }
 
-    fn open(&self, listed: &Listed) -> io::Result<Arc<dyn StorageFile>> {
+    fn open(&self, listed: &Candidate) -> io::Result<Arc<dyn StorageFile>> {
         self.reader.storage.open(&listed.path, true)
     }
 
-    fn scanner<'f>(&self, listed: &Listed, file: &'f dyn StorageFile) -> io::Result<Scanner<'f>> {
-        let seed = CrcSeed::new(&self.reader.log_uuid, listed.number);
+    fn scanner<'f>(
+        &self,
+        listed: &Candidate,
+        file: &'f dyn StorageFile,
+    ) -> io::Result<Scanner<'f>> {
+        let seed = CrcSeed::new(&self.reader.log_uuid, listed.segment);
         Ok(Scanner::new(file, seed, file.length()?))
     }
 }
@@ -354,17 +369,7 @@ fn parts_of<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<Vec<Part<'a>>
     if !kind.takes_index() {
         return Ok(Vec::new());
     }
-    let parts = if kind == Kind::Set {
-        set::parts(payload)?
-    } else {
-        vec![Part {
-            kind,
-            version: header.version,
-            partition: header.partition_id(),
-            at: 0,
-            payload,
-        }]
-    };
+    let parts = rebuild::parts_of(kind, header, payload)?;
     for part in &parts {
         effect_of(part)?;
     }

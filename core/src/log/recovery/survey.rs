@@ -10,10 +10,12 @@ use crate::log::tests::mutant;
 
 /// A segment's file.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) segment: u64,
-    pub(super) length: u64,
-    pub(super) header: Result<SegmentHeader, SegmentError>,
+pub(in crate::log) struct Candidate {
+    pub(in crate::log) segment: u64,
+    /// Its file, from the folder of the log on.
+    pub(in crate::log) path: String,
+    pub(in crate::log) length: u64,
+    pub(in crate::log) header: Result<SegmentHeader, SegmentError>,
 }
 
 impl Candidate {
@@ -21,7 +23,7 @@ impl Candidate {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn header_after(&self, term: u32) -> Result<SegmentHeader, SegmentError> {
+    pub(in crate::log) fn header_after(&self, term: u32) -> Result<SegmentHeader, SegmentError> {
         let header = self.header.clone()?;
         let found = header.term();
         if found < term {
@@ -35,7 +37,7 @@ impl Candidate {
 ///
 /// # Errors
 /// [`OpenError`] of the storage, and for a segment of a newer version.
-pub(super) fn survey(place: Place<'_>) -> Result<Vec<Candidate>, OpenError> {
+pub(in crate::log) fn survey(place: Place<'_>) -> Result<Vec<Candidate>, OpenError> {
     let segments = match segment::list(place.storage, place.dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         listed => listed?,
@@ -53,6 +55,7 @@ pub(super) fn survey(place: Place<'_>) -> Result<Vec<Candidate>, OpenError> {
         }
         candidates.push(Candidate {
             segment,
+            path,
             length,
             header,
         });
@@ -62,21 +65,21 @@ pub(super) fn survey(place: Place<'_>) -> Result<Vec<Candidate>, OpenError> {
 
 /// A segment that holds frames of a term.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Reached {
-    pub(super) segment: u64,
-    pub(super) term: u32,
+pub(in crate::log) struct Reached {
+    pub(in crate::log) segment: u64,
+    pub(in crate::log) term: u32,
 }
 
 /// How far later segments cut earlier ones.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(in crate::log) struct Limits {
     reached: Reached,
     limits: Vec<u64>,
 }
 
 impl Limits {
     /// As the headers say; what is known to be `reached` makes later headers of a lower term stale.
-    pub(super) fn new(candidates: &[Candidate], reached: Reached) -> Self {
+    pub(in crate::log) fn new(candidates: &[Candidate], reached: Reached) -> Self {
         let is_stale = |candidate: &Candidate, header: &SegmentHeader| {
             candidate.segment > reached.segment && header.term() < reached.term
         };
@@ -99,7 +102,7 @@ impl Limits {
     }
 
     /// The highest index that a segment may hold: later ones cut what is above their `previous`.
-    pub(super) fn of(&self, candidate: usize) -> u64 {
+    pub(in crate::log) fn of(&self, candidate: usize) -> u64 {
         #[cfg(test)]
         if mutant::is(mutant::Mutant::CutIgnored) {
             return u64::MAX;
@@ -108,7 +111,7 @@ impl Limits {
     }
 
     /// Takes note of a frame: later headers of a lower term are older than it is, and do not cut it.
-    pub(super) fn reach(&mut self, candidates: &[Candidate], reached: Reached) {
+    pub(in crate::log) fn reach(&mut self, candidates: &[Candidate], reached: Reached) {
         if reached.term > self.reached.term {
             *self = Self::new(candidates, reached);
         }
