@@ -25,11 +25,6 @@ impl<T> Mutex<T> {
     pub const fn new(value: T) -> Self {
         Self(std::sync::Mutex::new(value))
     }
-
-    /// The value, once nobody can share it.
-    pub fn into_inner(self) -> T {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<T: ?Sized> Mutex<T> {
@@ -58,11 +53,6 @@ impl<T: ?Sized> Mutex<T> {
     /// [`try_lock`](Self::try_lock) may find it held.
     pub fn is_locked(&self) -> bool {
         matches!(self.0.try_lock(), Err(TryLockError::WouldBlock))
-    }
-
-    /// The value of a lock that nobody shares.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, T> {
@@ -232,7 +222,6 @@ mod tests {
         assert!(broken.is_err());
         assert_eq!((*mutex.lock(), *lock.read()), (2, 2));
         assert_eq!(mutex.try_lock().map(|held| *held), Some(2));
-        assert_eq!(mutex.into_inner(), 2);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! - `frame`, `segment`: the bytes; `scan` and `span` walk them, `recovery`, `replay` and `open` open a log
 //! - `sequencer`: who gets which offset; `queue`, `group`, `writer`: the write group
 //! - `syncer`: the sync thread; `io_thread`: the other one; `shared`: what ties them together; `files`: open files
+//! - `roll` and `seal`: from one segment to the next; `index`, `rebuild`, `read`: where everything lies
+//! - `pair`, `snapshot`, `checkpoint`, `keeper`: the state kept beside the log; `cleaner`: space given back
 //! - [`reader`]: the files read from outside, without opening the log
 //! - [`mod@format`], [`lock`]: the version of a folder, and who owns it; [`storage`]: where files live
 //!

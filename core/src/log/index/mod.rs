@@ -6,7 +6,7 @@
 //!   rest is read from the footer when somebody asks, into a cache of bounded size.
 //!
 //! What holds: an entry is in the index before anybody is told of it, and stays findable at every moment
-//! while its segment is sealed, moved or cleaned. Nothing here decides what a reader may see: that is the
+//! while its segment is sealed. Nothing here decides what a reader may see: that is the
 //! engine's high watermark.
 
 mod run;
