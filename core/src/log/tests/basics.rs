@@ -281,22 +281,10 @@ fn log_append_time_becomes_the_time_of_the_records() {
     let storage = FaultyStorage::new();
     let open = open(&storage);
     open.open_partition(0);
-    let Request {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
-    } = records(0, &[b"a", b"b"]);
     let (completion, mut pending) = Completion::pair();
     let append = Append {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
         log_append_time: true,
-        completion,
+        ..records(0, &[b"a", b"b"]).into_append(completion)
     };
     open.log.append(append, Run::Here);
     let appended = pending.wait(None).unwrap();

@@ -316,22 +316,7 @@ fn a_panic_of_the_machine_stops_the_log() {
     )
     .unwrap();
     let (completion, mut pending) = Completion::pair();
-    let Request {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
-    } = partition_open(0);
-    let append = Append {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
-        log_append_time: false,
-        completion,
-    };
+    let append = partition_open(0).into_append(completion);
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         log.append(append, Run::Here);
     }));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IoSlice;
 
 use super::*;
-use crate::log::storage::faulty::{Action, CrashMode};
+use crate::log::storage::faulty::CrashMode;
 use crate::log::{segment, snapshot};
 
 /// Segments of 6 KiB; a snapshot at every roll, a checkpoint whenever something was synced.
@@ -179,52 +179,6 @@ fn log_that_is_dropped_writes_no_checkpoint_any_more() {
 }
 
 #[test]
-fn checkpoint_is_committed_only_after_the_log_is_synced_up_to_it() {
-    let storage = FaultyStorage::new();
-    let open = open_eager(&storage);
-    fill(&open, 0, 40);
-    open.log.close().unwrap();
-    let operations = storage.operations();
-    let is_checkpoint = |path: &str| path.ends_with(".redb");
-    let mut checked = 0;
-    // Cut right after every sync of the checkpoint: with only what was synced, it is never ahead.
-    for (at, operation) in operations.iter().enumerate() {
-        if operation.action != Action::Sync || !is_checkpoint(&operation.path) {
-            continue;
-        }
-        let cut = FaultyStorage::new();
-        cut.power_off_at(at as u64 + 1);
-        if let Ok(open) = try_open_with(Arc::new(cut.clone()), eager()) {
-            (0..2).for_each(|partition| drop(open.append(partition_open(partition))));
-            let mut step = 0;
-            while cut.now() < at as u64 + 1 && step < 40 {
-                let value = vec![step as u8; 300 + 97 * (step as usize % 5)];
-                let request = produced(0, &[&value, b"tail"], 7, 0, 2 * step);
-                let request = if step % 3 == 2 {
-                    request.disk()
-                } else {
-                    request
-                };
-                drop(open.append(request));
-                drop(open.append(records(1, &[&value])));
-                step += 1;
-            }
-        }
-        let image = cut.crash_image(CrashMode::OnlySynced);
-        let bare = without(&image, &[".redb", ".snap"]);
-        let (from_checkpoint, from_nothing) = (open_eager(&image), open_eager(&bare));
-        assert!(restored(&from_checkpoint) <= from_nothing.log.written());
-        assert_same(
-            &from_checkpoint,
-            &from_nothing,
-            &format!("cut after operation {at}"),
-        );
-        checked += 1;
-    }
-    assert!(checked > 20, "{checked}");
-}
-
-#[test]
 fn damaged_checkpoint_is_built_again_whatever_is_wrong_with_it() {
     let storage = FaultyStorage::new();
     let open = open_eager(&storage);
@@ -278,19 +232,7 @@ fn checkpoint_of_another_log_or_another_time_is_not_used() {
     let memory = Arc::new(Memory::default());
     let uuid = *b"another log's id";
     let log = Log::open(Arc::new(other.clone()), DIR, uuid, eager(), memory).unwrap();
-    let (completion, mut opened) = Completion::pair();
-    log.append(
-        Append {
-            kind: Kind::PartitionOpen,
-            partition: PartitionId(0),
-            payload: partition_open(0).payload,
-            ack: Durability::Disk,
-            topic: Durability::Disk,
-            log_append_time: false,
-            completion,
-        },
-        Run::Here,
-    );
+    let mut opened = submit(&log, partition_open(0).disk(), Run::Here);
     opened.wait(None).unwrap();
     log.close().unwrap();
     copy(&storage, &other, "state.redb");

@@ -236,23 +236,7 @@ impl Open {
 
 pub(super) fn submit(log: &Log, request: Request, run: Run) -> Pending<Appended> {
     let (completion, pending) = Completion::pair();
-    let Request {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
-    } = request;
-    let append = Append {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
-        log_append_time: false,
-        completion,
-    };
-    log.append(append, run);
+    log.append(request.into_append(completion), run);
     pending
 }
 
@@ -267,6 +251,25 @@ pub(super) struct Request {
 }
 
 impl Request {
+    pub(super) fn into_append(self, completion: Completion<Appended>) -> Append {
+        let Self {
+            kind,
+            partition,
+            payload,
+            ack,
+            topic,
+        } = self;
+        Append {
+            kind,
+            partition,
+            payload,
+            ack,
+            topic,
+            log_append_time: false,
+            completion,
+        }
+    }
+
     pub(super) fn disk(mut self) -> Self {
         self.ack = Durability::Disk;
         self

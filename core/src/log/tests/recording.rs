@@ -45,13 +45,7 @@ fn first_unproven(storage: Arc<dyn Storage>, recording: &FaultyStorage) -> Optio
 fn append_all(partition: u32, open: &Open, acks: &Arc<Mutex<Vec<Ack>>>, recording: &FaultyStorage) {
     let mut pendings = Vec::new();
     for number in 0..=ACKS_PER_THREAD {
-        let Request {
-            kind,
-            partition,
-            payload,
-            topic,
-            ..
-        } = if number == 0 {
+        let request = if number == 0 {
             partition_open(partition)
         } else {
             records(partition, &[&number.to_le_bytes()])
@@ -63,16 +57,7 @@ fn append_all(partition: u32, open: &Open, acks: &Arc<Mutex<Vec<Ack>>>, recordin
             acks.lock().push((result.as_ref().unwrap().index, time));
             filled.complete(result, wakes);
         });
-        let ack = Durability::Disk;
-        let append = Append {
-            kind,
-            partition,
-            payload,
-            ack,
-            topic,
-            log_append_time: false,
-            completion,
-        };
+        let append = request.disk().into_append(completion);
         open.log.append(append, Run::Here);
         pendings.push(pending);
         if number % 8 == 0 {
@@ -180,13 +165,6 @@ fn what_is_written_while_a_sync_runs_waits_for_the_next() {
     storage.pause_syncs();
     let acks = Arc::new(Mutex::new(Vec::<Ack>::new()));
     let submit = |value: &[u8]| {
-        let Request {
-            kind,
-            partition,
-            payload,
-            topic,
-            ..
-        } = records(0, &[value]);
         let (filled, pending) = Completion::pair();
         let (acks, recording) = (Arc::clone(&acks), storage.clone());
         let completion = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
@@ -194,16 +172,7 @@ fn what_is_written_while_a_sync_runs_waits_for_the_next() {
                 .push((result.as_ref().unwrap().index, recording.now()));
             filled.complete(result, wakes);
         });
-        let ack = Durability::Disk;
-        let append = Append {
-            kind,
-            partition,
-            payload,
-            ack,
-            topic,
-            log_append_time: false,
-            completion,
-        };
+        let append = records(0, &[value]).disk().into_append(completion);
         open.log.append(append, Run::Here);
         pending
     };

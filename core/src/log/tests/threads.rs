@@ -44,35 +44,18 @@ fn append_from_one(thread: u32, open: &Open, filled: &Arc<AtomicUsize>) -> Vec<A
         let value = vec![thread as u8; (number as usize * 37) % 6_000];
         let count = 1 + number % 3;
         let values: Vec<&[u8]> = (0..count).map(|_| &value[..]).collect();
-        let Request {
-            kind,
-            partition,
-            payload,
-            topic,
-            ..
-        } = records(partition, &values);
-        let ack = if number % 4 == 3 {
-            Durability::Disk
-        } else {
-            Durability::Os
-        };
+        let mut request = records(partition, &values);
+        if number % 4 == 3 {
+            request = request.disk();
+        }
         let (completion, pending) = Completion::pair();
         let filled = Arc::clone(filled);
         let completion = Completion::call(move |result, wakes: &mut Wakes| {
             filled.fetch_add(1, Ordering::SeqCst);
             completion.complete(result, wakes);
         });
-        let append = Append {
-            kind,
-            partition,
-            payload,
-            ack,
-            topic,
-            log_append_time: false,
-            completion,
-        };
-        open.log
-            .append(append, if number % 5 == 4 { Run::Io } else { Run::Here });
+        let run = if number % 5 == 4 { Run::Io } else { Run::Here };
+        open.log.append(request.into_append(completion), run);
         pendings.push(pending);
         if number % 3 == 0 {
             answers.extend(
@@ -163,30 +146,11 @@ impl Machine for Multiplies {
             return;
         }
         for number in 0..100_u8 {
-            let request = records(0, &[&vec![number; 5_000]]);
-            let Request {
-                kind,
-                partition,
-                payload,
-                topic,
-                ..
-            } = request;
-            let ack = if number % 2 == 0 {
-                Durability::Os
-            } else {
-                Durability::Disk
-            };
-            let (completion, pending) = Completion::pair();
-            let append = Append {
-                kind,
-                partition,
-                payload,
-                ack,
-                topic,
-                log_append_time: false,
-                completion,
-            };
-            log.append(append, Run::Here);
+            let mut request = records(0, &[&vec![number; 5_000]]);
+            if number % 2 == 1 {
+                request = request.disk();
+            }
+            let pending = submit(log, request, Run::Here);
             self.pendings.lock().push(pending);
         }
     }
@@ -217,27 +181,8 @@ fn one_group_over_several_segments_is_written_in_order() {
     );
     let log = Arc::new(log.unwrap());
     assert!(machine.log.set(Arc::clone(&log)).is_ok());
-    let (completion, mut pending) = Completion::pair();
-    let Request {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
-    } = partition_open(0);
-    log.append(
-        Append {
-            kind,
-            partition,
-            payload,
-            ack,
-            topic,
-            log_append_time: false,
-            completion,
-        },
-        Run::Here,
-    );
-    pending.wait(None).unwrap();
+    let mut opened = submit(&log, partition_open(0), Run::Here);
+    opened.wait(None).unwrap();
     let pendings = std::mem::take(&mut *machine.pendings.lock());
     for (at, mut pending) in pendings.into_iter().enumerate() {
         assert_eq!(pending.wait(None).unwrap().base_offset, at as i64);
@@ -296,23 +241,8 @@ fn nobody_is_forgotten_when_two_threads_take_turns_in_haste() {
 }
 
 fn append_at_turn(log: &Log, request: Request, turn: &AtomicUsize, number: usize) {
-    let Request {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
-    } = request;
     let (completion, mut pending) = Completion::pair();
-    let append = Append {
-        kind,
-        partition,
-        payload,
-        ack,
-        topic,
-        log_append_time: false,
-        completion,
-    };
+    let append = request.into_append(completion);
     let mut spins = 0_u32;
     while turn.load(Ordering::SeqCst) != number {
         spins += 1;

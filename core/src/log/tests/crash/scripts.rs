@@ -35,7 +35,7 @@ pub(super) const NUMBERS: Script = Script {
 pub(super) const KEPT: Script = Script {
     keeping: Keeping::Everything,
     // The database is opened, written and closed in each life, and takes most of the time.
-    stride: 4,
+    stride: 6,
     ..script("kept", 6 * 1_024, kept)
 };
 pub(super) const CLEANED: Script = Script {
