@@ -7,6 +7,7 @@ use thiserror::Error as ThisError;
 
 use crate::error::{Error, ErrorCode, Outcome};
 
+use super::cold::ColdError;
 use super::frame::FrameError;
 use super::segment::SegmentError;
 
@@ -38,6 +39,14 @@ pub(super) enum OpenError {
         path: String,
         /// What is too new.
         source: SegmentError,
+    },
+    /// A cold segment cannot be used.
+    #[error("{path}: {source}")]
+    Cold {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: ColdError,
     },
     /// A newer version wrote a frame.
     #[error("{path}, position {position}: {source}")]
@@ -143,9 +152,13 @@ impl From<OpenError> for Error {
             OpenError::Io(source) if is_full(source) => ErrorCode::DiskFull,
             OpenError::Io(_) | OpenError::Exhausted { .. } => ErrorCode::KafkaStorageError,
             OpenError::Corrupt(_) | OpenError::FrontMissing { .. } => ErrorCode::CorruptSegment,
-            OpenError::SegmentTooNew { .. } | OpenError::FrameTooNew { .. } => {
-                ErrorCode::FolderTooNew
-            }
+            OpenError::SegmentTooNew { .. }
+            | OpenError::FrameTooNew { .. }
+            | OpenError::Cold {
+                source: ColdError::TooNew { .. },
+                ..
+            } => ErrorCode::FolderTooNew,
+            OpenError::Cold { .. } => ErrorCode::CorruptSegment,
         };
         let found = Self::new(code, error.to_string());
         match error {

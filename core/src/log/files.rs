@@ -9,15 +9,27 @@ use crate::sync::{Mutex, RwLock};
 
 use crate::limits::SEGMENT_FILES_OPEN_MAX;
 
+use super::cold::{self, ColdHeader};
 use super::segment;
 use super::storage::{Storage, StorageFile};
 
 /// What stands for "not yet" in an index.
 const NONE: u64 = u64::MAX;
 
+/// A cold segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cold {
+    /// Where the frames of its batches end.
+    pub(super) frames_end: u64,
+    /// The cleaning that wrote it.
+    pub(super) set: u64,
+}
+
 /// One segment.
 #[derive(Debug)]
 pub(super) struct SegmentFile {
+    /// Of a cold one, what is to be known of it.
+    cold: Option<Cold>,
     first_index: u64,
     /// [`NONE`] while it is written to.
     last_index: AtomicU64,
@@ -26,6 +38,19 @@ pub(super) struct SegmentFile {
 }
 
 impl SegmentFile {
+    /// What is to be known of a cold segment; `None` if it is one of the log.
+    pub(super) const fn cold(&self) -> Option<Cold> {
+        self.cold
+    }
+
+    /// The path of its file.
+    pub(super) fn path(&self, dir: &str, segment: u64) -> String {
+        match self.cold {
+            None => segment::path(dir, segment),
+            Some(_) => cold::path(dir, segment),
+        }
+    }
+
     /// Index of its first entry.
     pub(super) const fn first_index(&self) -> u64 {
         self.first_index
@@ -81,6 +106,7 @@ impl Files {
         file: Option<Arc<dyn StorageFile>>,
     ) -> Arc<SegmentFile> {
         let added = Arc::new(SegmentFile {
+            cold: None,
             first_index,
             last_index: AtomicU64::new(NONE),
             end: AtomicU64::new(end),
@@ -91,6 +117,21 @@ impl Files {
             self.note_opened(&added);
         }
         added
+    }
+
+    /// Adds a cold segment, which ends at `end`.
+    pub(super) fn add_cold(&self, header: &ColdHeader, end: u64) {
+        let added = Arc::new(SegmentFile {
+            cold: Some(Cold {
+                frames_end: header.frames_end,
+                set: header.set,
+            }),
+            first_index: header.first_index,
+            last_index: AtomicU64::new(header.last_index),
+            end: AtomicU64::new(end),
+            file: Mutex::new(None),
+        });
+        self.segments.write().insert(header.segment, added);
     }
 
     /// Forgets a segment; who has it open may go on reading it.
@@ -118,9 +159,8 @@ impl Files {
         if let Some(file) = entry.file.lock().as_ref() {
             return Ok(Arc::clone(file));
         }
-        let file = self
-            .storage
-            .open(&segment::path(&self.dir, segment), true)?;
+        let path = entry.path(&self.dir, segment);
+        let file = self.storage.open(&path, true)?;
         *entry.file.lock() = Some(Arc::clone(&file));
         self.note_opened(entry);
         Ok(file)

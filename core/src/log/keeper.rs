@@ -4,6 +4,7 @@
 //! waits for an answer waits for this. A snapshot is taken where a segment begins, a checkpoint anywhere.
 //! Neither is needed for the log to go on: what fails is said, and tried again.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::completion::Wakes;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
+use super::cleaner::Leaving;
 use super::pair::{Scope, StatePair};
 use super::recovery::{Found, Kept, Place};
 use super::shared::Shared;
@@ -57,8 +59,9 @@ pub(super) struct Keeper {
     state: Mutex<State>,
     idle: Condvar,
     /// Held while segments are removed.
-    leaving: Mutex<Option<(u64, Vec<DirectoryRow>)>>,
+    leaving: Mutex<VecDeque<Leaving>>,
     is_removal_over: AtomicBool,
+    is_cleaning_over: AtomicBool,
     /// A bug; the threads of the log have to have it too.
     #[cfg(test)]
     is_ahead: bool,
@@ -122,8 +125,9 @@ impl Keeper {
                 is_closed: false,
             }),
             idle: Condvar::new(),
-            leaving: Mutex::new(None),
+            leaving: Mutex::new(VecDeque::new()),
             is_removal_over: AtomicBool::new(false),
+            is_cleaning_over: AtomicBool::new(false),
             #[cfg(test)]
             is_ahead: mutant::is(mutant::Mutant::KeptAhead),
         }
@@ -154,9 +158,25 @@ impl Keeper {
         }
     }
 
-    /// The segment that is on its way out: forgotten, and its file there still.
-    pub(super) fn leaving(&self) -> MutexGuard<'_, Option<(u64, Vec<DirectoryRow>)>> {
+    /// The segments that are on their way out, in the order in which their files have to go.
+    pub(super) fn leaving(&self) -> MutexGuard<'_, VecDeque<Leaving>> {
         self.leaving.lock()
+    }
+
+    /// Whether anything may be moved: all that was moved before is gone, and the log is not being closed.
+    pub(super) fn is_cleaning(&self) -> bool {
+        let is_over = self.is_removal_over() || self.is_cleaning_over.load(Ordering::Acquire);
+        !is_over && !self.is_closed() && self.leaving.lock().is_empty()
+    }
+
+    /// Nothing more is moved.
+    pub(super) fn end_cleaning(&self) {
+        self.is_cleaning_over.store(true, Ordering::Release);
+    }
+
+    /// Whether the log is being closed, and waits for what is being done.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().is_closed
     }
 
     /// Whether no more segments may be removed.
@@ -462,11 +482,16 @@ pub(super) fn start(log: Place<'_>, found: &mut Found) -> io::Result<Start> {
     let sealed = found.kept.len().saturating_sub(1);
     let unlisted = found.kept.iter().take(sealed);
     let unlisted = unlisted.filter(|kept| kept.is_footed && !kept.is_listed);
+    let cold = found.cold.iter().filter(|it| it.is_footed && !it.is_listed);
+    let cold = cold.map(|kept| kept.header.segment);
     let is_behind = |kept: &&Kept| kept.header.segment >= newest;
     let behind: Vec<_> = found.kept.iter().filter(is_behind).collect();
     Ok(Start {
         is_from_checkpoint: found.is_from_checkpoint,
-        unlisted: unlisted.map(|kept| kept.header.segment).collect(),
+        unlisted: unlisted
+            .map(|kept| kept.header.segment)
+            .chain(cold)
+            .collect(),
         logged_bytes: found.read_bytes,
         snapshot_segments: u32::try_from(behind.len()).unwrap_or(u32::MAX),
         snapshot_logged_bytes: behind.iter().map(|kept| kept.end).sum(),

@@ -37,6 +37,7 @@ mod append;
 mod checkpoint;
 mod cleaner;
 mod closing;
+mod cold;
 pub mod control;
 mod entry;
 mod error;
@@ -75,7 +76,7 @@ mod tests;
 mod writer;
 
 pub use append::{Append, Appended, Run};
-pub use cleaner::Extent;
+pub use cleaner::{CleaningRule, Compaction, Extent, Rules};
 pub use entry::{Entry, Kind, Location, Machine};
 pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
 use index::Wanted;
@@ -109,6 +110,8 @@ pub struct LogOptions {
     pub checkpoint_least_bytes: u64,
     /// Bytes of segments for which a snapshot is worth it, at least; default 16 MiB.
     pub snapshot_least_bytes: u64,
+    /// Bytes a second that cleaning reads, as long as it keeps up; default 64 MiB, 0: as many as it can.
+    pub clean_bytes_per_s: u64,
     /// Whether the sync thread itself writes snapshots and checkpoints: for tests that count what is done to
     /// the files. Default false: a thread of their own.
     pub keeps_inline: bool,
@@ -131,6 +134,7 @@ impl Default for LogOptions {
             checkpoint_interval_ms: 30_000,
             checkpoint_least_bytes: 4 * 1_024 * 1_024,
             snapshot_least_bytes: 16 * 1_024 * 1_024,
+            clean_bytes_per_s: 64 * 1_024 * 1_024,
             keeps_inline: false,
         }
     }
@@ -324,15 +328,11 @@ impl Log {
         self.shared.start_sync_thread()
     }
 
-    /// Removes segments at the front in which everything is dead: below what `log_start` says of its
-    /// partition (`None`: the partition is gone), as of the entry `as_of`. Says how many; `None` if that entry
-    /// is not synced yet. For the housekeeper alone.
-    pub fn remove_dead(
-        &self,
-        as_of: u64,
-        log_start: &dyn Fn(PartitionId) -> Option<i64>,
-    ) -> Option<usize> {
-        self.shared.remove_dead(as_of, log_start)
+    /// Gives back space of what is dead by `rules`, as of the entry `as_of`: removes segments that hold
+    /// nothing else, and moves what lives of others if more is dead than lives. Says how many segments went;
+    /// `None` if that entry is not synced yet. May take long; for the housekeeper alone.
+    pub fn clean(&self, as_of: u64, rules: &Rules<'_>) -> Option<usize> {
+        self.shared.clean(as_of, rules)
     }
 
     /// Sets the age at which a segment rolls, ms; at first a day.

@@ -10,7 +10,7 @@ use super::LogOptions;
 use super::entry::Machine;
 use super::error::OpenError;
 use super::files::{Files, SegmentFile};
-use super::index::{Index, SegmentIndex};
+use super::index::{Adding, Index, SegmentIndex};
 use super::keeper::{self, Keeper};
 use super::mark::{MARK_BYTES, Mark};
 use super::recovery::{self, Found, Place};
@@ -132,8 +132,21 @@ fn open_index(found: &Found) -> Index {
     };
     let active_index = SegmentIndex::clone(&last.index);
     let index = Index::new(last.header.segment, active_index, FOOTER_CACHE_BYTES_MAX);
+    for kept in &found.cold {
+        index.add_sealed(Adding {
+            segment: kept.header.segment,
+            index: Arc::clone(&kept.index),
+            is_footed: kept.is_footed,
+            is_cold: true,
+        });
+    }
     for kept in sealed {
-        index.add_sealed(kept.header.segment, Arc::clone(&kept.index), kept.is_footed);
+        index.add_sealed(Adding {
+            segment: kept.header.segment,
+            index: Arc::clone(&kept.index),
+            is_footed: kept.is_footed,
+            is_cold: false,
+        });
     }
     index
 }
@@ -148,6 +161,9 @@ fn open_active(
         // `prepare` has begun one.
         return Err(OpenError::Io(ErrorKind::NotFound.into()));
     };
+    for kept in &found.cold {
+        files.add_cold(&kept.header, kept.end);
+    }
     for kept in sealed {
         let header = &kept.header;
         let file = files.add(header.segment, header.first_index, kept.end, None);

@@ -119,6 +119,20 @@ fn attempt<T>(read: impl Fn() -> std::result::Result<T, Failed>) -> Result<T> {
 }
 
 /// The index of a sealed segment: from memory, from its footer, or, if that is damaged, from its frames.
+///
+/// # Errors
+/// As for [`read_from`].
+pub(super) fn index_of(log: &Shared, segment: u64) -> Result<Arc<SegmentIndex>> {
+    match look_in(log, log.index.place(segment)) {
+        Ok((_, index)) => Ok(index),
+        Err(Failed::Error(error)) => Err(error),
+        Err(Failed::Gone) => {
+            let what = format!("segment {segment} of log {} is gone", log.dir);
+            Err(Error::new(ErrorCode::KafkaStorageError, what))
+        }
+    }
+}
+
 fn look_in(log: &Shared, place: Place) -> std::result::Result<(u64, Arc<SegmentIndex>), Failed> {
     let segment = match place {
         Place::Here(segment, index) => return Ok((segment, index)),
@@ -135,7 +149,7 @@ fn look_in(log: &Shared, place: Place) -> std::result::Result<(u64, Arc<SegmentI
         log.index.keep(segment, &index);
         return Ok((segment, index));
     }
-    let path = segment::path(&log.dir, segment);
+    let path = entry.path(&log.dir, segment);
     tracing::warn!(%path, "the footer cannot be read: the segment's index is built again");
     let rebuilt = rebuild::rebuild(file.as_ref(), &path, seed, &entry)?;
     let index = Arc::new(rebuilt);
@@ -158,30 +172,14 @@ fn open_segment(
 fn load(log: &Shared, batches: &Batches) -> std::result::Result<Vec<Stored>, Failed> {
     let segment = batches.segment;
     let (entry, file) = open_segment(log, segment)?;
-    let reading = Reading {
-        path: segment::path(&log.dir, segment),
-        seed: CrcSeed::new(&log.log_uuid, segment),
-        segment,
-        file: file.as_ref(),
-        end: entry.end(),
-    };
+    let reading = Reading::new(log, segment, &entry, file.as_ref());
     let mut stored = Vec::with_capacity(batches.entries.len());
     let mut rest = batches.entries.as_slice();
-    while let Some(first) = rest.first() {
+    while !rest.is_empty() {
         let count = side_by_side(rest);
         let (together, behind) = rest.split_at(count);
         rest = behind;
-        if first.payload_at as usize != FRAME_HEADER_BYTES {
-            let bytes = reading.payload(location(segment, first))?;
-            stored.push(stored_at(segment, first, bytes));
-            continue;
-        }
-        let last = together.last().unwrap_or(first);
-        let bytes = reading.bytes(first.position, last.end() - first.position)?;
-        for entry in together {
-            let start = (entry.position - first.position) as usize;
-            let frame = bytes.slice(start..(entry.end() - first.position) as usize);
-            let payload = reading.open(location(segment, entry), &frame)?;
+        for (entry, (_, payload)) in together.iter().zip(reading.together(together)?) {
             stored.push(stored_at(segment, entry, payload));
         }
     }
@@ -189,7 +187,7 @@ fn load(log: &Shared, batches: &Batches) -> std::result::Result<Vec<Stored>, Fai
 }
 
 /// How many of the entries, one at least, are whole frames that follow on one another.
-fn side_by_side(entries: &[IndexEntry]) -> usize {
+pub(super) fn side_by_side(entries: &[IndexEntry]) -> usize {
     let is_whole = |entry: &IndexEntry| entry.payload_at as usize == FRAME_HEADER_BYTES;
     let following = entries.windows(2).take_while(|pair| match pair {
         [one, next] => is_whole(one) && is_whole(next) && one.end() == next.position,
@@ -222,27 +220,17 @@ fn stored_at(segment: u64, entry: &IndexEntry, bytes: Bytes) -> Stored {
 /// As for [`read_from`]; `Corrupt` too if there is no such segment.
 pub(super) fn read(log: &Shared, location: Location) -> Result<Bytes> {
     let segment = location.segment;
-    let path = segment::path(&log.dir, segment);
     let entry = log.files.segment(segment).ok_or_else(|| {
-        let what = format!(
-            "{path}, position {}: there is no such segment",
-            location.position
-        );
+        let (path, position) = (segment::path(&log.dir, segment), location.position);
+        let what = format!("{path}, position {position}: there is no such segment");
         Error::new(ErrorCode::CorruptSegment, what)
     })?;
     let file = log.files.open(segment, &entry).map_err(failed)?;
-    let reading = Reading {
-        path,
-        seed: CrcSeed::new(&log.log_uuid, segment),
-        segment,
-        file: file.as_ref(),
-        end: entry.end(),
-    };
-    reading.payload(location)
+    Reading::new(log, segment, &entry, file.as_ref()).payload(location)
 }
 
 /// One segment that is read from.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     path: String,
     seed: CrcSeed,
     segment: u64,
@@ -250,9 +238,47 @@ struct Reading<'a> {
     end: u64,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// Of a segment of `log`, whose file is `file`.
+    pub(super) fn new(
+        log: &Shared,
+        segment: u64,
+        entry: &SegmentFile,
+        file: &'a dyn StorageFile,
+    ) -> Self {
+        Self {
+            path: entry.path(&log.dir, segment),
+            seed: CrcSeed::new(&log.log_uuid, segment),
+            segment,
+            file,
+            end: entry.end(),
+        }
+    }
+
+    /// Batches that lie [side by side](side_by_side), read in one call, each with the header of its frame.
+    pub(super) fn together(&self, entries: &[IndexEntry]) -> Result<Vec<(FrameHeader, Bytes)>> {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Ok(Vec::new());
+        };
+        if first.payload_at as usize != FRAME_HEADER_BYTES {
+            return Ok(vec![self.part(location(self.segment, first))?]);
+        }
+        let bytes = self.bytes(first.position, last.end() - first.position)?;
+        let batches = entries.iter().map(|entry| {
+            let start = (entry.position - first.position) as usize;
+            let frame = bytes.slice(start..(entry.end() - first.position) as usize);
+            self.open(location(self.segment, entry), &frame)
+        });
+        batches.collect()
+    }
+
     /// The payload at a place of this segment.
     fn payload(&self, location: Location) -> Result<Bytes> {
+        Ok(self.part(location)?.1)
+    }
+
+    /// The payload at a place of this segment, with the header of its frame.
+    fn part(&self, location: Location) -> Result<(FrameHeader, Bytes)> {
         let is_whole = location.payload_at as usize == FRAME_HEADER_BYTES;
         let padded = if is_whole {
             frame::padded(FRAME_HEADER_BYTES as u64 + u64::from(location.len))
@@ -283,8 +309,8 @@ impl Reading<'_> {
         Ok(Bytes::from(bytes))
     }
 
-    /// The payload at `location` of a frame whose bytes are `bytes`.
-    fn open(&self, location: Location, bytes: &Bytes) -> Result<Bytes> {
+    /// The payload at `location` of a frame whose bytes are `bytes`, with the frame's header.
+    fn open(&self, location: Location, bytes: &Bytes) -> Result<(FrameHeader, Bytes)> {
         debug_assert_eq!(location.segment, self.segment);
         let corrupt = |problem: &str| self.corrupt(location.position, problem);
         let header = bytes
@@ -305,7 +331,7 @@ impl Reading<'_> {
                 "the frame of {len} bytes has no payload there"
             )));
         }
-        Ok(bytes.slice(start..stop))
+        Ok((header, bytes.slice(start..stop)))
     }
 
     /// Bytes that the frame at `position` takes by its own header; what it says is checked afterwards.

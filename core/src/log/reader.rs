@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
             dir,
             log_uuid: &log_uuid,
         };
-        let segments = survey(place)?;
+        let segments = survey(place)?.candidates;
         Ok(Self {
             is_front_kept: is_front_kept(place, segments.first())?,
             storage,

@@ -6,6 +6,7 @@ use std::io;
 use crate::error::{Error, ErrorCode, Result};
 use crate::record::BatchHeader;
 
+use super::cold;
 use super::entry::Kind;
 use super::error::OpenError;
 use super::files::SegmentFile;
@@ -53,6 +54,12 @@ pub(super) fn rebuild(
     seed: CrcSeed,
     segment: &SegmentFile,
 ) -> Result<SegmentIndex> {
+    if let Some(cold) = segment.cold() {
+        let rebuilt = cold::rebuild(file, seed, segment.first_index(), cold.frames_end);
+        return rebuilt.map_err(OpenError::from)?.map_err(|error| {
+            Error::new(ErrorCode::CorruptSegment, format!("{path}: {error}"))
+        });
+    }
     let Rebuilt { index, end } =
         frames(file, seed, segment.first_index(), segment.end()).map_err(OpenError::from)?;
     if Some(index.last_index()) == segment.last_index() {

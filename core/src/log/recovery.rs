@@ -17,6 +17,7 @@
 //! is done by the methods of [`Found`].
 
 mod base;
+mod colds;
 mod found;
 mod passed;
 mod survey;
@@ -30,8 +31,8 @@ use crate::completion::Wakes;
 
 pub(super) use self::base::Base;
 use self::base::Bases;
-pub(super) use self::found::{Anchor, Found, Kept, LastEntry, Place};
-pub(super) use self::survey::{Candidate, Limits, Reached, survey};
+pub(super) use self::found::{Anchor, ColdKept, Found, Kept, LastEntry, Place};
+pub(super) use self::survey::{Candidate, Limits, Reached, Surveyed, survey};
 use self::verdict::Failure;
 use super::entry::{Kind, Machine};
 use super::error::{OpenError, Problem};
@@ -115,13 +116,17 @@ enum Ending {
 /// # Errors
 /// [`OpenError`]; then `machine` has seen a part of the log and is of no further use.
 pub(super) fn recover(place: Place<'_>, machine: &dyn Machine) -> Result<Found, OpenError> {
-    let candidates = survey(place)?;
+    let surveyed = survey(place)?;
     let mut bases = Bases::new(place)?;
     loop {
-        let base = bases.next(&candidates)?;
+        let base = bases.next(&surveyed.candidates)?;
         let is_beginning = base.is_none();
-        if let Some(mut found) = walk(place, &candidates, machine, base)? {
+        let cold = colds::outlines(place, &surveyed.cold, base.as_ref())?;
+        if let Some(mut found) = walk(place, &surveyed.candidates, machine, base)? {
             found.store = bases.into_store();
+            found.cold = cold;
+            found.stale = colds::stale(place, &surveyed);
+            found.last_segment = found.last_segment.max(surveyed.cold.last_segment);
             return Ok(found);
         }
         assert!(!is_beginning, "the beginning of a log is always in it");
@@ -186,6 +191,8 @@ fn walk(
         is_clean: walk.is_clean && !is_cut,
         sequencer: walk.replay.into_sequencer(),
         kept: walk.kept,
+        cold: Vec::new(),
+        stale: Vec::new(),
         store: None,
     }))
 }

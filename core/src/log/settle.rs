@@ -44,7 +44,7 @@ impl Found {
 
     /// Whether there is anything to do before the log may be served, even if it is only read.
     pub(super) fn is_settled(&self) -> bool {
-        self.is_clean && self.doomed.is_empty()
+        self.is_clean && self.doomed.is_empty() && self.stale.is_empty()
     }
 
     /// Makes what is kept durable: writes again everything that may not be, and syncs it.
@@ -137,8 +137,11 @@ impl Found {
             file.sync()?;
             kept.length = kept.end;
         }
-        if self.doomed.is_empty() {
+        if self.doomed.is_empty() && self.stale.is_empty() {
             return Ok(());
+        }
+        for path in self.stale.drain(..) {
+            place.storage.unlink(&path)?;
         }
         self.doomed.sort_unstable();
         while let Some(segment) = self.doomed.pop() {

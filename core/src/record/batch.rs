@@ -55,7 +55,7 @@ const BASE_SEQUENCE: usize = PRODUCER_EPOCH + 2;
 const RECORD_COUNT: usize = BASE_SEQUENCE + 4;
 const _: () = assert!(RECORD_COUNT + 4 == HEADER_BYTES);
 
-const CODEC_BITS: u16 = 0b111;
+pub(super) const CODEC_BITS: u16 = 0b111;
 const LOG_APPEND_TIME: u16 = 1 << 3;
 const TRANSACTIONAL: u16 = 1 << 4;
 const CONTROL: u16 = 1 << 5;
@@ -422,6 +422,21 @@ pub fn stamp_append_time(bytes: &mut [u8], time_ms: i64) {
     put(header, ATTRIBUTES, attributes.to_be_bytes());
     put(header, MAX_TIMESTAMP, time_ms.to_be_bytes());
     write_checksum(bytes);
+}
+
+/// A batch of a header and what stands behind it, with the length and the checksum that it has to have.
+pub(super) fn assemble(header: &BatchHeader, section: &[u8]) -> Vec<u8> {
+    let total_bytes = HEADER_BYTES + section.len();
+    let header = BatchHeader {
+        // No longer than another batch was, so it fits.
+        batch_length: (total_bytes - UNCOUNTED_BYTES) as i32,
+        ..*header
+    };
+    let mut bytes = Vec::with_capacity(total_bytes);
+    bytes.extend_from_slice(&header.encode());
+    bytes.extend_from_slice(section);
+    write_checksum(&mut bytes);
+    bytes
 }
 
 /// Computes the checksum of a batch and writes it into its header.

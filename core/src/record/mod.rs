@@ -5,6 +5,7 @@
 //! - [`records`]: the records of a batch, decoded one by one in place
 //! - [`builder`]: records encoded straight into a batch
 //! - [`compression`]: the records of a batch as one frame of lz4 or zstd, and back
+//! - `filter`: a batch without some of its records
 //! - [`block`]: receive blocks, send rows, completion rows (little-endian, versioned)
 //! - [`partitioner`], [`varint`]: small pure functions under them
 //!
@@ -17,6 +18,7 @@ pub mod block;
 pub mod builder;
 pub mod compression;
 mod error;
+pub(crate) mod filter;
 mod header;
 pub mod partitioner;
 pub mod records;

@@ -14,7 +14,7 @@ use crate::engine::partition::Partition;
 use crate::engine::topic_config::TopicConfig;
 use crate::engine::topics::Topic;
 use crate::error::Result;
-use crate::log::{Appended, Extent, Kind, Run, control};
+use crate::log::{Appended, CleaningRule, Extent, Kind, Run, control};
 
 /// Between two looks: a quarter of the shortest retention, within these.
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
@@ -65,11 +65,12 @@ impl Inner {
         self.log.roll_aged();
         // The index first: what is looked at then is at least what that entry had made.
         let as_of = self.log.written();
-        let removed = self.log.remove_dead(as_of, &|id| {
+        let removed = self.log.clean(as_of, &|id| {
             let topics = self.state.topics.read();
-            topics
-                .partition(id)
-                .map(|partition| partition.status().log_start_offset)
+            topics.partition(id).map(|partition| CleaningRule {
+                log_start_offset: partition.status().log_start_offset,
+                compaction: None,
+            })
         });
         is_busy |= removed.is_none_or(|removed| removed > 0);
         let most = if is_busy { INTERVAL_SOON } else { INTERVAL_MAX };

@@ -2,8 +2,8 @@
 //! footer of every other.
 //!
 //! - `run`: the batches of one partition in one segment; `segment`: all of a segment, and its footer
-//! - [`Index`]: the whole log. What it keeps of a sealed segment is a [`Row`] for each partition in it; the
-//!   rest is read from the footer when somebody asks, into a cache of bounded size.
+//! - [`Index`]: the whole log. What it keeps of a sealed segment, cold ones among them, is a [`Row`] for each
+//!   partition in it; the rest is read from the footer when somebody asks, into a cache of bounded size.
 //!
 //! What holds: an entry is in the index before anybody is told of it, and stays findable at every moment
 //! while its segment is sealed. Nothing here decides what a reader may see: that is the
@@ -12,7 +12,7 @@
 mod run;
 mod segment;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -83,12 +83,30 @@ pub(super) struct Index {
 struct View {
     /// Of sealed segments, by partition, in order of offsets.
     rows: HashMap<PartitionId, Vec<Row>>,
-    /// Sealed segments, with the partitions that each holds something of.
-    sealed: BTreeMap<u64, Vec<PartitionId>>,
+    /// Sealed segments, with what each holds.
+    sealed: BTreeMap<u64, Held>,
     /// Those without a footer that can be read.
     resident: BTreeMap<u64, Arc<SegmentIndex>>,
     active: u64,
     active_index: SegmentIndex,
+}
+
+/// What a sealed segment holds.
+#[derive(Debug, Default)]
+struct Held {
+    /// The partitions, with the first offset of each, by which its row is found.
+    partitions: Vec<(PartitionId, i64)>,
+    is_cold: bool,
+}
+
+/// A sealed segment on its way into the index.
+#[derive(Debug)]
+pub(super) struct Adding {
+    pub(super) segment: u64,
+    pub(super) index: Arc<SegmentIndex>,
+    /// Whether it has a footer to read it from.
+    pub(super) is_footed: bool,
+    pub(super) is_cold: bool,
 }
 
 /// Footers that were read, the last used kept longest.
@@ -119,13 +137,19 @@ impl Index {
         }
     }
 
-    /// Adds a sealed segment behind those there are; `is_footed`: it has a footer to read it from.
-    pub(super) fn add_sealed(&self, segment: u64, index: Arc<SegmentIndex>, is_footed: bool) {
+    /// Adds a sealed segment.
+    pub(super) fn add_sealed(&self, adding: Adding) {
+        self.view.write().add(adding);
+    }
+
+    /// Segments take the place of others, for all readers at once.
+    pub(super) fn replace(&self, removed: &[u64], added: Vec<Adding>) {
         let mut view = self.view.write();
-        view.add_rows(segment, &index);
-        if !is_footed {
-            view.resident.insert(segment, index);
-        }
+        removed.iter().for_each(|segment| view.remove(*segment));
+        added.into_iter().for_each(|adding| view.add(adding));
+        drop(view);
+        let mut footers = self.footers.lock();
+        removed.iter().for_each(|segment| footers.forget(*segment));
     }
 
     /// Adds entries to the active segment's index.
@@ -147,9 +171,12 @@ impl Index {
         let mut view = self.view.write();
         let sealed = std::mem::replace(&mut view.active, next);
         let index = std::mem::replace(&mut view.active_index, SegmentIndex::new(first_index));
-        let index = Arc::new(index);
-        view.add_rows(sealed, &index);
-        view.resident.insert(sealed, index);
+        view.add(Adding {
+            segment: sealed,
+            index: Arc::new(index),
+            is_footed: false,
+            is_cold: false,
+        });
         drop(view);
         self.active_bytes.store(0, Ordering::Relaxed);
     }
@@ -185,36 +212,65 @@ impl Index {
         self.footers.lock().keep(segment, index);
     }
 
-    /// The first sealed segment, and what it holds.
+    /// The first sealed segment of the log, and what it holds.
     pub(super) fn front(&self) -> Option<(u64, Vec<DirectoryRow>)> {
         let view = self.view.read();
-        let (first, _) = view.sealed.first_key_value()?;
+        let (first, _) = view.sealed.iter().find(|(_, held)| !held.is_cold)?;
         Some((*first, view.rows_in(*first)))
     }
 
-    /// The sealed segments at the front of which `is_so` holds.
+    /// The first segment of the log, sealed or not.
+    pub(super) fn first_of_log(&self) -> u64 {
+        let view = self.view.read();
+        let mut sealed = view.sealed.iter();
+        let first = sealed.find(|(_, held)| !held.is_cold);
+        first.map_or(view.active, |(segment, _)| *segment)
+    }
+
+    /// The sealed segments, in order of their numbers: the cold ones, or those of the log.
+    pub(super) fn sealed(&self, is_cold: bool) -> Vec<u64> {
+        let view = self.view.read();
+        let sealed = view.sealed.iter();
+        let wanted = sealed.filter(|(_, held)| held.is_cold == is_cold);
+        wanted.map(|(segment, _)| *segment).collect()
+    }
+
+    /// The sealed segments at the front of the log of which `is_so` holds.
     pub(super) fn leading(&self, is_so: &dyn Fn(&[DirectoryRow]) -> bool) -> Vec<u64> {
-        let sealed: Vec<_> = self.view.read().sealed.keys().copied().collect();
-        let leading = sealed.into_iter();
-        leading
+        let sealed = self.sealed(false).into_iter();
+        sealed
             .take_while(|segment| is_so(&self.rows_of(*segment)))
             .collect()
     }
 
     /// Forgets a sealed segment.
     pub(super) fn remove(&self, segment: u64) {
-        let mut view = self.view.write();
-        view.resident.remove(&segment);
-        for partition in view.sealed.remove(&segment).unwrap_or_default() {
-            if let Some(rows) = view.rows.get_mut(&partition) {
-                rows.retain(|row| row.segment != segment);
-                if rows.is_empty() {
-                    view.rows.remove(&partition);
-                }
+        self.view.write().remove(segment);
+        self.footers.lock().forget(segment);
+    }
+
+    /// The segments with all those that hold something between what they hold, of any partition.
+    pub(super) fn together_with(&self, segments: &BTreeSet<u64>) -> BTreeSet<u64> {
+        let view = self.view.read();
+        let mut all = segments.clone();
+        let mut open: Vec<_> = segments.iter().copied().collect();
+        while let Some(segment) = open.pop() {
+            let held = view.sealed.get(&segment).into_iter();
+            for (partition, _) in held.flat_map(|held| held.partitions.iter()) {
+                let rows = view.rows_of(*partition);
+                let is_in = |row: &Row| all.contains(&row.segment);
+                let ends = rows.iter().position(is_in).zip(rows.iter().rposition(is_in));
+                let between = ends.and_then(|(first, last)| rows.get(first..=last));
+                let between: Vec<_> = between.into_iter().flatten().map(|it| it.segment).collect();
+                open.extend(between.into_iter().filter(|it| all.insert(*it)));
             }
         }
-        drop(view);
-        self.footers.lock().forget(segment);
+        all
+    }
+
+    /// Where the index of a sealed segment is.
+    pub(super) fn place(&self, segment: u64) -> Place {
+        self.view.read().place(segment)
     }
 
     /// What each segment holds of a partition, in order; the one that is written to comes last.
@@ -296,12 +352,13 @@ impl View {
         self.rows.get(&partition).map_or(&[], Vec::as_slice)
     }
 
-    /// What a sealed segment holds. Segments, and so the rows of a partition, come in rising order.
+    /// What a sealed segment holds.
     fn rows_in(&self, segment: u64) -> Vec<DirectoryRow> {
-        let held = self.sealed.get(&segment).into_iter().flatten();
-        let rows = held.filter_map(|partition| {
+        let held = self.sealed.get(&segment);
+        let held = held.into_iter().flat_map(|held| held.partitions.iter());
+        let rows = held.filter_map(|(partition, first_offset)| {
             let rows = self.rows_of(*partition);
-            let at = rows.binary_search_by_key(&segment, |row| row.segment);
+            let at = rows.binary_search_by_key(first_offset, |row| row.summary.first_offset);
             Some(DirectoryRow {
                 partition: *partition,
                 segment,
@@ -318,13 +375,45 @@ impl View {
         }
     }
 
-    fn add_rows(&mut self, segment: u64, index: &SegmentIndex) {
-        let held = index.summaries().map(|(partition, _)| partition);
-        self.sealed.insert(segment, held.collect());
+    fn add(&mut self, adding: Adding) {
+        let Adding {
+            segment,
+            index,
+            is_footed,
+            is_cold,
+        } = adding;
+        let mut partitions = Vec::new();
         for (partition, summary) in index.summaries() {
             let summary = *summary;
+            partitions.push((partition, summary.first_offset));
             let rows = self.rows.entry(partition).or_default();
-            rows.push(Row { segment, summary });
+            let at = rows.partition_point(|row| row.summary.first_offset < summary.first_offset);
+            rows.insert(at, Row { segment, summary });
+        }
+        let held = Held {
+            partitions,
+            is_cold,
+        };
+        self.sealed.insert(segment, held);
+        if !is_footed {
+            self.resident.insert(segment, index);
+        }
+    }
+
+    fn remove(&mut self, segment: u64) {
+        self.resident.remove(&segment);
+        let held = self.sealed.remove(&segment).unwrap_or_default();
+        for (partition, first_offset) in held.partitions {
+            let Some(rows) = self.rows.get_mut(&partition) else {
+                continue;
+            };
+            let at = rows.binary_search_by_key(&first_offset, |row| row.summary.first_offset);
+            if let Ok(at) = at {
+                rows.remove(at);
+            }
+            if rows.is_empty() {
+                self.rows.remove(&partition);
+            }
         }
     }
 }

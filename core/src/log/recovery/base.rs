@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::Place;
+use super::{Place, colds};
 use super::survey::{Candidate, Reached};
 use crate::log::checkpoint::{self, Checkpoint, DirectoryRow, Store};
+use crate::log::cold::ColdHeader;
 use crate::log::error::OpenError;
 use crate::log::index::SegmentIndex;
 use crate::log::pair::StatePair;
@@ -53,6 +54,15 @@ impl Base {
             *last_index,
             summaries,
         ))
+    }
+
+    /// What a cold segment holds, in sum, if that is known.
+    pub(super) fn cold_outline(&self, header: &ColdHeader) -> Option<SegmentIndex> {
+        let (last_index, rows) = self.directory.get(&header.segment)?;
+        let summaries = rows.iter().map(|row| (row.partition, row.summary));
+        let outline = SegmentIndex::of_summaries(header.first_index, *last_index, summaries);
+        // Its number may have been another's, that never came to be.
+        colds::is_of(&outline, header).then_some(outline)
     }
 
     fn of_checkpoint(checkpoint: Checkpoint) -> Self {

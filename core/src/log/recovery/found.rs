@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::log::checkpoint::Store;
+use crate::log::cold::ColdHeader;
 use crate::log::index::SegmentIndex;
 use crate::log::segment::SegmentHeader;
 use crate::log::sequencer::Sequencer;
@@ -24,6 +25,10 @@ pub(in crate::log) struct Found {
     pub(in crate::log) doomed: Vec<u64>,
     /// Whether the last segment's data ends in damage, so that a new segment has to begin.
     pub(in crate::log) is_cut: bool,
+    /// The cold segments.
+    pub(in crate::log) cold: Vec<ColdKept>,
+    /// Files that cleaning has left behind, to be removed.
+    pub(in crate::log) stale: Vec<String>,
     /// The largest number of a segment, whatever became of it.
     pub(in crate::log) last_segment: u64,
     /// What has to be written again: from here to the end of the data.
@@ -76,6 +81,19 @@ pub(in crate::log) struct Kept {
     pub(in crate::log) is_listed: bool,
     /// Whether it was passed over, because the state was known behind it.
     pub(in crate::log) is_passed: bool,
+}
+
+/// A cold segment.
+#[derive(Clone, Debug)]
+pub(in crate::log) struct ColdKept {
+    pub(in crate::log) header: ColdHeader,
+    /// Where it ends.
+    pub(in crate::log) end: u64,
+    /// What lies where in it; only in outline if a footer says the same.
+    pub(in crate::log) index: Arc<SegmentIndex>,
+    pub(in crate::log) is_footed: bool,
+    /// Whether the checkpoint's directory has it.
+    pub(in crate::log) is_listed: bool,
 }
 
 /// A place between frames, and the last index before it.

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use super::Place;
+use crate::log::cold::{self, ColdError};
 use crate::log::error::OpenError;
 use crate::log::segment::{self, SegmentError, SegmentHeader};
 #[cfg(test)]
@@ -33,15 +34,35 @@ impl Candidate {
     }
 }
 
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub(in crate::log) struct Surveyed {
+    /// The segments of the log.
+    pub(in crate::log) candidates: Vec<Candidate>,
+    /// Segments whose batches lie in cold segments: of the log no more, and to be removed.
+    pub(in crate::log) moved: Vec<u64>,
+    /// The cold segments.
+    pub(in crate::log) cold: cold::Survey,
+}
+
 /// Lists the segments and reads their headers.
 ///
 /// # Errors
-/// [`OpenError`] of the storage, and for a segment of a newer version.
-pub(in crate::log) fn survey(place: Place<'_>) -> Result<Vec<Candidate>, OpenError> {
+/// [`OpenError`] of the storage, for a segment of a newer version, and for a damaged cold segment.
+pub(in crate::log) fn survey(place: Place<'_>) -> Result<Surveyed, OpenError> {
     let segments = match segment::list(place.storage, place.dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Surveyed::default()),
         listed => listed?,
     };
+    let cold = cold::Survey::new(place, &segments)?;
+    let (moved, segments): (Vec<_>, Vec<_>) =
+        segments.into_iter().partition(|it| *it < cold.front);
+    if let (true, Some(first)) = (segments.is_empty(), cold.kept.first()) {
+        return Err(OpenError::Cold {
+            path: cold::path(place.dir, first.header.segment),
+            source: ColdError::Damaged("there is no log that it belongs to"),
+        });
+    }
     let mut candidates = Vec::with_capacity(segments.len());
     for segment in segments {
         let path = segment::path(place.dir, segment);
@@ -60,7 +81,11 @@ pub(in crate::log) fn survey(place: Place<'_>) -> Result<Vec<Candidate>, OpenErr
             header,
         });
     }
-    Ok(candidates)
+    Ok(Surveyed {
+        candidates,
+        moved,
+        cold,
+    })
 }
 
 /// A segment that holds frames of a term.

@@ -6,17 +6,17 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::log::reader::{Item, Reader};
 use crate::log::storage::faulty::{Action, CrashMode};
-use crate::log::{segment, snapshot};
+use crate::log::{CleaningRule, segment, snapshot};
 
 /// Segments of 6 KiB and a snapshot at every roll.
-fn eager() -> LogOptions {
+pub(super) fn eager() -> LogOptions {
     LogOptions {
         snapshot_least_bytes: 0,
         ..options(6 * 1_024)
     }
 }
 
-fn open_eager(storage: &FaultyStorage) -> Open {
+pub(super) fn open_eager(storage: &FaultyStorage) -> Open {
     try_open_with(Arc::new(storage.clone()), eager()).unwrap()
 }
 
@@ -38,9 +38,17 @@ fn fill(open: &Open, steps: u8) {
     open.sync().unwrap();
 }
 
+/// Records below an offset are dead.
+pub(super) fn below(log_start_offset: i64) -> CleaningRule {
+    CleaningRule {
+        log_start_offset,
+        compaction: None,
+    }
+}
+
 /// Everything below an offset is dead, in both partitions.
 fn remove_below(open: &Open, offset: i64) -> usize {
-    let removed = open.log.remove_dead(open.log.written(), &|_| Some(offset));
+    let removed = open.log.shared.remove_dead(open.log.written(), &|_| Some(below(offset)));
     removed.unwrap_or_default()
 }
 
@@ -121,9 +129,9 @@ fn segment_with_one_batch_that_lives_stops_the_removal() {
     fill(&open, 60);
     let third = open.log.extents(PartitionId(0))[2];
     // Partition 1 is gone; of partition 0 the last batch of the third segment lives.
-    let log_start = |partition| (partition == PartitionId(0)).then_some(third.next_offset - 1);
+    let log_start = |id| (id == PartitionId(0)).then_some(below(third.next_offset - 1));
     assert_eq!(
-        open.log.remove_dead(open.log.written(), &log_start),
+        open.log.shared.remove_dead(open.log.written(), &log_start),
         Some(2)
     );
     assert_eq!(segments(&storage)[0], 3);

@@ -9,6 +9,7 @@ mod faults;
 mod golden;
 mod kept;
 mod model;
+mod moving;
 pub(super) mod mutant;
 mod reading;
 mod recording;

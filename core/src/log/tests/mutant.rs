@@ -38,6 +38,12 @@ pub(in crate::log) enum Mutant {
     KeptAhead,
     /// Segments are removed whether a snapshot makes up for them or not.
     CleanedAhead,
+    /// Cold segments get their names unsynced.
+    ColdUnsynced,
+    /// Segments that were moved are removed before the cold one that commits has its name durably.
+    MovedAhead,
+    /// A cold segment whose cleaning was cut short counts.
+    PendingCounts,
 }
 
 thread_local! {

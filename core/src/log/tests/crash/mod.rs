@@ -31,6 +31,7 @@ use scripts::Script;
 use stage::World;
 use walk::Walk;
 
+use super::cleaning::below;
 use super::*;
 
 /// Openings of all scripts together.

@@ -139,8 +139,8 @@ impl Stage {
         let ends = windows.next_offsets();
         let starts: BTreeMap<_, _> = ends.map(|(id, end)| (id, end - living)).collect();
         self.story.bury(&starts);
-        let log_start = |partition: PartitionId| starts.get(&partition.0).copied();
-        match log.remove_dead(log.synced(), &log_start) {
+        let rules = |partition: PartitionId| starts.get(&partition.0).copied().map(below);
+        match log.clean(log.synced(), &rules) {
             Some(_) => Some(()),
             None => self.violate("what is synced was not removed because it is not"),
         }

@@ -1,0 +1,165 @@
+//! Segments that hold nothing any more: removed whole, each durably before the next.
+//!
+//! Of the log's own a segment goes when all of its batches are dead, all before it are gone, and the state
+//! does not need it: a crash leaves a log that begins later, and never one with a hole. One that fails is
+//! tried again before any other; not if it was the sync that failed, after which nothing more is removed
+//! before the log is opened anew.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use super::super::checkpoint::DirectoryRow;
+use super::super::shared::Shared;
+use super::super::snapshot;
+#[cfg(test)]
+use super::super::tests::mutant;
+use super::{Rules, SLACK_SEGMENTS};
+
+/// A segment that nobody is told of any more, and whose file is there still.
+#[derive(Debug)]
+pub(in crate::log) struct Leaving {
+    pub(in crate::log) segment: u64,
+    pub(in crate::log) path: String,
+    pub(in crate::log) rows: Vec<DirectoryRow>,
+}
+
+/// Whether nothing of what a segment holds lives.
+pub(super) fn is_dead(rows: &[DirectoryRow], rules: &Rules<'_>) -> bool {
+    rows.iter().all(|row| {
+        rules(row.partition).is_none_or(|rule| row.summary.next_offset <= rule.log_start_offset)
+    })
+}
+
+impl Shared {
+    /// Removes the segments at the front of the log that are dead by `rules`, as of an entry, and the cold
+    /// ones that are. Says how many; `None` if the entry is not synced yet.
+    pub(in crate::log) fn remove_dead(
+        self: &Arc<Self>,
+        as_of: u64,
+        rules: &Rules<'_>,
+    ) -> Option<usize> {
+        // A decision that a power cut can take back is none yet.
+        if self.is_durable && self.syncer.synced() < as_of {
+            return None;
+        }
+        let mut removed = 0;
+        if !self.remove_leaving(&mut removed) {
+            return Some(removed);
+        }
+        for segment in self.index.sealed(true) {
+            let rows = self.index.rows_of(segment);
+            if is_dead(&rows, rules) && !self.remove_segment(segment, rows, &mut removed) {
+                return Some(removed);
+            }
+        }
+        let needed = match self.first_needed(rules) {
+            Ok(needed) => needed,
+            Err(error) => {
+                tracing::warn!(dir = %self.dir, %error, "no segment can be removed");
+                return Some(removed);
+            }
+        };
+        while let Some((segment, rows)) = self.index.front() {
+            if segment >= needed
+                || !is_dead(&rows, rules)
+                || !self.remove_segment(segment, rows, &mut removed)
+            {
+                break;
+            }
+        }
+        Some(removed)
+    }
+
+    /// Forgets a segment and removes its file; false if that failed.
+    fn remove_segment(
+        &self,
+        segment: u64,
+        rows: Vec<DirectoryRow>,
+        removed: &mut usize,
+    ) -> bool {
+        self.index.remove(segment);
+        self.leave(segment, rows);
+        self.remove_leaving(removed)
+    }
+
+    /// A segment that is in the index no more is on its way out.
+    pub(super) fn leave(&self, segment: u64, rows: Vec<DirectoryRow>) {
+        let Some(file) = self.files.segment(segment) else {
+            return;
+        };
+        self.files.remove(segment);
+        self.keeper.leaving().push_back(Leaving {
+            segment,
+            path: file.path(&self.dir, segment),
+            rows,
+        });
+    }
+
+    /// Removes the files of the segments that are on their way out, in order; false if one stays.
+    pub(super) fn remove_leaving(&self, removed: &mut usize) -> bool {
+        let mut leaving = self.keeper.leaving();
+        while let Some(first) = leaving.front() {
+            if !self.remove_file(&first.path) {
+                return false;
+            }
+            if let Some(Leaving { segment, rows, .. }) = leaving.pop_front() {
+                self.keeper.note_removed(segment, rows);
+                *removed += 1;
+            }
+        }
+        true
+    }
+
+    /// Removes a segment's file, durably; false if that failed.
+    fn remove_file(&self, path: &str) -> bool {
+        if self.keeper.is_removal_over() {
+            return false;
+        }
+        let mut removed = match self.storage.unlink(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        if removed.is_ok() {
+            removed = self.storage.sync_dir(&self.dir);
+            if removed.is_err() {
+                self.keeper.end_removal();
+            }
+        }
+        match removed {
+            Ok(()) => {
+                tracing::debug!(%path, "removed a segment that holds nothing any more");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%path, %error, "a segment that holds nothing cannot be removed");
+                false
+            }
+        }
+    }
+
+    /// The first segment that opening the log needs, whatever is dead in it.
+    pub(super) fn first_needed(&self, rules: &Rules<'_>) -> io::Result<u64> {
+        if !self.is_durable {
+            return Ok(u64::MAX);
+        }
+        #[cfg(test)]
+        if mutant::is(mutant::Mutant::CleanedAhead) {
+            return Ok(u64::MAX);
+        }
+        let storage = self.storage.as_ref();
+        let snapshots = snapshot::list(storage, &self.dir)?;
+        let (Some(&older), Some(&newer)) = (snapshots.first(), snapshots.last()) else {
+            return Ok(0);
+        };
+        let bytes_of = |segment| self.files.segment(segment).map_or(0, |file| file.end());
+        let dead = self.index.leading(&|rows| is_dead(rows, rules)).into_iter();
+        let dead_bytes: u64 = dead.filter(|it| *it < newer).map(bytes_of).sum();
+        let live_bytes = self.files.size_bytes().saturating_sub(dead_bytes);
+        let slack_bytes = SLACK_SEGMENTS * self.options.segment_bytes;
+        let is_much = dead_bytes > live_bytes.saturating_add(slack_bytes);
+        if is_much && snapshot::read(storage, &self.dir, &self.log_uuid, newer)?.is_some() {
+            return Ok(newer);
+        }
+        Ok(older)
+    }
+}
