@@ -22,12 +22,63 @@ pub struct TopicConfig {
     pub max_message_bytes: u32,
     /// Whether the time of appending replaces the producer's timestamps.
     pub is_log_append_time: bool,
-    /// How long a tombstone is kept in a compacted topic, in ms. Not enforced yet.
+    /// What happens to old records.
+    pub cleanup_policy: CleanupPolicy,
+    /// How long a tombstone is kept in a compacted topic after the cleaning that first kept it, in ms.
     pub tombstone_retention_ms: i64,
     /// Replicas that must be in sync; 1 without a cluster.
     pub min_insync_replicas: u32,
     /// Options of a newer version, kept as they are.
     unknown: Vec<(String, String)>,
+}
+
+/// What happens to old records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanupPolicy {
+    /// Those beyond the limits of retention go.
+    Delete,
+    /// Of each key only the last one stays; limits of retention count for nothing.
+    Compact,
+    /// Both.
+    Both,
+}
+
+impl CleanupPolicy {
+    /// Whether limits of retention count.
+    #[must_use]
+    pub const fn deletes(self) -> bool {
+        matches!(self, Self::Delete | Self::Both)
+    }
+
+    /// Whether keys count.
+    #[must_use]
+    pub const fn compacts(self) -> bool {
+        matches!(self, Self::Compact | Self::Both)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Compact => "compact",
+            Self::Both => "both",
+        }
+    }
+
+    /// By its name; Kafka's for `both` are taken too.
+    fn parse(value: &str) -> Result<Self> {
+        match value {
+            "delete" => Ok(Self::Delete),
+            "compact" => Ok(Self::Compact),
+            "both" | "compact,delete" | "delete,compact" => Ok(Self::Both),
+            _ => Err(not_one_of(
+                "cleanup_policy",
+                value,
+                "delete, compact or both",
+            )),
+        }
+    }
 }
 
 /// What a folder gives to a topic that does not say otherwise.
@@ -50,6 +101,7 @@ impl TopicConfig {
             retention_bytes: -1,
             max_message_bytes: 1_048_588,
             is_log_append_time: false,
+            cleanup_policy: CleanupPolicy::Delete,
             tombstone_retention_ms: 86_400_000,
             min_insync_replicas: 1,
             unknown: Vec::new(),
@@ -94,7 +146,7 @@ impl TopicConfig {
             "durability" => self.durability = durability(value)?,
             "retention_ms" => self.retention_ms = limit(name, value)?,
             "retention_bytes" => self.retention_bytes = limit(name, value)?,
-            "cleanup_policy" => cleanup_policy(value)?,
+            "cleanup_policy" => self.cleanup_policy = CleanupPolicy::parse(value)?,
             "tombstone_retention_ms" => {
                 self.tombstone_retention_ms =
                     int_in(name, value, 0..=i64::MAX, ErrorCode::InvalidConfig)?;
@@ -136,7 +188,7 @@ impl TopicConfig {
             ("durability", self.durability.name().to_owned()),
             ("retention_ms", self.retention_ms.to_string()),
             ("retention_bytes", self.retention_bytes.to_string()),
-            ("cleanup_policy", "delete".to_owned()),
+            ("cleanup_policy", self.cleanup_policy.name().to_owned()),
             (
                 "tombstone_retention_ms",
                 self.tombstone_retention_ms.to_string(),
@@ -198,21 +250,6 @@ fn durability(value: &str) -> Result<Durability> {
         )),
         Ok(level) => Ok(level),
         Err(_) => Err(not_one_of("durability", value, "os, disk or quorum")),
-    }
-}
-
-fn cleanup_policy(value: &str) -> Result<()> {
-    match value {
-        "delete" => Ok(()),
-        "compact" | "both" | "compact,delete" | "delete,compact" => Err(Error::new(
-            ErrorCode::UnsupportedFeature,
-            format!("cleanup_policy `{value}`: compaction is not there yet; use `delete`"),
-        )),
-        _ => Err(not_one_of(
-            "cleanup_policy",
-            value,
-            "delete, compact or both",
-        )),
     }
 }
 
@@ -299,7 +336,7 @@ mod tests {
             ("retention_bytes", "-2", ErrorCode::InvalidConfig),
             ("durability", "tape", ErrorCode::InvalidConfig),
             ("durability", "quorum", ErrorCode::UnsupportedFeature),
-            ("cleanup_policy", "compact", ErrorCode::UnsupportedFeature),
+            ("cleanup_policy", "compress", ErrorCode::InvalidConfig),
             ("max_message_bytes", "1023", ErrorCode::InvalidConfig),
             ("min_insync_replicas", "2", ErrorCode::InvalidConfig),
             ("colour", "red", ErrorCode::UnknownOption),

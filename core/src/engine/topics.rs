@@ -197,7 +197,7 @@ impl Topics {
     }
 
     /// All partitions.
-    pub(super) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+    pub fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.by_id.values()
     }
 

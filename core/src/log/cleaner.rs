@@ -127,4 +127,11 @@ impl Shared {
         }
         Some(removed)
     }
+
+    /// Moves what lives of these, whether it is worth it or not.
+    #[cfg(test)]
+    pub(super) fn move_these(self: &Arc<Self>, sources: Vec<u64>, rules: &Rules<'_>) {
+        let front = self.index.first_of_log();
+        copy::run(self, &plan::Job { sources, front }, rules).unwrap();
+    }
 }

@@ -3,23 +3,26 @@
 //! Nothing is changed, nothing is locked, no state is built: segments, frames and damage are told in the
 //! order in which they stand, with the verdict that opening the log would come to (see `recovery`): damage
 //! to what was promised, or bytes that never were. Beyond opening it goes on behind damage, so that one
-//! reading finds all of it.
+//! reading finds all of it. Cold segments come first: what is in them is older than the rest.
 //!
 //! A frame that is being written looks like a damaged one. So before a verdict everything behind is read for
 //! what it promises, and then the place again: who promised it has written it before. What is appended while
 //! the reader is at work may or may not be seen.
 
+mod cold;
 mod walk;
 
 use std::ops::ControlFlow;
 
 use self::walk::Walk;
+use super::cold::{ColdFile, path as cold_path};
 use super::error::OpenError;
 use super::frame::FrameHeader;
+use super::pair::StatePair;
 use super::recovery::{Candidate, Place, survey};
-use super::segment::SegmentHeader;
+use super::segment::{self, SegmentHeader};
 use super::set::Part;
-use super::snapshot;
+use super::snapshot::{self, Snapshot};
 use super::storage::Storage;
 use crate::error::Result;
 
@@ -28,9 +31,13 @@ use crate::error::Result;
 pub struct Reader<'a> {
     storage: &'a dyn Storage,
     log_uuid: [u8; 16],
+    dir: String,
     segments: Vec<Candidate>,
-    /// Whether the first segment has a snapshot: what came before it was removed, and is not missing.
-    is_front_kept: bool,
+    cold: Vec<ColdFile>,
+    /// Segments that hold nothing of the log any more.
+    stale: Vec<(String, u64)>,
+    /// Of a log whose front was removed, the state as of an entry behind it.
+    base: Option<Snapshot>,
 }
 
 /// What a reader comes by.
@@ -57,8 +64,21 @@ pub struct FoundSegment<'a> {
     pub length: u64,
     /// Its header; none if that was never finished.
     pub header: Option<&'a SegmentHeader>,
-    /// Whether a later cut has dropped all of it.
+    /// Whether a later cut has dropped all of it, or it has been moved elsewhere: none of it is told.
     pub is_cut: bool,
+    /// What a cold segment says of itself.
+    pub cold: Option<FoundCold>,
+}
+
+/// A cold segment: what cleaning has left of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundCold {
+    /// Its number.
+    pub segment: u64,
+    /// Batches in it.
+    pub batches: u64,
+    /// When it was written, ms since 1970 UTC.
+    pub created_ms: i64,
 }
 
 /// A frame of a log.
@@ -74,6 +94,8 @@ pub struct FoundFrame<'a> {
     pub parts: Vec<Part<'a>>,
     /// Whether it is none of the log's: dropped by a cut, or written behind bytes that were never promised.
     pub is_cut: bool,
+    /// Whether it stands in a cold segment, where only the batches of a partition are in order.
+    pub is_cold: bool,
 }
 
 /// A place where the log is not what it should be.
@@ -123,19 +145,39 @@ impl<'a> Reader<'a> {
             dir,
             log_uuid: &log_uuid,
         };
-        let segments = survey(place)?.candidates;
+        let found = survey(place)?;
+        let moved = found.moved.iter().map(|it| segment::path(dir, *it));
+        let doomed = found.cold.doomed.iter().map(|it| cold_path(dir, *it));
+        let mut stale = Vec::new();
+        for path in moved.chain(doomed) {
+            let length = storage.open(&path, true).and_then(|file| file.length());
+            stale.push((path, length.map_err(OpenError::from)?));
+        }
         Ok(Self {
-            is_front_kept: is_front_kept(place, segments.first())?,
+            base: base(place, found.candidates.first())?,
             storage,
             log_uuid,
-            segments,
+            dir: dir.to_owned(),
+            segments: found.candidates,
+            cold: found.cold.kept,
+            stale,
         })
+    }
+
+    /// Of a log whose front was removed: the index up to which a snapshot holds what it led to, and the
+    /// state as of then. Frames up to it tell only a part of what there was.
+    #[must_use]
+    pub fn base(&self) -> Option<(u64, &[StatePair])> {
+        let base = self.base.as_ref()?;
+        Some((base.index, &base.pairs))
     }
 
     /// Bytes of all files.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.segments.iter().map(|one| one.length).sum()
+        let log: u64 = self.segments.iter().map(|one| one.length).sum();
+        let cold: u64 = self.cold.iter().map(|one| one.length).sum();
+        log + cold
     }
 
     /// Reads everything and tells `visit` of it; `None` if that ended it.
@@ -143,6 +185,23 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// `Storage` when a file cannot be read, `Unsupported` for a frame of a newer version.
     pub fn read(&self, visit: &mut Visit<'_>) -> Result<Option<Ending>> {
+        for (path, length) in &self.stale {
+            let stale = Item::Segment(FoundSegment {
+                path,
+                length: *length,
+                header: None,
+                is_cut: true,
+                cold: None,
+            });
+            if visit(&stale).is_break() {
+                return Ok(None);
+            }
+        }
+        for file in &self.cold {
+            if cold::read(self, file, visit)?.is_break() {
+                return Ok(None);
+            }
+        }
         let mut walk = Walk::new(self, visit);
         for at in 0..self.segments.len() {
             if walk.segment(at)?.is_break() {
@@ -153,25 +212,27 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a snapshot stands where the first segment begins.
-fn is_front_kept(
+/// The first snapshot that makes up for what stood before the first segment, if anything did.
+fn base(
     place: Place<'_>,
     first: Option<&Candidate>,
-) -> std::result::Result<bool, OpenError> {
-    let Some((number, header)) = first.and_then(|it| Some((it.segment, it.header.as_ref().ok()?)))
-    else {
-        return Ok(false);
+) -> std::result::Result<Option<Snapshot>, OpenError> {
+    let header = first.and_then(|first| first.header.as_ref().ok());
+    let Some(header) = header.filter(|header| header.previous_index > 0) else {
+        return Ok(None);
     };
     let Place {
         storage,
         dir,
         log_uuid,
     } = place;
-    if !snapshot::list(storage, dir)?.contains(&number) {
-        return Ok(false);
+    for segment in snapshot::list(storage, dir)? {
+        let found = snapshot::read(storage, dir, log_uuid, segment)?;
+        if let Some(found) = found.filter(|found| found.index >= header.previous_index) {
+            return Ok(Some(found));
+        }
     }
-    let found = snapshot::read(storage, dir, log_uuid, number)?;
-    Ok(found.is_some_and(|found| found.index == header.previous_index))
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -56,9 +56,9 @@ pub(super) fn rebuild(
 ) -> Result<SegmentIndex> {
     if let Some(cold) = segment.cold() {
         let rebuilt = cold::rebuild(file, seed, segment.first_index(), cold.frames_end);
-        return rebuilt.map_err(OpenError::from)?.map_err(|error| {
-            Error::new(ErrorCode::CorruptSegment, format!("{path}: {error}"))
-        });
+        return rebuilt
+            .map_err(OpenError::from)?
+            .map_err(|error| Error::new(ErrorCode::CorruptSegment, format!("{path}: {error}")));
     }
     let Rebuilt { index, end } =
         frames(file, seed, segment.first_index(), segment.end()).map_err(OpenError::from)?;

@@ -57,7 +57,7 @@ impl Inner {
             drop(creating);
             return completion.finish(Err(too_many_topics()));
         }
-        if retention::is_limited(&config) {
+        if retention::is_cleaned(&config) {
             self.start_housekeeping();
         }
         creating.waiting.insert(name.to_owned(), Vec::new());

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::log::{Append, Appended, Kind, control};
 use crate::protocol::response::{ProduceAck, Response};
 use crate::record::batch::{self, BatchHeader};
-use crate::record::{BatchError, CompressionProblem};
+use crate::record::{Batch, BatchError, CompressionProblem};
 
 /// A batch on its way in.
 pub(super) struct Produce {
@@ -87,7 +87,7 @@ impl Inner {
         }
     }
 
-    fn check_produce(&self, produce: &Produce, payload: &[u8]) -> Result<(Topic, PartitionId)> {
+    fn check_produce(&self, produce: &Produce, payload: &Bytes) -> Result<(Topic, PartitionId)> {
         let topic = self.state.topics.read().get(&produce.topic).cloned();
         let topic = topic.ok_or_else(|| unknown_topic(&produce.topic))?;
         let partition = topic.partition(produce.partition).ok_or_else(|| {
@@ -107,6 +107,9 @@ impl Inner {
             ));
         }
         check_batch(payload, produce.is_trusted, &topic.name)?;
+        if topic.config.cleanup_policy.compacts() {
+            check_keys(payload, &topic.name, produce.partition)?;
+        }
         Ok((topic, id))
     }
 
@@ -257,6 +260,24 @@ impl Inner {
         };
         self.log.append(append, run);
     }
+}
+
+/// Every record for a compacted topic has a key: without one nothing could ever take its place.
+fn check_keys(payload: &Bytes, topic: &str, partition: i32) -> Result<()> {
+    let batch = Batch::already_verified(payload.clone());
+    let invalid = |error: BatchError| Error::new(ErrorCode::CorruptMessage, error.to_string());
+    for (at, record) in batch.map_err(invalid)?.records().enumerate() {
+        if record.map_err(invalid)?.key.is_none() {
+            return Err(Error::new(
+                ErrorCode::InvalidRecord,
+                format!(
+                    "record {at} of a batch for topic `{topic}`, partition {partition} has no key; the topic is \
+                     compacted, and every record of it needs one"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_batch(payload: &[u8], is_trusted: bool, topic: &str) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::engine::partition::Partition;
 use crate::engine::topic_config::TopicConfig;
 use crate::engine::topics::Topic;
 use crate::error::Result;
-use crate::log::{Appended, CleaningRule, Extent, Kind, Run, control};
+use crate::log::{Appended, CleaningRule, Compaction, Extent, Kind, Run, control};
 
 /// Between two looks: a quarter of the shortest retention, within these.
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
@@ -31,11 +31,11 @@ impl Inner {
     pub(super) fn watch_retention(self: &Arc<Self>) {
         let inner = Arc::downgrade(self);
         self.log.set_housekeeper(Arc::new(move || sweep(&inner)));
-        let is_limited = {
+        let is_cleaned = {
             let topics = self.state.topics.read();
-            topics.iter().any(|topic| is_limited(&topic.config))
+            topics.iter().any(|topic| is_cleaned(&topic.config))
         };
-        if is_limited {
+        if is_cleaned {
             self.start_housekeeping();
         }
     }
@@ -67,9 +67,14 @@ impl Inner {
         let as_of = self.log.written();
         let removed = self.log.clean(as_of, &|id| {
             let topics = self.state.topics.read();
-            topics.partition(id).map(|partition| CleaningRule {
+            let partition = topics.partition(id)?;
+            let config = topics.by_uuid(&partition.topic).map(|topic| &topic.config);
+            let compacted = config.filter(|config| config.cleanup_policy.compacts());
+            Some(CleaningRule {
                 log_start_offset: partition.status().log_start_offset,
-                compaction: None,
+                compaction: compacted.map(|config| Compaction {
+                    tombstone_retention_ms: config.tombstone_retention_ms,
+                }),
             })
         });
         is_busy |= removed.is_none_or(|removed| removed > 0);
@@ -103,9 +108,13 @@ fn sweep(inner: &Weak<Inner>) -> Duration {
     inner.upgrade().map_or(INTERVAL_MAX, |inner| inner.sweep())
 }
 
-/// Whether a topic's records are removed one day.
-pub(super) fn is_limited(config: &TopicConfig) -> bool {
-    config.retention_ms >= 0 || config.retention_bytes >= 0
+/// Whether a topic's records are removed one day, by its limits or by their keys.
+pub(super) fn is_cleaned(config: &TopicConfig) -> bool {
+    is_limited(config) || config.cleanup_policy.compacts()
+}
+
+fn is_limited(config: &TopicConfig) -> bool {
+    config.cleanup_policy.deletes() && (config.retention_ms >= 0 || config.retention_bytes >= 0)
 }
 
 /// The first offset that the limits leave, segment by segment: what a segment holds of a partition goes

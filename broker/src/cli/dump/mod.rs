@@ -11,10 +11,13 @@ mod verify;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use headwater::engine::State;
+use headwater::engine::topic_config::TopicDefaults;
 use headwater::log::format::{self, display_uuid};
 use headwater::log::reader::{Damage, FoundSegment, Item, Reader};
 use headwater::log::storage::disk::DiskStorage;
-use headwater::{Error, ErrorCode};
+use headwater::log::{Machine, StatePair};
+use headwater::{Durability, Error, ErrorCode};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -46,6 +49,9 @@ pub(super) fn run(args: &Dump, io: &mut Io, stop: &Stop) -> Result<Ended, Error>
         length: 0,
         failed: None,
     };
+    if let Some((index, pairs)) = reader.base() {
+        dump.begin_with(index, pairs)?;
+    }
     if !args.verify {
         dump.folder(&args.dir, &folder, io)?;
     }
@@ -96,6 +102,19 @@ struct Dumping {
 }
 
 impl Dumping {
+    /// The log begins behind an entry: what was before it is known by its state alone.
+    fn begin_with(&mut self, index: u64, pairs: &[StatePair]) -> Result<(), Error> {
+        let defaults = TopicDefaults {
+            durability: Durability::Disk,
+            retention_ms: -1,
+        };
+        let state = State::new(defaults, 0);
+        state.restore(pairs)?;
+        self.names.begin_with(&state);
+        self.totals.begin_with(index, &state);
+        Ok(())
+    }
+
     fn take(&mut self, item: &Item<'_>, io: &mut Io) -> Result<(), Error> {
         match item {
             Item::Segment(segment) => {
@@ -153,28 +172,33 @@ fn print_segment(segment: &FoundSegment<'_>, io: &mut Io) -> Result<(), Error> {
             "path": segment.path,
             "size_bytes": segment.length,
             "is_cut": segment.is_cut,
-            "segment": segment.header.map(|header| header.segment),
+            "is_cold": segment.cold.is_some(),
+            "segment": segment.header.map(|header| header.segment).or(segment.cold.map(|it| it.segment)),
             "first_index": segment.header.map(|header| header.first_index),
             "previous_index": segment.header.map(|header| header.previous_index),
             "previous_term": segment.header.map(|header| header.previous_term),
             "durable": segment.header.map(|header| header.durable),
-            "created_ms": segment.header.map(|header| header.created_ms),
+            "created_ms": segment.header.map(|header| header.created_ms).or(segment.cold.map(|it| it.created_ms)),
             "incarnation": segment.header.map(|header| header.incarnation),
         }));
     }
     let cut = if segment.is_cut { "; it is cut" } else { "" };
-    let about = segment.header.map_or_else(
-        || "its header was never finished".to_owned(),
-        |header| {
-            format!(
-                "from index {} on, after term {}, synced through {}, created {}",
-                header.first_index,
-                header.previous_term,
-                header.durable,
-                utc(header.created_ms)
-            )
-        },
-    );
+    let about = match (segment.header, segment.cold) {
+        (Some(header), _) => format!(
+            "from index {} on, after term {}, synced through {}, created {}",
+            header.first_index,
+            header.previous_term,
+            header.durable,
+            utc(header.created_ms)
+        ),
+        (None, Some(cold)) => format!(
+            "cold: {} batches that cleaning kept, {}",
+            cold.batches,
+            utc(cold.created_ms)
+        ),
+        (None, None) if segment.is_cut => "nothing in it counts any more".to_owned(),
+        (None, None) => "its header was never finished".to_owned(),
+    };
     io.line(&format!(
         "segment {}: {} bytes, {about}{cut}",
         segment.path, segment.length

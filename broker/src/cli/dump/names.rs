@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use headwater::engine::State;
 use headwater::log::Kind;
 use headwater::log::control::{PartitionOpen, TopicCreate, TopicDelete};
 use headwater::log::format::display_uuid;
@@ -32,6 +33,22 @@ impl fmt::Display for PartitionName {
 }
 
 impl Names {
+    /// Learns from a state.
+    pub(super) fn begin_with(&mut self, state: &State) {
+        let topics = state.topics.read();
+        for topic in topics.iter() {
+            self.topics.insert(topic.uuid, topic.name.to_string());
+        }
+        for partition in topics.partitions() {
+            let open = PartitionOpen {
+                topic: partition.topic,
+                partition: partition.number,
+                start_offset: partition.status().log_start_offset,
+            };
+            self.partitions.insert(partition.id.0, open);
+        }
+    }
+
     /// Learns from a frame.
     pub(super) fn take(&mut self, frame: &FoundFrame<'_>) {
         for part in &frame.parts {

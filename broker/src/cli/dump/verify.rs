@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use headwater::Error;
+use headwater::engine::State;
 use headwater::log::control::{Group, LogStart, OffsetCommit, PartitionOpen};
 use headwater::log::format::{Format, display_uuid};
 use headwater::log::reader::{Damage, Ending, FoundFrame, FoundSegment};
@@ -28,6 +29,8 @@ pub(super) struct Totals {
     unpromised_damages: u64,
     partitions: HashMap<u32, PartitionTotals>,
     groups: BTreeMap<String, BTreeMap<([u8; 16], i32), i64>>,
+    /// The last entry whose effects are known from a state, and not from the entry.
+    base_index: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +45,21 @@ impl Totals {
     pub(super) fn segment(&mut self, segment: &FoundSegment<'_>) {
         self.segments += u64::from(!segment.is_cut);
         self.size_bytes += segment.length;
+    }
+
+    /// The log begins behind an entry, and this is the state as of then.
+    pub(super) fn begin_with(&mut self, index: u64, state: &State) {
+        self.base_index = index;
+        for partition in state.topics.read().partitions() {
+            let status = partition.status();
+            let totals = self.partitions.entry(partition.id.0).or_default();
+            totals.log_start_offset = status.log_start_offset;
+            totals.end_offset = status.end_offset;
+        }
+        for (id, group) in state.groups.lock().iter() {
+            let offsets = group.offsets.iter().map(|(at, offset)| (*at, *offset));
+            self.groups.insert(id.to_owned(), offsets.collect());
+        }
     }
 
     pub(super) fn damage(&mut self, damage: &Damage<'_>) {
@@ -60,18 +78,19 @@ impl Totals {
         }
         self.frames += 1;
         let mut problem = None;
+        let is_known = frame.is_cold || frame.header.index <= self.base_index;
         for part in &frame.parts {
             if part.kind == Kind::Records {
-                let found = self.batch(part);
+                let found = self.batch(part, is_known);
                 problem = problem.or(found);
-            } else {
+            } else if !is_known {
                 self.control(part);
             }
         }
         problem
     }
 
-    fn batch(&mut self, part: &Part<'_>) -> Option<String> {
+    fn batch(&mut self, part: &Part<'_>, is_known: bool) -> Option<String> {
         let batch = BatchHeader::parse(part.payload).ok()?;
         let records = u64::try_from(batch.record_count).unwrap_or_default();
         self.batches += 1;
@@ -80,6 +99,9 @@ impl Totals {
         let expected = partition.end_offset;
         partition.batches += 1;
         partition.records += records;
+        if is_known {
+            return None;
+        }
         partition.end_offset = batch.last_offset().saturating_add(1);
         // Behind damage there may be less than there was.
         if batch.base_offset == expected || self.promised_damages > 0 {

@@ -76,6 +76,12 @@ impl Job {
             .unwrap_or_default()
     }
 
+    /// Whether nothing of a partition lies before what the sources hold of it.
+    fn has_beginning(&self, log: &Shared, partition: PartitionId, offset: i64) -> bool {
+        let first = log.index.holder_of(partition, offset);
+        first.is_some_and(|segment| self.sources.contains(&segment))
+    }
+
     /// The sources that hold something of a partition, in order of its offsets.
     fn holders(&self, log: &Shared) -> Vec<(PartitionId, Vec<u64>)> {
         let rows = self.sources.iter().flat_map(|it| log.index.rows_of(*it));
@@ -93,11 +99,7 @@ impl Job {
 }
 
 impl Move<'_> {
-    fn partitions(
-        &mut self,
-        rules: &Rules<'_>,
-        outputs: &mut Outputs<'_>,
-    ) -> Result<(), Stopped> {
+    fn partitions(&mut self, rules: &Rules<'_>, outputs: &mut Outputs<'_>) -> Result<(), Stopped> {
         let holders = self.job.holders(self.log);
         let ruled = holders.iter().filter_map(|(partition, segments)| {
             Some((*partition, segments.as_slice(), rules(*partition)?))
@@ -140,10 +142,16 @@ impl Move<'_> {
         })?;
         let now_ms = u64::try_from(self.now_ms).unwrap_or_default();
         let retention_ms = u64::try_from(compaction.tombstone_retention_ms).unwrap_or_default();
+        // What a tombstone speaks of may lie in a segment that is not among these, and would be back.
+        let is_all_before = self
+            .job
+            .has_beginning(self.log, partition, rule.log_start_offset);
         let mut place = 0;
         self.each_batch(partition, segments, rule, &mut |frame, batch| {
             let first_kept_ms = frame.durable;
-            let is_over = first_kept_ms > 0 && now_ms.saturating_sub(first_kept_ms) >= retention_ms;
+            let is_over = is_all_before
+                && first_kept_ms > 0
+                && now_ms.saturating_sub(first_kept_ms) >= retention_ms;
             let mut keeps_tombstone = false;
             let filtered = filter(batch, &mut |record| {
                 let is_overwritten = overwritten.contains(place);

@@ -85,7 +85,11 @@ impl<'a> Outputs<'a> {
         (batch, bytes): (&BatchHeader, &[u8]),
     ) -> io::Result<()> {
         let most = COLD_SEGMENTS * self.log.options.segment_bytes;
-        if self.writing.as_ref().is_some_and(|it| it.is_full(bytes.len(), most)) {
+        if self
+            .writing
+            .as_ref()
+            .is_some_and(|it| it.is_full(bytes.len(), most))
+        {
             self.cut()?;
         }
         let output = match &mut self.writing {

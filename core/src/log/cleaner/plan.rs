@@ -52,7 +52,9 @@ pub(super) fn plan(log: &Shared, rules: &Rules<'_>) -> Option<Job> {
     let tiers = Tiers::new(log, rules, cold.iter().chain(&sources));
     let weigh = |segments: &[u64]| -> Vec<(u64, Weight)> {
         let weighed = segments.iter();
-        weighed.map(|it| (*it, weigh(log, rules, &tiers, *it))).collect()
+        weighed
+            .map(|it| (*it, weigh(log, rules, &tiers, *it)))
+            .collect()
     };
     let (weights, cold_weights) = (weigh(&sources), weigh(&cold));
     let all = weights.iter().chain(&cold_weights);
@@ -155,15 +157,13 @@ struct Tiers {
 }
 
 impl Tiers {
-    fn new<'a>(
-        log: &Shared,
-        rules: &Rules<'_>,
-        segments: impl Iterator<Item = &'a u64>,
-    ) -> Self {
+    fn new<'a>(log: &Shared, rules: &Rules<'_>, segments: impl Iterator<Item = &'a u64>) -> Self {
         let mut rows: BTreeMap<PartitionId, Vec<(i64, u64, u64, u64)>> = BTreeMap::new();
         for segment in segments {
             let file = log.files.segment(*segment);
-            let set = file.and_then(|file| file.cold()).map_or(*segment, |it| it.set);
+            let set = file
+                .and_then(|file| file.cold())
+                .map_or(*segment, |it| it.set);
             for row in log.index.rows_of(*segment) {
                 let is_compacted = rules(row.partition).is_some_and(|it| it.compaction.is_some());
                 if let (true, Some(bytes)) = (is_compacted, living_bytes(&row, rules)) {
@@ -181,9 +181,10 @@ impl Tiers {
                 .collect();
             let due = due(&held);
             let segments = held.get(due.behind..).unwrap_or_default().iter();
-            tiers
-                .due
-                .insert(partition, segments.map(|(segment, _, _)| *segment).collect());
+            tiers.due.insert(
+                partition,
+                segments.map(|(segment, _, _)| *segment).collect(),
+            );
             tiers.held.insert(partition, held);
         }
         tiers
@@ -277,6 +278,9 @@ mod tests {
         assert_eq!(found(&[(1, 1, 100), (2, 1, 100)]), (2, 2));
         assert_eq!(found(&[(1, 1, 100), (2, 2, 40)]), (2, 2));
         assert_eq!(found(&[(1, 1, 100), (2, 2, 40), (3, 3, 40)]), (1, 2));
-        assert_eq!(found(&[(1, 1, 70), (2, 1, 30), (3, 3, 99), (4, 4, 1)]), (0, 2));
+        assert_eq!(
+            found(&[(1, 1, 70), (2, 1, 30), (3, 3, 99), (4, 4, 1)]),
+            (0, 2)
+        );
     }
 }

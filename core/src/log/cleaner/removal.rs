@@ -71,12 +71,7 @@ impl Shared {
     }
 
     /// Forgets a segment and removes its file; false if that failed.
-    fn remove_segment(
-        &self,
-        segment: u64,
-        rows: Vec<DirectoryRow>,
-        removed: &mut usize,
-    ) -> bool {
+    fn remove_segment(&self, segment: u64, rows: Vec<DirectoryRow>, removed: &mut usize) -> bool {
         self.index.remove(segment);
         self.leave(segment, rows);
         self.remove_leaving(removed)

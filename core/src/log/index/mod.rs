@@ -259,13 +259,24 @@ impl Index {
             for (partition, _) in held.flat_map(|held| held.partitions.iter()) {
                 let rows = view.rows_of(*partition);
                 let is_in = |row: &Row| all.contains(&row.segment);
-                let ends = rows.iter().position(is_in).zip(rows.iter().rposition(is_in));
+                let ends = rows
+                    .iter()
+                    .position(is_in)
+                    .zip(rows.iter().rposition(is_in));
                 let between = ends.and_then(|(first, last)| rows.get(first..=last));
                 let between: Vec<_> = between.into_iter().flatten().map(|it| it.segment).collect();
                 open.extend(between.into_iter().filter(|it| all.insert(*it)));
             }
         }
         all
+    }
+
+    /// The sealed segment that holds an offset of a partition, or the first one above it.
+    pub(super) fn holder_of(&self, partition: PartitionId, offset: i64) -> Option<u64> {
+        let view = self.view.read();
+        let mut rows = view.rows_of(partition).iter();
+        let first = rows.find(|row| row.summary.next_offset > offset);
+        first.map(|row| row.segment)
     }
 
     /// Where the index of a sealed segment is.

@@ -89,6 +89,7 @@ impl<'a, 'v> Walk<'a, 'v> {
             length: listed.length,
             header: header.as_ref().ok(),
             is_cut,
+            cold: None,
         });
         if (self.visit)(&found).is_break() {
             return Ok(ControlFlow::Break(()));
@@ -133,7 +134,7 @@ impl<'a, 'v> Walk<'a, 'v> {
             term: header.previous_term,
         };
         let is_lost = std::mem::take(&mut self.is_lost);
-        let is_front = at == 0 && self.reader.is_front_kept;
+        let is_front = at == 0 && self.reader.base.is_some();
         if is_front || found == self.order || (is_lost && found.index >= self.order.index) {
             return None;
         }
@@ -255,6 +256,7 @@ impl<'a, 'v> Walk<'a, 'v> {
             header,
             parts,
             is_cut,
+            is_cold: false,
         });
         if (self.visit)(&frame).is_break() {
             return Ok(Step::Stop);
@@ -279,6 +281,7 @@ impl<'a, 'v> Walk<'a, 'v> {
                 header,
                 parts,
                 is_cut: true,
+                is_cold: false,
             });
             if (self.visit)(&frame).is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -354,7 +357,10 @@ impl<'a, 'v> Walk<'a, 'v> {
 }
 
 /// What a frame holds, with every checksum checked that the frame's own does not cover.
-fn parts_of<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<Vec<Part<'a>>, FrameError> {
+pub(super) fn parts_of<'a>(
+    header: &FrameHeader,
+    payload: &'a [u8],
+) -> Result<Vec<Part<'a>>, FrameError> {
     let known = header.known_kind().filter(|kind| {
         *kind == Kind::Footer || (kind.is_supported() && header.version == PAYLOAD_VERSION)
     });

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Place, colds};
 use super::survey::{Candidate, Reached};
+use super::{Place, colds};
 use crate::log::checkpoint::{self, Checkpoint, DirectoryRow, Store};
 use crate::log::cold::ColdHeader;
 use crate::log::error::OpenError;

@@ -55,8 +55,7 @@ pub(in crate::log) fn survey(place: Place<'_>) -> Result<Surveyed, OpenError> {
         listed => listed?,
     };
     let cold = cold::Survey::new(place, &segments)?;
-    let (moved, segments): (Vec<_>, Vec<_>) =
-        segments.into_iter().partition(|it| *it < cold.front);
+    let (moved, segments): (Vec<_>, Vec<_>) = segments.into_iter().partition(|it| *it < cold.front);
     if let (true, Some(first)) = (segments.is_empty(), cold.kept.first()) {
         return Err(OpenError::Cold {
             path: cold::path(place.dir, first.header.segment),

@@ -48,7 +48,10 @@ pub(super) fn below(log_start_offset: i64) -> CleaningRule {
 
 /// Everything below an offset is dead, in both partitions.
 fn remove_below(open: &Open, offset: i64) -> usize {
-    let removed = open.log.shared.remove_dead(open.log.written(), &|_| Some(below(offset)));
+    let removed = open
+        .log
+        .shared
+        .remove_dead(open.log.written(), &|_| Some(below(offset)));
     removed.unwrap_or_default()
 }
 

@@ -38,7 +38,7 @@ use super::*;
 const RECOVERIES: u64 = 100_000;
 
 /// Each script, and how many openings a walk of it is at least.
-const SCRIPTS: [(Script, u64); 10] = [
+const SCRIPTS: [(Script, u64); 11] = [
     (scripts::LEVELS, 10_000),
     (scripts::ROLLS, 18_000),
     (scripts::CLOSES, 22_000),
@@ -49,6 +49,7 @@ const SCRIPTS: [(Script, u64); 10] = [
     (scripts::NUMBERS, 18_000),
     (scripts::KEPT, 10_000),
     (scripts::CLEANED, 10_000),
+    (scripts::MOVED, 10_000),
 ];
 
 const _: () = {
@@ -142,6 +143,11 @@ fn snapshots_and_checkpoints_say_what_the_log_says_after_power_cuts() {
 #[test]
 fn logs_whose_front_is_gone_keep_what_lives_through_power_cuts() {
     walk("cleaned");
+}
+
+#[test]
+fn logs_with_cold_segments_keep_what_lives_through_power_cuts() {
+    walk("moved");
 }
 
 #[test]

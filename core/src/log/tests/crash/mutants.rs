@@ -125,6 +125,11 @@ fn a_front_that_is_removed_without_a_snapshot_behind_it_is_found() {
 }
 
 #[test]
+fn a_cold_segment_that_is_not_synced_is_found() {
+    is_found(Mutant::ColdUnsynced, "moved");
+}
+
+#[test]
 fn a_forgotten_producer_is_found() {
     is_found(Mutant::ProducersForgotten, "levels");
 }

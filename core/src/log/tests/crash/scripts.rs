@@ -44,6 +44,12 @@ pub(super) const CLEANED: Script = Script {
     ..script("cleaned", 6 * 1_024, cleaned)
 };
 
+pub(super) const MOVED: Script = Script {
+    keeping: Keeping::Snapshots,
+    stride: 8,
+    ..script("moved", 6 * 1_024, moved)
+};
+
 /// What is played after each power cut of a script, until the next.
 pub(super) const CODA: Script = script("coda", 0, coda);
 
@@ -391,6 +397,35 @@ fn cleaned(stage: &mut Stage) -> Option<()> {
     let request = stage.batch(0, 40);
     stage.append(request.disk())?;
     stage.clean(1)
+}
+
+/// What lives among what is dead moved into cold segments, and of those again, over kills, closes and cuts.
+fn moved(stage: &mut Stage) -> Option<()> {
+    stage.open()?;
+    stage.append(set_of(vec![open_of(1, 0), open_of(1, 1), open_of(1, 2)]).disk())?;
+    for round in 0..9_i64 {
+        for len in [1_900, 1_800, 1_700, 1_600] {
+            let request = stage.next_of(0, 7, len);
+            stage.append(request)?;
+            let request = stage.batch(1, 100);
+            stage.append(request)?;
+        }
+        let request = stage.batch(2, 20);
+        stage.append(request.disk())?;
+        // Of partition 1, eight records a round, half die in the end; of partition 2 none does.
+        let of_second = if round < 7 { 8 * round + 8 } else { 40 };
+        stage.clean_each(|partition| [2, of_second, 2 * round + 2][partition as usize])?;
+        match round {
+            3 => stage.kill()?,
+            5 => {
+                stage.close()?;
+                stage.open()?;
+            }
+            7 => stage.cut(CrashMode::OnlySynced)?,
+            _ => {}
+        }
+    }
+    Some(())
 }
 
 /// Frames of other sizes than before, and of the same; enough for a roll; both levels.

@@ -9,9 +9,11 @@ use std::io::{ErrorKind, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::dropping::{Dropped, Dropping};
 use super::story::{Found, Story};
-use super::tape::{Body, Tape};
+use super::tape::{Batch, Body, Fact, Tape};
 use super::windows::Windows;
 use super::*;
 use crate::log::frame::{CrcSeed, FRAME_HEADER_BYTES};
@@ -365,7 +367,10 @@ impl Stage {
             if !is_there && self.story.is_buried(&known) {
                 continue;
             }
-            let read = open.log.read(location);
+            let read = match known.fact {
+                Fact::Batch(batch) if !is_there => read_moved(&open.log, known.partition, batch),
+                _ => open.log.read(location),
+            };
             let is_right = read
                 .as_ref()
                 .is_ok_and(|payload| Body::of(known.kind, payload) == known.body);
@@ -434,6 +439,14 @@ fn is_in_footer(name: &str, bytes: &[u8], at: usize) -> bool {
         position = end;
     }
     false
+}
+
+/// A batch that lies in another segment now.
+fn read_moved(log: &Log, partition: u32, batch: Batch) -> Result<Bytes> {
+    let (start, end) = (batch.base_offset, batch.base_offset + batch.count);
+    let found = log.read_from(PartitionId(partition), start, end, 1)?.pop();
+    let found = found.filter(|found| (found.base_offset, found.next_offset) == (start, end));
+    Ok(found.map_or_else(Bytes::new, |found| found.bytes))
 }
 
 type Contents = BTreeMap<String, Vec<u8>>;

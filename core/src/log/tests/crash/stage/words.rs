@@ -134,10 +134,16 @@ impl Stage {
 
     /// All but the last so many records of each partition are dead: has segments removed that hold no others.
     pub(in super::super) fn clean(&mut self, living: i64) -> Option<()> {
+        self.clean_each(|_| living)
+    }
+
+    /// The same, with a number for each partition; and what lives of other segments is moved, if that is
+    /// worth it.
+    pub(in super::super) fn clean_each(&mut self, living: impl Fn(u32) -> i64) -> Option<()> {
         let log = self.log()?;
         let windows = Windows::of(&self.story.entries).unwrap_or_default();
         let ends = windows.next_offsets();
-        let starts: BTreeMap<_, _> = ends.map(|(id, end)| (id, end - living)).collect();
+        let starts: BTreeMap<_, _> = ends.map(|(id, end)| (id, end - living(id))).collect();
         self.story.bury(&starts);
         let rules = |partition: PartitionId| starts.get(&partition.0).copied().map(below);
         match log.clean(log.synced(), &rules) {
