@@ -43,9 +43,18 @@ struct Weight {
     doubtful: u64,
 }
 
-/// What is to be moved now, if it is worth it.
+/// What is to be moved now, if it is worth it: of what lies before the older snapshot or, where that is not
+/// enough, the newer.
 pub(super) fn plan(log: &Shared, rules: &Rules<'_>) -> Option<Job> {
-    let needed = log.first_needed(rules).ok()?;
+    let (older, newer) = log.snapshots().ok()?;
+    if let Some(job) = plan_before(log, rules, older) {
+        return Some(job);
+    }
+    let job = plan_before(log, rules, newer).filter(|_| newer > older)?;
+    log.is_snapshot_whole(newer).ok()?.then_some(job)
+}
+
+fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
     let mut sources = log.index.sealed(false);
     sources.retain(|segment| *segment < needed);
     let cold = log.index.sealed(true);

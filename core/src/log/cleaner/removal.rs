@@ -133,28 +133,38 @@ impl Shared {
     }
 
     /// The first segment that opening the log needs, whatever is dead in it.
-    pub(super) fn first_needed(&self, rules: &Rules<'_>) -> io::Result<u64> {
-        if !self.is_durable {
-            return Ok(u64::MAX);
-        }
-        #[cfg(test)]
-        if mutant::is(mutant::Mutant::CleanedAhead) {
-            return Ok(u64::MAX);
-        }
-        let storage = self.storage.as_ref();
-        let snapshots = snapshot::list(storage, &self.dir)?;
-        let (Some(&older), Some(&newer)) = (snapshots.first(), snapshots.last()) else {
-            return Ok(0);
-        };
+    fn first_needed(&self, rules: &Rules<'_>) -> io::Result<u64> {
+        let (older, newer) = self.snapshots()?;
         let bytes_of = |segment| self.files.segment(segment).map_or(0, |file| file.end());
         let dead = self.index.leading(&|rows| is_dead(rows, rules)).into_iter();
         let dead_bytes: u64 = dead.filter(|it| *it < newer).map(bytes_of).sum();
         let live_bytes = self.files.size_bytes().saturating_sub(dead_bytes);
         let slack_bytes = SLACK_SEGMENTS * self.options.segment_bytes;
         let is_much = dead_bytes > live_bytes.saturating_add(slack_bytes);
-        if is_much && snapshot::read(storage, &self.dir, &self.log_uuid, newer)?.is_some() {
+        if is_much && newer > older && self.is_snapshot_whole(newer)? {
             return Ok(newer);
         }
         Ok(older)
+    }
+
+    /// The segments where the older and the newer of the snapshots that are kept begin: those before need not
+    /// be there for the state. 0 if there is none.
+    pub(super) fn snapshots(&self) -> io::Result<(u64, u64)> {
+        if !self.is_durable {
+            return Ok((u64::MAX, u64::MAX));
+        }
+        #[cfg(test)]
+        if mutant::is(mutant::Mutant::CleanedAhead) {
+            return Ok((u64::MAX, u64::MAX));
+        }
+        let found = snapshot::list(self.storage.as_ref(), &self.dir)?;
+        let ends = found.first().zip(found.last());
+        Ok(ends.map_or((0, 0), |(older, newer)| (*older, *newer)))
+    }
+
+    /// Whether the snapshot of a segment can be read.
+    pub(super) fn is_snapshot_whole(&self, segment: u64) -> io::Result<bool> {
+        let storage = self.storage.as_ref();
+        Ok(snapshot::read(storage, &self.dir, &self.log_uuid, segment)?.is_some())
     }
 }
