@@ -237,3 +237,81 @@ fn what_is_no_data_folder_is_named() {
     std::fs::write(scratch.path().join("format"), "headwater-folder 1\n").unwrap();
     assert_eq!(error(scratch.path(), 1), "CORRUPT_FOLDER");
 }
+
+/// A folder in which `long` lives on among what has died of `brief`.
+fn cleaned_folder(data: &Path) {
+    let options = headwater::ConnectOptions {
+        segment_bytes: Some(1 << 20),
+        ..Default::default()
+    };
+    let mut db = headwater::connect_with(data.to_str().unwrap(), options);
+    let db = db.wait(None).unwrap();
+    let topic = |name: &str, retention_bytes: Option<i64>| {
+        let options = headwater::TopicOptions {
+            durability: Some(headwater::Durability::Os),
+            retention_bytes,
+            ..Default::default()
+        };
+        db.admin().create_topic(name, options).wait(None).unwrap();
+    };
+    topic("brief", Some(1 << 20));
+    topic("long", None);
+    let producer = db.producer(headwater::ProducerOptions::default()).unwrap();
+    let value = vec![7; 60_000];
+    for _ in 0..800 {
+        drop(
+            producer
+                .send("brief", &headwater::Record::new(&value))
+                .unwrap(),
+        );
+        let kept = producer.send("long", &headwater::Record::new(&value[..1_000]));
+        kept.unwrap().wait(None).unwrap();
+    }
+    let is_cold = |name: std::ffi::OsString| name.to_string_lossy().ends_with(".cold");
+    let names = || std::fs::read_dir(data.join("0000")).unwrap();
+    while !names().any(|entry| is_cold(entry.unwrap().file_name())) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    db.close(None).wait(None).unwrap();
+}
+
+#[test]
+fn a_folder_that_was_cleaned_is_whole_and_damage_to_what_was_kept_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    cleaned_folder(&data);
+    let summary = dump(&data, &["--verify"]).ended(0).json().pop().unwrap();
+    assert_eq!(
+        (&summary["is_whole"], &summary["is_clean"]),
+        (&true.into(), &true.into())
+    );
+    let topics = summary["topics"].as_array().unwrap();
+    let long = topics
+        .iter()
+        .find(|topic| topic["topic"] == "long")
+        .unwrap();
+    let partition = &long["partitions"][0];
+    let said = ["log_start_offset", "end_offset", "records"].map(|name| partition[name].as_i64());
+    assert_eq!(said, [Some(0), Some(800), Some(800)]);
+
+    let lines = dump(&data, &[]).ended(0).json();
+    let cold: Vec<_> = lines
+        .iter()
+        .filter(|line| line["is_cold"] == true)
+        .collect();
+    assert!(
+        !cold.is_empty() && cold[0]["segment"].as_u64() > Some(0),
+        "{cold:?}"
+    );
+    let words = run(["dump", data.to_str().unwrap()]).ended(0).stdout;
+    assert!(words.contains("cold: "), "{words}");
+
+    let path = cold[0]["path"].as_str().unwrap();
+    damage(&data.join(path), 4_096 + 60);
+    let lines = dump(&data, &["--verify"]).ended(1).json();
+    let damaged = lines.iter().find(|line| line["item"] == "damage").unwrap();
+    assert_eq!(
+        (&damaged["path"], &damaged["is_promised"]),
+        (&path.into(), &true.into())
+    );
+}

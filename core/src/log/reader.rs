@@ -21,6 +21,7 @@ use super::frame::FrameHeader;
 use super::pair::StatePair;
 use super::recovery::{Candidate, Place, survey};
 use super::segment::{self, SegmentHeader};
+use super::sequencer::Sequencer;
 use super::set::Part;
 use super::snapshot::{self, Snapshot};
 use super::storage::Storage;
@@ -165,7 +166,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Of a log whose front was removed: the index up to which a snapshot holds what it led to, and the
-    /// state as of then. Frames up to it tell only a part of what there was.
+    /// machine's state as of then. Frames up to it tell only a part of what there was.
     #[must_use]
     pub fn base(&self) -> Option<(u64, &[StatePair])> {
         let base = self.base.as_ref()?;
@@ -228,7 +229,8 @@ fn base(
     } = place;
     for segment in snapshot::list(storage, dir)? {
         let found = snapshot::read(storage, dir, log_uuid, segment)?;
-        if let Some(found) = found.filter(|found| found.index >= header.previous_index) {
+        if let Some(mut found) = found.filter(|found| found.index >= header.previous_index) {
+            found.pairs.retain(|pair| !Sequencer::is_own(pair));
             return Ok(Some(found));
         }
     }
