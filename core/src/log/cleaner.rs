@@ -27,7 +27,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::ids::PartitionId;
 
-pub(super) use self::removal::Leaving;
+pub(super) use self::removal::Removing;
 use super::index::Summary;
 use super::shared::Shared;
 
@@ -107,7 +107,7 @@ impl Shared {
     /// Only on the thread that writes snapshots, which decide how far it may go.
     pub(super) fn clean(self: &Arc<Self>, as_of: u64, rules: &Rules<'_>) -> Option<usize> {
         let removed = self.remove_dead(as_of, rules)?;
-        if !self.keeper.is_cleaning() {
+        if !self.keeper.removing.may_move() || self.keeper.is_closed() {
             return Some(removed);
         }
         let Some(job) = plan::plan(self, rules) else {
@@ -120,7 +120,7 @@ impl Shared {
                 tracing::warn!(dir = %self.dir, %error, "cleaning could not be finished, and is tried again");
             }
             Err(Stopped::Unreadable(error)) => {
-                self.keeper.end_cleaning();
+                self.keeper.removing.end_moving();
                 let dir = &self.dir;
                 tracing::error!(%dir, %error, "what is to be cleaned cannot be read; cleaning has ended");
             }

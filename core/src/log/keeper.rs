@@ -4,19 +4,18 @@
 //! waits for an answer waits for this. A snapshot is taken where a segment begins, a checkpoint anywhere.
 //! Neither is needed for the log to go on: what fails is said, and tried again.
 
-use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::completion::Wakes;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex};
 
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
-use super::cleaner::Leaving;
+use super::cleaner::Removing;
 use super::pair::{Scope, StatePair};
 use super::recovery::{Found, Kept, Place};
 use super::shared::Shared;
@@ -58,10 +57,7 @@ pub(super) struct Keeper {
     gate: Arc<Gate>,
     state: Mutex<State>,
     idle: Condvar,
-    /// Held while segments are removed.
-    leaving: Mutex<VecDeque<Leaving>>,
-    is_removal_over: AtomicBool,
-    is_cleaning_over: AtomicBool,
+    pub(super) removing: Removing,
     /// A bug; the threads of the log have to have it too.
     #[cfg(test)]
     is_ahead: bool,
@@ -125,9 +121,7 @@ impl Keeper {
                 is_closed: false,
             }),
             idle: Condvar::new(),
-            leaving: Mutex::new(VecDeque::new()),
-            is_removal_over: AtomicBool::new(false),
-            is_cleaning_over: AtomicBool::new(false),
+            removing: Removing::default(),
             #[cfg(test)]
             is_ahead: mutant::is(mutant::Mutant::KeptAhead),
         }
@@ -158,35 +152,9 @@ impl Keeper {
         }
     }
 
-    /// The segments that are on their way out, in the order in which their files have to go.
-    pub(super) fn leaving(&self) -> MutexGuard<'_, VecDeque<Leaving>> {
-        self.leaving.lock()
-    }
-
-    /// Whether anything may be moved: all that was moved before is gone, and the log is not being closed.
-    pub(super) fn is_cleaning(&self) -> bool {
-        let is_over = self.is_removal_over() || self.is_cleaning_over.load(Ordering::Acquire);
-        !is_over && !self.is_closed() && self.leaving.lock().is_empty()
-    }
-
-    /// Nothing more is moved.
-    pub(super) fn end_cleaning(&self) {
-        self.is_cleaning_over.store(true, Ordering::Release);
-    }
-
     /// Whether the log is being closed, and waits for what is being done.
     pub(super) fn is_closed(&self) -> bool {
         self.state.lock().is_closed
-    }
-
-    /// Whether no more segments may be removed.
-    pub(super) fn is_removal_over(&self) -> bool {
-        self.is_removal_over.load(Ordering::Acquire)
-    }
-
-    /// Nothing is known of the folder any more: no more segments are removed.
-    pub(super) fn end_removal(&self) {
-        self.is_removal_over.store(true, Ordering::Release);
     }
 
     /// Sets what is called every now and then; it says after how long it is to be called again.

@@ -93,7 +93,7 @@ fn of_each_key_the_last_record_stays_and_the_folder_stays_small() {
             value.extend_from_slice(&noise.to_be_bytes());
         }
         // In the end a tenth of the keys are deleted.
-        let is_deleted = number >= RECORDS / 4 && key % 10 == 0;
+        let is_deleted = number >= RECORDS / 4 && key.is_multiple_of(10);
         let key_bytes = key.to_be_bytes();
         let record = Record {
             key: Some(&key_bytes),

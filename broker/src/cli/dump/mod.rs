@@ -166,6 +166,9 @@ impl Dumping {
 }
 
 fn print_segment(segment: &FoundSegment<'_>, io: &mut Io) -> Result<(), Error> {
+    let of_log = segment.header.map(|it| (it.segment, it.created_ms));
+    let of_cold = segment.cold.map(|it| (it.segment, it.created_ms));
+    let (number, created_ms) = of_log.or(of_cold).unzip();
     if io.is_json() {
         return io.json(&json!({
             "item": "segment",
@@ -173,12 +176,12 @@ fn print_segment(segment: &FoundSegment<'_>, io: &mut Io) -> Result<(), Error> {
             "size_bytes": segment.length,
             "is_cut": segment.is_cut,
             "is_cold": segment.cold.is_some(),
-            "segment": segment.header.map(|header| header.segment).or(segment.cold.map(|it| it.segment)),
+            "segment": number,
             "first_index": segment.header.map(|header| header.first_index),
             "previous_index": segment.header.map(|header| header.previous_index),
             "previous_term": segment.header.map(|header| header.previous_term),
             "durable": segment.header.map(|header| header.durable),
-            "created_ms": segment.header.map(|header| header.created_ms).or(segment.cold.map(|it| it.created_ms)),
+            "created_ms": created_ms,
             "incarnation": segment.header.map(|header| header.incarnation),
         }));
     }

@@ -152,7 +152,7 @@ impl<'a> Outputs<'a> {
     pub(super) fn undo(&mut self) {
         if let Err(error) = self.remove() {
             // What is left might be taken for the whole, once its sources are gone: so they stay.
-            self.log.keeper.end_removal();
+            self.log.keeper.removing.end();
             let dir = &self.log.dir;
             tracing::warn!(%dir, %error, "what cleaning has begun cannot be removed before the next open");
         }

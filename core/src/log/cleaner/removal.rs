@@ -5,8 +5,12 @@
 //! tried again before any other; not if it was the sync that failed, after which nothing more is removed
 //! before the log is opened anew.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sync::Mutex;
 
 use super::super::checkpoint::DirectoryRow;
 use super::super::shared::Shared;
@@ -17,10 +21,38 @@ use super::{Rules, SLACK_SEGMENTS};
 
 /// A segment that nobody is told of any more, and whose file is there still.
 #[derive(Debug)]
-pub(in crate::log) struct Leaving {
-    pub(in crate::log) segment: u64,
-    pub(in crate::log) path: String,
-    pub(in crate::log) rows: Vec<DirectoryRow>,
+struct Leaving {
+    segment: u64,
+    path: String,
+    rows: Vec<DirectoryRow>,
+}
+
+/// How far removing and moving have come, and whether they may go on.
+#[derive(Debug, Default)]
+pub(in crate::log) struct Removing {
+    /// In the order in which their files have to go. Held while segments are removed.
+    leaving: Mutex<VecDeque<Leaving>>,
+    is_over: AtomicBool,
+    is_moving_over: AtomicBool,
+}
+
+impl Removing {
+    /// Nothing is known of the folder any more: no more segments are removed, and none moved.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    /// Nothing more is moved.
+    pub(super) fn end_moving(&self) {
+        self.is_moving_over.store(true, Ordering::Release);
+    }
+
+    /// Whether anything may be moved: all that was moved before is gone.
+    pub(super) fn may_move(&self) -> bool {
+        let is_over = self.is_over.load(Ordering::Acquire);
+        let is_over = is_over || self.is_moving_over.load(Ordering::Acquire);
+        !is_over && self.leaving.lock().is_empty()
+    }
 }
 
 /// Whether nothing of what a segment holds lives.
@@ -83,7 +115,7 @@ impl Shared {
             return;
         };
         self.files.remove(segment);
-        self.keeper.leaving().push_back(Leaving {
+        self.keeper.removing.leaving.lock().push_back(Leaving {
             segment,
             path: file.path(&self.dir, segment),
             rows,
@@ -92,7 +124,7 @@ impl Shared {
 
     /// Removes the files of the segments that are on their way out, in order; false if one stays.
     pub(super) fn remove_leaving(&self, removed: &mut usize) -> bool {
-        let mut leaving = self.keeper.leaving();
+        let mut leaving = self.keeper.removing.leaving.lock();
         while let Some(first) = leaving.front() {
             if !self.remove_file(&first.path) {
                 return false;
@@ -107,7 +139,7 @@ impl Shared {
 
     /// Removes a segment's file, durably; false if that failed.
     fn remove_file(&self, path: &str) -> bool {
-        if self.keeper.is_removal_over() {
+        if self.keeper.removing.is_over.load(Ordering::Acquire) {
             return false;
         }
         let mut removed = match self.storage.unlink(path) {
@@ -117,7 +149,7 @@ impl Shared {
         if removed.is_ok() {
             removed = self.storage.sync_dir(&self.dir);
             if removed.is_err() {
-                self.keeper.end_removal();
+                self.keeper.removing.end();
             }
         }
         match removed {

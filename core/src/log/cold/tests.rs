@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::log::storage::faulty::FaultyStorage;
 use std::io::IoSlice;
+use std::slice::from_ref;
 
 const DIR: &str = "0000";
 const LOG_UUID: [u8; 16] = [4; 16];
@@ -131,14 +132,14 @@ fn what_does_not_commit_counts_only_without_its_sources() {
     let second = header(11, 4, true, &[]);
     let log = [1, 2, 3, 4, 5];
     // Cut short: the sources count.
-    assert_eq!(survey(&[first.clone()], &log), (vec![], vec![10], 0));
+    assert_eq!(survey(from_ref(&first), &log), (vec![], vec![10], 0));
     // Whole, before and after the sources are gone.
     let both = [first.clone(), second.clone()];
     assert_eq!(survey(&both, &log), (vec![10, 11], vec![], 4));
     assert_eq!(survey(&both, &[4, 5]), (vec![10, 11], vec![], 4));
     assert_eq!(survey(&both, &[2, 4, 5]), (vec![10, 11], vec![], 4));
     // The one that committed is gone since, because nothing in it lived.
-    assert_eq!(survey(&[first.clone()], &[4, 5]), (vec![10], vec![], 0));
+    assert_eq!(survey(from_ref(&first), &[4, 5]), (vec![10], vec![], 0));
     // Of cold sources: cut short, whole, and with what committed replaced in its turn.
     let third = header(12, 4, false, &[10, 11]);
     let fourth = header(13, 4, true, &[10, 11]);

@@ -1,7 +1,9 @@
 //! What the tests of the log share: a machine that remembers, batches, and short ways to append and wait.
 
 mod basics;
+mod cleaned_model;
 mod cleaning;
+mod compacting;
 mod crash;
 mod cut;
 mod damage;
