@@ -343,7 +343,7 @@ export interface ConsumerOptions {
   group?: string
   /** The partitions to read of every topic. Default: all. */
   partitions?: number[]
-  /** Where to begin without a committed offset. Default: earliest. */
+  /** Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end. Default: earliest. */
   start?: Start
   /** Where to end. Default: none: follows. */
   until?: Until

@@ -125,7 +125,7 @@ fn check_reading(session: &Session, start: PartitionOffset, high_watermark: i64)
         partitions: vec![start],
         credit_bytes: 0,
     };
-    let Ok(subscription) = session.subscribe(&subscribe) else {
+    let Ok(subscription) = session.subscribe(&subscribe.into()) else {
         return;
     };
     for _ in 0..TAKES_MAX {

@@ -135,6 +135,70 @@ pub struct PartitionOffset {
     pub offset: i64,
 }
 
+/// Where a reader stands in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchPosition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The offset of the next record it reads.
+    pub offset: i64,
+    /// The leader epoch of the record before that, by which it is told when that record is not in the log
+    /// any more; -1: it does not know.
+    pub last_epoch: i32,
+}
+
+impl From<PartitionOffset> for FetchPosition {
+    fn from(start: PartitionOffset) -> Self {
+        Self {
+            topic: start.topic,
+            partition: start.partition,
+            offset: start.offset,
+            last_epoch: -1,
+        }
+    }
+}
+
+impl From<FetchPosition> for PartitionOffset {
+    fn from(position: FetchPosition) -> Self {
+        Self {
+            topic: position.topic,
+            partition: position.partition,
+            offset: position.offset,
+        }
+    }
+}
+
+/// The same as [`Subscribe`], by a reader that knows the leader epochs of what it has read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscribeAt {
+    /// Where to start reading; a topic's partition appears once.
+    pub positions: Vec<FetchPosition>,
+    /// As in [`Subscribe`].
+    pub credit_bytes: u64,
+}
+
+impl From<Subscribe> for SubscribeAt {
+    fn from(subscribe: Subscribe) -> Self {
+        let partitions = subscribe.partitions.into_iter();
+        Self {
+            positions: partitions.map(FetchPosition::from).collect(),
+            credit_bytes: subscribe.credit_bytes,
+        }
+    }
+}
+
+impl From<SubscribeAt> for Subscribe {
+    fn from(subscribe: SubscribeAt) -> Self {
+        let positions = subscribe.positions.into_iter();
+        Self {
+            partitions: positions.map(PartitionOffset::from).collect(),
+            credit_bytes: subscribe.credit_bytes,
+        }
+    }
+}
+
 /// Opens a stream of record batches, pushed as they become readable, while there is credit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscribe {

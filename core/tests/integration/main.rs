@@ -12,3 +12,5 @@ mod retention;
 #[cfg(feature = "tcp")]
 mod server;
 mod service;
+#[cfg(all(feature = "tcp", feature = "testing"))]
+mod truncation;

@@ -99,6 +99,7 @@ impl Model {
                 place,
                 offsets,
                 next_offset,
+                leader_epoch: 1,
             });
         }
         assert_eq!(fetcher.lease(segments) as usize, self.rows.len());
@@ -171,7 +172,9 @@ impl Model {
                 }
             }
             Step::Seek { place, offset } => {
-                fetcher.seek("t", *place as i32, *offset).unwrap();
+                fetcher
+                    .seek("t", *place as i32, *offset, Origin::Named)
+                    .unwrap();
                 let naive = &mut self.partitions[*place];
                 naive.open.clear();
                 naive.delivered = *offset;
@@ -223,6 +226,7 @@ fn assigned(until: Option<i64>) -> Vec<Assigned> {
             topic: "t".into(),
             partition,
             start: 0,
+            origin: Origin::Found,
             committed: None,
             until,
         })
@@ -261,6 +265,7 @@ fn nothing_is_committed_before_something_is_processed() {
         place: 1,
         offsets,
         next_offset: 8,
+        leader_epoch: 1,
     }]);
     assert!(!fetcher.has_to_commit());
     fetcher.pass(1);
@@ -279,11 +284,13 @@ fn batches_without_records_are_passed_when_the_host_is_beyond_them() {
         place: 0,
         offsets: Offsets::Contiguous(next_offset..next_offset),
         next_offset,
+        leader_epoch: 1,
     };
     let two = Segment {
         place: 0,
         offsets: Offsets::Contiguous(3..5),
         next_offset: 5,
+        leader_epoch: 1,
     };
     fetcher.lease(vec![empty(3), two, empty(9)]);
     let position = |fetcher: &Fetcher| fetcher.positions().first().map(|it| it.offset);
@@ -306,6 +313,7 @@ fn it_is_finished_when_every_partition_is_at_its_end() {
             place,
             offsets,
             next_offset: 2,
+            leader_epoch: 1,
         }]);
     }
     assert!(fetcher.is_finished());
