@@ -5,6 +5,8 @@
 
 /// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 4_096;
+/// Partitions of which records are deleted by one request.
+pub const DELETE_RECORDS_PARTITIONS_MAX: usize = PARTITIONS_PER_TOPIC_MAX as usize;
 /// Topics of one folder.
 pub const TOPICS_MAX: usize = 100_000;
 /// Characters of a topic's or a group's name (Kafka's limit for topics).

@@ -91,6 +91,23 @@ pub enum Request {
         /// The group's id.
         group: String,
     },
+    /// Deletes the records before these offsets (-1: the high watermark), in all the partitions or in none.
+    /// Answered with `Offsets`: the first offset held then, in the order asked. From version 2 on.
+    DeleteRecords {
+        /// For each partition the first offset that stays.
+        before: Vec<PartitionOffset>,
+    },
+}
+
+impl Request {
+    /// The first version of the protocol that knows it.
+    #[must_use]
+    pub const fn version_min(&self) -> u16 {
+        match self {
+            Self::DeleteRecords { .. } => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// A member of a group, as the coordinator knows it.

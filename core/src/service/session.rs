@@ -144,6 +144,7 @@ impl Session {
             Request::DescribeGroup { group } => completion.finish(inner.describe_group(&group)),
             Request::ListGroups => completion.finish(Ok(inner.list_groups())),
             Request::DeleteGroup { group } => inner.delete_group(group, run, completion),
+            Request::DeleteRecords { before } => inner.delete_records(&before, run, completion),
         }
     }
 

@@ -3,6 +3,8 @@
 
 mod client;
 mod compression;
+#[cfg(feature = "tcp")]
+mod delete_records;
 mod errors;
 mod golden;
 mod record_kafka;

@@ -121,6 +121,12 @@ fn group_requests() -> Vec<(&'static str, Request)> {
         ("describe_group", Request::DescribeGroup { group: group() }),
         ("list_groups", Request::ListGroups),
         ("delete_group", Request::DeleteGroup { group: group() }),
+        (
+            "delete_records",
+            Request::DeleteRecords {
+                before: vec![offset_of("orders", 0, 1_000), offset_of("orders", 1, -1)],
+            },
+        ),
     ]
 }
 

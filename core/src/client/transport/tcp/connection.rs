@@ -85,7 +85,8 @@ impl Connection {
         payload: &Bytes,
         completion: Completion<Response>,
     ) {
-        if let Err(error) = self.check_process() {
+        let checked = self.check_process();
+        if let Err(error) = checked.and_then(|()| self.check_version(request)) {
             return completion.finish(Err(error));
         }
         // Declared first: the frame is written, and the completion told, when no lock is held any more.
@@ -256,6 +257,21 @@ impl Connection {
             ErrorCode::Forked,
             format!(
                 "the connection to {} belongs to process {owner}, of which this one ({process}) was forked; connect again",
+                self.description
+            ),
+        ))
+    }
+
+    fn check_version(&self, request: &Request) -> Result<()> {
+        let (known, wanted) = (self.version, request.version_min());
+        if wanted <= known {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::UnsupportedVersion,
+            format!(
+                "{} speaks version {known} of the native protocol and this request needs version {wanted}; \
+                 upgrade the broker",
                 self.description
             ),
         ))

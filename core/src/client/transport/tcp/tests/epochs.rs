@@ -1,12 +1,12 @@
 //! Positions with leader epochs, and what is said about one that is not held.
 
-use super::{BUFFER_BYTES, both_ends, options, settle, with_peer, with_peer_of};
+use super::{BUFFER_BYTES, ask, both_ends, error_of, options, settle, with_peer, with_peer_of};
 use crate::client::transport::{Feed, Transport};
 use crate::error::{Error, ErrorCode};
 use crate::protocol::frame::FrameKind;
 use crate::protocol::header::ReassignAt;
 use crate::protocol::out_of_range::OutOfRange;
-use crate::protocol::request::{FetchPosition, Subscribe, SubscribeAt};
+use crate::protocol::request::{FetchPosition, Request, Subscribe, SubscribeAt};
 use crate::protocol::version::VERSION_WITH_EPOCHS;
 
 fn position(offset: i64, last_epoch: i32) -> FetchPosition {
@@ -99,6 +99,15 @@ async fn an_old_server_says_it_in_words_alone() {
     peer.send(1, FrameKind::SubscriptionError, &header).await;
     let ended = end_of(&*feed).await;
     assert_eq!((&ended, OutOfRange::of(&ended)), (&error, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_an_old_server_does_not_know_is_refused_here() {
+    let (client, _peer) = with_peer(&options(), BUFFER_BYTES).await;
+    let request = Request::DeleteRecords { before: Vec::new() };
+    let error = error_of(ask(&client, request)).await;
+    assert_eq!(error.code(), ErrorCode::UnsupportedVersion);
+    assert!(error.message().contains("upgrade the broker"), "{error}");
 }
 
 #[test]
