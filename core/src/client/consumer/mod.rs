@@ -257,7 +257,8 @@ impl Consumer {
         )
     }
 
-    /// Goes on reading a partition at `offset`.
+    /// Goes on reading a partition at `offset`. If the log does not hold it, reading fails with
+    /// `OFFSET_OUT_OF_RANGE` until another is sought: no other is taken for the one that was named.
     ///
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION` if the consumer does not read it; `INVALID_STATE` before it is open.

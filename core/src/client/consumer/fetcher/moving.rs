@@ -55,7 +55,10 @@ impl Fetcher {
         state.seeks = state.seeks.wrapping_add(1);
         state.unacked.remove(to..state.delivered.max(to));
         state.lost_end = state.lost_end.max(state.delivered);
-        (state.delivered, state.passed, state.origin) = (to, to, Origin::Found);
+        // What is not passed stays so; what is not there need not be.
+        let is_passed = state.passed == state.delivered;
+        state.passed = if is_passed { to } else { state.passed.min(to) };
+        (state.delivered, state.origin) = (to, Origin::Found);
         if cuts_end {
             let cut = found.high_watermark.max(to);
             state.until = Some(state.until.map_or(cut, |before| before.min(cut)));

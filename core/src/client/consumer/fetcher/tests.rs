@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::client::options::Start;
+use crate::protocol::out_of_range::OutOfRange;
 
 const PARTITIONS: usize = 3;
 
@@ -31,6 +33,11 @@ enum Step {
         place: usize,
         offset: i64,
     },
+    /// What was read from this offset on is lost, or all before it is deleted.
+    Move {
+        place: usize,
+        to: i64,
+    },
     Commit,
 }
 
@@ -43,6 +50,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..PARTITIONS, 0..100_i64).prop_map(|(place, offset)| Step::Ack { place, offset }),
         2 => (0..40_u32, 0..20_u32).prop_map(|(from, len)| Step::AckRows(from, from + len)),
         1 => (0..PARTITIONS, 0..50_i64).prop_map(|(place, offset)| Step::Seek { place, offset }),
+        1 => (0..PARTITIONS, 0..60_i64).prop_map(|(place, to)| Step::Move { place, to }),
         2 => Just(Step::Commit),
     ];
     prop::collection::vec(step, 1..80)
@@ -55,6 +63,8 @@ struct Naive {
     /// Given out, not passed (auto) or not acknowledged (manual).
     open: BTreeSet<i64>,
     committed: i64,
+    /// The end of what was given out and is lost.
+    lost_end: i64,
 }
 
 impl Naive {
@@ -153,7 +163,8 @@ impl Model {
             Step::Ack { place, offset } => {
                 let acked = fetcher.ack("t", *place as i32, *offset);
                 let naive = &mut self.partitions[*place];
-                assert_eq!(acked.is_ok(), self.is_manual && *offset < naive.delivered);
+                let given_out = naive.delivered.max(naive.lost_end);
+                assert_eq!(acked.is_ok(), self.is_manual && *offset < given_out);
                 if acked.is_ok() {
                     naive.open.remove(offset);
                 }
@@ -178,6 +189,7 @@ impl Model {
                 let naive = &mut self.partitions[*place];
                 naive.open.clear();
                 naive.delivered = *offset;
+                naive.lost_end = 0;
                 self.before[*place] = None;
                 for row in &mut self.rows {
                     if row.is_some_and(|(of, _)| of == *place) {
@@ -185,6 +197,7 @@ impl Model {
                     }
                 }
             }
+            Step::Move { place, to } => self.move_to(fetcher, *place, *to),
             Step::Commit => {
                 let offsets = fetcher.to_commit();
                 assert_eq!(fetcher.has_to_commit(), !offsets.is_empty());
@@ -194,6 +207,44 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// As between two leases: before more is read, the one before is over.
+    fn move_to(&mut self, fetcher: &mut Fetcher, place: usize, to: i64) {
+        fetcher.end_lease();
+        self.end_lease();
+        let naive = &mut self.partitions[place];
+        let is_lost = to < naive.delivered;
+        let found = OutOfRange {
+            topic: "t".to_owned(),
+            partition: place as i32,
+            offset: naive.delivered,
+            last_epoch: 1,
+            epoch_end_offset: is_lost.then_some(to),
+            log_start_offset: if is_lost { 0 } else { to },
+            high_watermark: 100,
+            log_end_offset: 100,
+        };
+        let is_named = fetcher.partitions[place].origin == Origin::Named;
+        let moved = fetcher.move_on(&found, Start::Earliest, false);
+        if is_named && !is_lost {
+            return assert_eq!(moved, None);
+        }
+        let records = naive.delivered.abs_diff(to);
+        let expected = match is_lost {
+            true => Moved::Back {
+                lost_records: records,
+                to,
+            },
+            false => Moved::On {
+                skipped_records: records,
+                to,
+            },
+        };
+        assert_eq!(moved, Some(expected));
+        naive.open.retain(|offset| *offset < to);
+        naive.lost_end = naive.lost_end.max(naive.delivered);
+        naive.delivered = to;
     }
 
     fn check(&self, fetcher: &Fetcher) {
