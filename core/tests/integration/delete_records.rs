@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use headwater::{Client, ConsumerOptions, ErrorCode, PartitionOffset, TopicOptions, Until};
+use bytes::Bytes;
+use headwater::protocol::request::Request;
+use headwater::service::{Run, Service, ServiceOptions};
+use headwater::{
+    Client, Completion, ConsumerOptions, ErrorCode, PartitionOffset, TopicOptions, Until, limits,
+};
 
 use super::retention::{RECORD_BYTES, create, describe, open, send};
 use super::server::Broker;
@@ -140,4 +145,37 @@ fn a_group_whose_committed_offset_is_past_the_end_goes_on_at_the_end() {
     assert_eq!(batch.records().next().unwrap().unwrap().offset, 3);
     assert_eq!(db.metrics().offset_resets, 1);
     db.close(None).wait(None).unwrap();
+}
+
+#[test]
+fn more_partitions_than_allowed_and_one_twice_are_refused() {
+    let service = Service::open_memory("", &ServiceOptions::default()).unwrap();
+    let session = service.session();
+    let ask = |request| {
+        let (completion, mut pending) = Completion::pair();
+        session.submit(request, Bytes::new(), Run::Here, completion);
+        pending.wait(None)
+    };
+    let create = Request::CreateTopic {
+        name: "t".to_owned(),
+        config: Vec::new(),
+        exist_ok: false,
+    };
+    ask(create).unwrap();
+    let at = PartitionOffset {
+        topic: "t".to_owned(),
+        partition: 0,
+        offset: 0,
+    };
+    for (count, words) in [
+        (limits::DELETE_RECORDS_PARTITIONS_MAX + 1, "at most 4096"),
+        (2, "twice"),
+    ] {
+        let before = vec![at.clone(); count];
+        let error = ask(Request::DeleteRecords { before }).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidRequest);
+        assert!(error.message().contains(words), "{error}");
+    }
+    drop(session);
+    service.close().unwrap();
 }
