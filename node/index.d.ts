@@ -138,6 +138,15 @@ export class Admin {
   private constructor()
   createTopic(name: string, options?: TopicOptions & Abortable): Promise<void>
   deleteTopic(name: string, options?: Abortable): Promise<void>
+  /**
+   * Deletes the records before an offset of each partition, in all of them or in none; -1 stands for the high
+   * watermark. Gives the first offset that each partition holds then; an offset below that deletes nothing.
+   */
+  deleteRecords(
+    topic: string,
+    before: ReadonlyMap<number, number> | Readonly<Record<number, number>>,
+    options?: Abortable,
+  ): Promise<Map<number, number>>
   /** Changes the options that are given; the others stay as they are. */
   alterTopic(name: string, options: TopicOptions & Abortable): Promise<void>
   listTopics(options?: Abortable): Promise<TopicDescription[]>
@@ -343,7 +352,7 @@ export interface ConsumerOptions {
   group?: string
   /** The partitions to read of every topic. Default: all. */
   partitions?: number[]
-  /** Where to begin without a committed offset. Default: earliest. */
+  /** Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end. Default: earliest. */
   start?: Start
   /** Where to end. Default: none: follows. */
   until?: Until

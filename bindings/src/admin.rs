@@ -1,5 +1,6 @@
 //! Topics, groups and offsets: one request each.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use headwater::Admin;
@@ -40,6 +41,18 @@ impl NativeAdmin {
     /// Deletes a topic.
     pub fn delete_topic(&self, ticket: i64, name: String) -> Result<(), NativeError> {
         ask(ticket, self.admin.delete_topic(&name));
+        Ok(())
+    }
+
+    /// Deletes the records of a topic before these offsets; the answer is where each partition starts then.
+    pub fn delete_records(
+        &self,
+        ticket: i64,
+        topic: String,
+        before: HashMap<i32, i64>,
+    ) -> Result<(), NativeError> {
+        let before = before.into_iter().collect();
+        ask(ticket, self.admin.delete_records(&topic, before));
         Ok(())
     }
 

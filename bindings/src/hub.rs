@@ -8,7 +8,7 @@
 //! one answer that is being asked for, which only a `take` of that ticket wants. The host must not take
 //! answers or wait inside `ready`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -59,6 +59,11 @@ pub enum Answer {
     Offsets {
         /// They.
         offsets: Vec<i64>,
+    },
+    /// An offset of each partition of a topic.
+    Starts {
+        /// They.
+        starts: HashMap<i32, i64>,
     },
     /// Offsets in partitions.
     Places {
@@ -185,6 +190,7 @@ answers! {
     headwater::GroupDescription => |group| Self::Groups { groups: groups(vec![group]) };
     Vec<headwater::GroupDescription> => |found| Self::Groups { groups: groups(found) };
     Vec<i64> => |offsets| Self::Offsets { offsets };
+    BTreeMap<i32, i64> => |starts| Self::Starts { starts: starts.into_iter().collect() };
     Vec<headwater::PartitionOffset> => |found| Self::Places { places: places(found) };
     headwater::CloseReport => |report| Self::Report { report: NativeReport::from(&report) };
 }

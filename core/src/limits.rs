@@ -5,6 +5,8 @@
 
 /// Partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 4_096;
+/// Partitions of which records are deleted by one request.
+pub const DELETE_RECORDS_PARTITIONS_MAX: usize = PARTITIONS_PER_TOPIC_MAX as usize;
 /// Topics of one folder.
 pub const TOPICS_MAX: usize = 100_000;
 /// Characters of a topic's or a group's name (Kafka's limit for topics).
@@ -59,6 +61,8 @@ pub const OWNER_BYTES_MAX: u64 = 4 * KIB as u64;
 pub const FORMAT_BYTES_MAX: u64 = 4 * KIB as u64;
 /// Batches remembered per producer and partition for idempotence (Kafka's five).
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;
+/// Leader epochs of one partition whose starts are known; older ones count as a part of the next.
+pub const LEADER_EPOCHS_KEPT_MAX: usize = 1_024;
 /// Producer ids handed out by one PRODUCER_IDS frame.
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
 

@@ -22,6 +22,15 @@ class Admin {
     await hub.ask((ticket) => this.#native.deleteTopic(ticket, nameOf(name)), options?.signal)
   }
 
+  /** Deletes the records of a topic before an offset of each partition, `{ 0: 100 }` or a Map; -1: all there is. */
+  async deleteRecords(topic, before, options) {
+    const name = nameOf(topic)
+    const entries = before instanceof Map ? [...before] : Object.entries(before ?? {})
+    const places = entries.map(([partition, offset]) => placeOf({ topic: name, partition: Number(partition), offset }))
+    const starts = await hub.ask((ticket) => this.#native.deleteRecords(ticket, name, places), options?.signal)
+    return new Map(starts.map(({ partition, offset }) => [partition, offset]))
+  }
+
   async alterTopic(name, options) {
     const flat = flatten(options, ['signal'])
     await hub.ask((ticket) => this.#native.alterTopic(ticket, nameOf(name), flat), options?.signal)

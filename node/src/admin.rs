@@ -1,5 +1,8 @@
 //! Topics, groups and offsets.
 
+use std::collections::BTreeMap;
+
+use headwater::PartitionOffset;
 use headwater::client::Admin;
 use headwater::protocol::request::OffsetQuery;
 use napi::Env;
@@ -57,6 +60,36 @@ impl NativeAdmin {
     pub fn delete_topic(&self, env: &Env, ticket: i64, name: String) -> napi::Result<()> {
         let pending = guard(env, || Ok(self.admin.delete_topic(&name)))?;
         Host::ask(env, ticket, pending, |_, ()| Ok(()))
+    }
+
+    /// Deletes the records of a topic before these offsets; the answer is in the order of the partitions.
+    #[napi]
+    pub fn delete_records(
+        &self,
+        env: &Env,
+        ticket: i64,
+        topic: String,
+        before: Vec<OffsetOf>,
+    ) -> napi::Result<()> {
+        let pending = guard(env, || {
+            let before = before.into_iter().map(|at| (at.partition, at.offset));
+            Ok(self.admin.delete_records(&topic, before.collect()))
+        })?;
+        Host::ask(
+            env,
+            ticket,
+            pending,
+            move |_, starts: BTreeMap<i32, i64>| {
+                let starts = starts
+                    .into_iter()
+                    .map(|(partition, offset)| PartitionOffset {
+                        topic: topic.clone(),
+                        partition,
+                        offset,
+                    });
+                record::offsets(starts.collect())
+            },
+        )
     }
 
     /// Changes options of a topic.

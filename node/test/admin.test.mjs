@@ -76,6 +76,20 @@ test('offsets are found by their meaning', async (t) => {
   })
 })
 
+test('records before an offset are deleted', async (t) => {
+  const db = await log(t)
+  await db.producer().sendMany('orders', ['a', 'b', 'c'])
+  assert.deepEqual(await db.admin.deleteRecords('orders', { 0: 1 }), new Map([[0, 1]]))
+  assert.deepEqual(await db.admin.deleteRecords('orders', new Map([[0, 0]])), new Map([[0, 1]]))
+  const left = []
+  for await (const { value } of db.consumer('orders', { until: 'end' })) left.push(String(value))
+  assert.deepEqual(left, ['b', 'c'])
+  await assert.rejects(db.admin.deleteRecords('orders', { 0: 4 }), { code: 'OFFSET_OUT_OF_RANGE', message: /1 to 3/ })
+  await assert.rejects(db.admin.deleteRecords('orders', { 9: 0 }), { code: 'UNKNOWN_TOPIC_OR_PARTITION' })
+  await assert.rejects(db.admin.deleteRecords('orders', { 0: 'all' }), { code: 'INVALID_ARGUMENT' })
+  assert.deepEqual(await db.admin.deleteRecords('orders', { 0: -1 }), new Map([[0, 3]]))
+})
+
 test('groups are listed, described, set and deleted', async (t) => {
   const db = await log(t)
   const c = db.consumer('orders', { group: 'billing' })

@@ -1,5 +1,7 @@
 //! Topics, groups and offsets: one request each, answered by a `Pending`.
 
+use std::collections::BTreeMap;
+
 use headwater::client::{self, TopicOptions};
 use headwater::protocol::request::{OffsetAt, OffsetQuery};
 use headwater::protocol::response::{GroupDescription, PartitionDescription, TopicDescription};
@@ -34,6 +36,13 @@ impl Admin {
 
     fn delete_topic(&self, name: &str) -> PyPending {
         PyPending::done("delete_topic", self.inner.delete_topic(name))
+    }
+
+    fn delete_records(&self, topic: &str, before: BTreeMap<i32, i64>) -> PyPending {
+        let pending = self.inner.delete_records(topic, before);
+        PyPending::new("delete_records", pending, |py, starts| {
+            Ok(starts.into_pyobject(py)?.into_any().unbind())
+        })
     }
 
     #[pyo3(signature = (name, **options))]

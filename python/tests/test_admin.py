@@ -75,6 +75,23 @@ def test_offsets_are_found_by_their_meaning(db: headwater.Client) -> None:
         db.admin.list_offsets([("orders", 1, "oldest")])
 
 
+def test_records_before_an_offset_are_deleted(db: headwater.Client) -> None:
+    with db.producer() as p:
+        p.send_many("orders", [b"a", b"b", b"c"], partition=1).result(30)
+
+    assert db.admin.delete_records("orders", {1: 1}) == {1: 1}
+    assert db.admin.delete_records("orders", {1: 0, 0: -1}) == {0: 0, 1: 1}
+    with db.consumer("orders", until="end") as c:
+        assert [message.value for message in c] == [b"b", b"c"]
+
+    with pytest.raises(headwater.OffsetOutOfRange, match="1 to 3") as refused:
+        db.admin.delete_records("orders", {1: 4})
+    assert refused.value.code == "OFFSET_OUT_OF_RANGE"
+    with pytest.raises(headwater.NotFound):
+        db.admin.delete_records("orders", {7: 0})
+    assert db.admin.delete_records("orders", {1: -1}) == {1: 3}
+
+
 def test_groups_are_listed_described_and_deleted(db: headwater.Client) -> None:
     with db.producer() as p:
         p.send_many("orders", [b"a", b"b"], partition=0).result(30)

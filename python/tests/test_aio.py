@@ -90,6 +90,7 @@ async def test_admin_has_every_call() -> None:
         assert [topic.name for topic in await db.admin.list_topics()] == ["orders"]
         assert (await db.admin.describe_topic("orders")).config["max_message_bytes"] == "5000"
         assert await db.admin.list_offsets([("orders", 0, "latest")]) == [0]
+        assert await db.admin.delete_records("orders", {0: -1, 1: 0}) == {0: 0, 1: 0}
         await db.admin.commit_offsets("g", [("orders", 0, 0)])
         assert [group.group for group in await db.admin.list_groups()] == ["g"]
         await db.admin.delete_group("g")

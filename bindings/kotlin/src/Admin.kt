@@ -29,6 +29,13 @@ class Admin internal constructor(private val native: NativeAdmin) {
         Hub.ask { native.deleteTopic(it, name) }
     }
 
+    /**
+     * Deletes the records before an offset of each partition, in all of them or in none; -1 stands for the high
+     * watermark. Gives the first offset that each partition holds then; an offset below that deletes nothing.
+     */
+    suspend fun deleteRecords(topic: String, before: Map<Int, Long>): Map<Int, Long> =
+        (Hub.ask { native.deleteRecords(it, topic, before) } as Answer.Starts).starts
+
     /** Changes the options that are set; the others stay as they are. */
     suspend fun alterTopic(name: String, configure: TopicOptions.() -> Unit) {
         Hub.ask { native.alterTopic(it, name, TopicOptions().apply(configure).toNative()) }

@@ -150,7 +150,7 @@ class ConsumerOptions {
     /** The partitions to read of every topic; none: all. */
     var partitions: List<Int>? = null
 
-    /** Where to begin without a committed offset. */
+    /** Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end. */
     var start: Start? = null
 
     /** Where to end; none: it follows. */

@@ -113,6 +113,8 @@ class RoundTripTest {
         assertEquals(listOf("orders"), db.admin.listTopics().map { it.name })
         val asked = listOf(OffsetAt.Earliest, OffsetAt.Latest, OffsetAt.Time(1_001)).map { OffsetQuery("orders", 1, it) }
         assertEquals(listOf(0L, 3L, 1L), db.admin.listOffsets(asked))
+        assertEquals(mapOf(0 to 0L, 1 to 1L), db.admin.deleteRecords("orders", mapOf(0 to -1L, 1 to 1L)))
+        fails(ErrorKind.OffsetOutOfRange, "OFFSET_OUT_OF_RANGE") { db.admin.deleteRecords("orders", mapOf(1 to 4L)) }
         db.admin.commitOffsets("billing", listOf(PartitionOffset("orders", 1, 2)))
         assertEquals(listOf(PartitionOffset("orders", 1, 2)), db.admin.describeGroup("billing").offsets)
         assertEquals(listOf("billing"), db.admin.listGroups().map { it.group })

@@ -27,6 +27,17 @@ public final class Admin: Sendable {
         _ = try await Hub.shared.ask { try native.deleteTopic(ticket: $0, name: name) }
     }
 
+    /// Deletes the records before an offset of each partition, in all of them or in none; -1 stands for the high
+    /// watermark. Gives the first offset that each partition holds then; an offset below that deletes nothing.
+    public func deleteRecords(_ topic: String, before: [Int: Int64]) async throws -> [Int: Int64] {
+        var offsets: [Int32: Int64] = [:]
+        for (partition, offset) in before { offsets[try int32(partition, "partition")] = offset }
+        let asked = offsets
+        let answer = try await Hub.shared.ask { try native.deleteRecords(ticket: $0, topic: topic, before: asked) }
+        guard case .starts(let starts) = answer else { throw unexpected() }
+        return Dictionary(uniqueKeysWithValues: starts.map { (Int($0.key), $0.value) })
+    }
+
     /// Changes the options that are set; the others stay as they are.
     public func alterTopic(_ name: String, options: TopicOptions) async throws {
         _ = try await Hub.shared.ask { try native.alterTopic(ticket: $0, name: name, options: options.native) }

@@ -150,7 +150,7 @@ public struct ConsumerOptions: Sendable {
     public var group: String?
     /// The partitions to read of every topic; none: all.
     public var partitions: [Int]?
-    /// Where to begin without a committed offset.
+    /// Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end.
     public var start: Start?
     /// Where to end; none: it follows.
     public var until: Until?

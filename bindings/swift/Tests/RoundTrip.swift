@@ -94,6 +94,8 @@ let roundTripTests = [
         try await expectEqual(["orders"], db.admin.listTopics().map(\.name))
         let asked = [OffsetAt.earliest, .latest, .time(1_001)].map { OffsetQuery(topic: "orders", partition: 1, at: $0) }
         try await expectEqual([0, 3, 1], db.admin.listOffsets(asked))
+        try await expectEqual([0: 0, 1: 1], db.admin.deleteRecords("orders", before: [0: -1, 1: 1]))
+        try await fails(.offsetOutOfRange, "OFFSET_OUT_OF_RANGE") { _ = try await db.admin.deleteRecords("orders", before: [1: 4]) }
         let two = PartitionOffset(topic: "orders", partition: 1, offset: 2)
         try await db.admin.commitOffsets("billing", [two])
         try await expectEqual([two], db.admin.describeGroup("billing").offsets)

@@ -42,7 +42,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run a broker
     Serve(Serve),
-    /// Create, list, describe, alter and delete topics
+    /// Create, list, describe, alter and delete topics, and delete records
     #[command(subcommand)]
     Topic(Topic),
     /// Send records, one a line
@@ -117,6 +117,17 @@ pub(super) enum Topic {
     Delete {
         /// Its name
         name: String,
+    },
+    /// Delete the records of a partition before an offset
+    DeleteRecords {
+        /// The topic's name
+        name: String,
+        /// The partition
+        #[arg(long)]
+        partition: i32,
+        /// The first offset that stays; -1: all there is is deleted
+        #[arg(long, value_name = "OFFSET", allow_negative_numbers = true)]
+        before: i64,
     },
 }
 

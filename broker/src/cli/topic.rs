@@ -1,4 +1,6 @@
-//! `headwater topic`: create, list, describe, alter, delete.
+//! `headwater topic`: create, list, describe, alter, delete, delete-records.
+
+use std::collections::BTreeMap;
 
 use headwater::{Client, Error, TopicDescription, TopicOptions};
 use serde_json::{Map, Value, json};
@@ -61,8 +63,33 @@ fn with(topic: Topic, client: &Client, io: &mut Io, stop: &Stop) -> Result<Ended
             wait(admin.delete_topic(&name), stop)?;
             said(io, &name, "deleted")?;
         }
+        Topic::DeleteRecords {
+            name,
+            partition,
+            before,
+        } => {
+            let before = BTreeMap::from([(partition, before)]);
+            let starts = wait(admin.delete_records(&name, before), stop)?;
+            for (partition, start) in starts {
+                starts_at(io, &name, partition, start)?;
+            }
+        }
     }
     Ok(Ended::Done)
+}
+
+fn starts_at(io: &mut Io, topic: &str, partition: i32, start: i64) -> Result<(), Error> {
+    if io.is_json() {
+        return io.json(&json!({
+            "topic": topic,
+            "partition": partition,
+            "log_start_offset": start,
+        }));
+    }
+    io.say(&format!(
+        "topic `{topic}`, partition {partition} starts at offset {start}"
+    ));
+    Ok(())
 }
 
 fn options(config: &[(String, String)]) -> Result<TopicOptions, Error> {

@@ -56,6 +56,39 @@ fn a_topics_life() {
 }
 
 #[test]
+fn records_before_an_offset_are_deleted() {
+    for place in Place::both() {
+        let place = place.with_topic("orders", 1, "k:0\nk:1\nk:2\n");
+        let delete = [
+            "topic",
+            "delete-records",
+            "orders",
+            "--partition",
+            "0",
+            "--before",
+        ];
+        let before = |offset: &str, code: i32| {
+            let all = [&["--json"], &delete[..], &[offset]].concat();
+            place.run(&all).ended(code)
+        };
+        assert_eq!(
+            before("1", 0).object(),
+            json!({"topic": "orders", "partition": 0, "log_start_offset": 1})
+        );
+        let all = ["consume", "orders", "--exit-at-end"];
+        assert_eq!(place.run(&all).ended(0).stdout, "1\n2\n");
+        assert_eq!(before("0", 0).object()["log_start_offset"], 1);
+        assert_eq!(before("4", 1).error()["code"], "OFFSET_OUT_OF_RANGE");
+        let words = place.run(&[&delete[..], &["-1"]].concat()).ended(0);
+        assert_eq!(
+            (words.stdout.as_str(), words.stderr.as_str()),
+            ("", "topic `orders`, partition 0 starts at offset 3\n")
+        );
+        assert_eq!(place.run(&all).ended(3).stdout, "");
+    }
+}
+
+#[test]
 fn records_go_in_and_come_out() {
     for place in Place::both() {
         let place = place.with_topic("orders", 1, "");

@@ -1,5 +1,6 @@
 //! Topics, groups and offsets: one request each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -164,6 +165,37 @@ impl Admin {
                 other => Err(other),
             },
         )
+    }
+
+    /// Deletes the records of a topic before these offsets, partition by partition: in all of them or in none.
+    /// -1 stands for the high watermark. Returns the first offset that each holds then; an offset below that
+    /// deletes nothing and is no error. It is synced to disk before it is answered; space follows as whole
+    /// segments empty.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` beyond the high watermark, with both ends; `UNKNOWN_TOPIC_OR_PARTITION`.
+    pub fn delete_records(
+        &self,
+        topic: &str,
+        before: BTreeMap<i32, i64>,
+    ) -> Pending<BTreeMap<i32, i64>> {
+        let partitions: Vec<_> = before.keys().copied().collect();
+        let before = before
+            .into_iter()
+            .map(|(partition, offset)| PartitionOffset {
+                topic: topic.to_owned(),
+                partition,
+                offset,
+            });
+        let request = Request::DeleteRecords {
+            before: before.collect(),
+        };
+        self.ask(request, move |response| match response {
+            Response::Offsets(starts) if starts.len() == partitions.len() => {
+                Ok(partitions.into_iter().zip(starts).collect())
+            }
+            other => Err(other),
+        })
     }
 
     /// Commits offsets of a group by hand, allowed while it has no member.

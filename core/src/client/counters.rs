@@ -11,6 +11,10 @@ pub(crate) struct Counters {
     pub(crate) batches_sent: Counter,
     pub(crate) records_received: Counter,
     pub(crate) bytes_received: Counter,
+    pub(crate) log_truncations: Counter,
+    pub(crate) records_truncated: Counter,
+    pub(crate) offset_resets: Counter,
+    pub(crate) records_skipped: Counter,
 }
 
 /// One count.

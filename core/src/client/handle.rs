@@ -273,6 +273,10 @@ impl Client {
             batches_sent: counters.batches_sent.now(),
             records_received: counters.records_received.now(),
             bytes_received: counters.bytes_received.now(),
+            log_truncations: counters.log_truncations.now(),
+            records_truncated: counters.records_truncated.now(),
+            offset_resets: counters.offset_resets.now(),
+            records_skipped: counters.records_skipped.now(),
         }
     }
 
@@ -358,12 +362,20 @@ pub struct Metrics {
     pub records_received: u64,
     /// Bytes of the record batches that consumers read.
     pub bytes_received: u64,
+    /// How often a consumer was told that a crash had taken back records it had read, and went back.
+    pub log_truncations: u64,
+    /// Records that consumers had read and that were not in the log any more.
+    pub records_truncated: u64,
+    /// How often a consumer's position was not held any more, and it went on where `start` says.
+    pub offset_resets: u64,
+    /// Records that consumers passed over then, counting by offsets: deleted before they were read.
+    pub records_skipped: u64,
 }
 
 impl Metrics {
     /// Every figure with its name.
     #[must_use]
-    pub const fn entries(&self) -> [(&'static str, u64); 10] {
+    pub const fn entries(&self) -> [(&'static str, u64); 14] {
         [
             ("threads", self.threads),
             ("producers", self.producers),
@@ -375,6 +387,10 @@ impl Metrics {
             ("batches_sent", self.batches_sent),
             ("records_received", self.records_received),
             ("bytes_received", self.bytes_received),
+            ("log_truncations", self.log_truncations),
+            ("records_truncated", self.records_truncated),
+            ("offset_resets", self.offset_resets),
+            ("records_skipped", self.records_skipped),
         ]
     }
 }

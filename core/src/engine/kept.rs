@@ -2,24 +2,27 @@
 //!
 //! ```text
 //! t, topic uuid                                       name, options
-//! p, partition u32 big-endian                         topic uuid, number, log start, end, leader epoch
+//! p, partition u32 big-endian                         topic uuid, number, log start, end, leader epoch,
+//!                                                     starts of the leader epochs
 //! g, group                                            generation
 //! o, length of the group u8, group, topic uuid, partition i32 big-endian    committed offset
 //! c                                                   next producer id, next partition id
 //! ```
 //!
-//! Values are postcard of structs that only grow at their ends. What is kept is synced, so a partition
+//! Values are postcard of structs that only grow at their ends: what an older version did not keep yet is
+//! what the field's `deserialize_with` says. What is kept is synced, so a partition
 //! comes back readable to its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::epochs::{EpochStart, Epochs};
 use super::groups::{Group, Groups};
 use super::partition::{Partition, PartitionStatus};
 use super::state::State;
-use super::topics::{Topic, Topics};
+use super::topics::{self, Topic, Topics};
 use crate::error::Result;
 use crate::ids::{LeaderEpoch, PartitionId};
 use crate::log::{Scope, StatePair, control};
@@ -74,6 +77,17 @@ struct KeptPartition {
     log_start_offset: i64,
     end_offset: i64,
     leader_epoch: i32,
+    /// None: kept by a version that did not know where they begin.
+    #[serde(deserialize_with = "none_at_the_end")]
+    epochs: Option<Vec<EpochStart>>,
+}
+
+/// A field that older values end before.
+fn none_at_the_end<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<T>, D::Error> {
+    // Pairs are checked as a whole, so the only thing that can be wrong here is the end.
+    Ok(Option::deserialize(deserializer).unwrap_or_default())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -173,13 +187,7 @@ pub(super) fn restore(state: &State, pairs: &[StatePair]) -> Result<()> {
             Some((&PARTITION, id)) => {
                 let id = PartitionId(u32::from_be_bytes(id.try_into().map_err(|_| pair.bad())?));
                 let kept: KeptPartition = pair.decode()?;
-                let status = PartitionStatus {
-                    log_start_offset: kept.log_start_offset,
-                    high_watermark: kept.end_offset,
-                    end_offset: kept.end_offset,
-                    leader_epoch: LeaderEpoch(kept.leader_epoch),
-                };
-                partitions.push((id, kept.topic, kept.number, status));
+                partitions.push(kept.into_partition(id));
             }
             Some((&GROUP, id)) => {
                 let id = String::from_utf8(id.to_vec()).map_err(|_| pair.bad())?;
@@ -226,6 +234,40 @@ fn kept_topic(topic: &Topic) -> KeptTopic {
     }
 }
 
+impl KeptPartition {
+    fn into_partition(self, id: PartitionId) -> topics::KeptPartition {
+        let status = PartitionStatus {
+            log_start_offset: self.log_start_offset,
+            high_watermark: self.end_offset,
+            end_offset: self.end_offset,
+            leader_epoch: LeaderEpoch(self.leader_epoch),
+        };
+        let epochs = match self.epochs {
+            Some(epochs) => Epochs::restored(epochs),
+            None => status.single_epoch(),
+        };
+        topics::KeptPartition {
+            id,
+            topic: self.topic,
+            number: self.number,
+            status,
+            epochs,
+        }
+    }
+}
+
+impl PartitionStatus {
+    /// All that is held taken for one epoch: records of those before it may be read again, but none is
+    /// passed over.
+    fn single_epoch(&self) -> Epochs {
+        let mut epochs = Epochs::default();
+        if self.end_offset > self.log_start_offset {
+            epochs.append(self.leader_epoch, self.log_start_offset);
+        }
+        epochs
+    }
+}
+
 fn kept_partition(partition: &Arc<Partition>) -> KeptPartition {
     let status = partition.status();
     KeptPartition {
@@ -234,6 +276,7 @@ fn kept_partition(partition: &Arc<Partition>) -> KeptPartition {
         log_start_offset: status.log_start_offset,
         end_offset: status.end_offset,
         leader_epoch: status.leader_epoch.0,
+        epochs: Some(partition.epochs().iter().collect()),
     }
 }
 

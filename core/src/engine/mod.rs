@@ -3,6 +3,7 @@
 //! The engine reads no clock and opens no file; it is told what the log holds ([`State`] is the log's
 //! machine) and answers what can be read.
 
+pub mod epochs;
 pub mod groups;
 mod kept;
 pub mod partition;

@@ -13,6 +13,8 @@ use crate::sync::Mutex;
 use bytes::Bytes;
 
 use crate::completion::{Wake, Wakes};
+use crate::engine::epochs::Epochs;
+use crate::engine::topics::KeptPartition;
 use crate::ids::{Durability, LeaderEpoch, PartitionId};
 use crate::record::batch::BatchHeader;
 
@@ -38,6 +40,7 @@ struct Inner {
     high_watermark: i64,
     end_offset: i64,
     leader_epoch: LeaderEpoch,
+    epochs: Epochs,
     /// The newest batches, shared with whoever wrote them, in order and up to the end.
     tail: VecDeque<Readable>,
     watchers: Vec<Weak<Signal>>,
@@ -83,6 +86,7 @@ impl Partition {
             high_watermark: start_offset,
             end_offset: start_offset,
             leader_epoch: LeaderEpoch(0),
+            epochs: Epochs::default(),
             tail: VecDeque::new(),
             watchers: Vec::new(),
         };
@@ -96,18 +100,20 @@ impl Partition {
     }
 
     /// A partition as it was kept, everything in it synced.
-    pub(super) fn restored(
-        id: PartitionId,
-        topic: [u8; 16],
-        number: i32,
-        durability: Durability,
-        status: PartitionStatus,
-    ) -> Self {
+    pub(super) fn restored(kept: KeptPartition, durability: Durability) -> Self {
+        let KeptPartition {
+            id,
+            topic,
+            number,
+            status,
+            epochs,
+        } = kept;
         let partition = Self::new(id, topic, number, status.log_start_offset, durability);
         let mut inner = partition.inner.lock();
         inner.end_offset = status.end_offset;
         inner.high_watermark = status.end_offset;
         inner.leader_epoch = status.leader_epoch;
+        inner.epochs = epochs;
         drop(inner);
         partition
     }
@@ -135,6 +141,8 @@ impl Partition {
         let end_offset = header.last_offset().saturating_add(1);
         inner.end_offset = end_offset;
         inner.leader_epoch = LeaderEpoch(header.leader_epoch);
+        let epoch = inner.leader_epoch;
+        inner.epochs.append(epoch, header.base_offset);
         if let Some(bytes) = tail {
             inner.tail.push_back(Readable {
                 base_offset: header.base_offset,
@@ -160,6 +168,8 @@ impl Partition {
         let offset = offset.min(inner.end_offset);
         inner.log_start_offset = inner.log_start_offset.max(offset);
         inner.high_watermark = inner.high_watermark.max(offset);
+        let log_start_offset = inner.log_start_offset;
+        inner.epochs.advance_log_start(log_start_offset);
     }
 
     /// Sets the level of the topic. What is readable stays readable.
@@ -186,6 +196,20 @@ impl Partition {
             end_offset: inner.end_offset,
             leader_epoch: inner.leader_epoch,
         }
+    }
+
+    /// Where its leader epochs begin.
+    #[must_use]
+    pub fn epochs(&self) -> Epochs {
+        self.inner.lock().epochs.clone()
+    }
+
+    /// The offset behind the last record of `epoch`: what a reader of that epoch has read beyond it is not
+    /// in the log any more.
+    #[must_use]
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> i64 {
+        let inner = self.inner.lock();
+        inner.epochs.end_of(epoch, inner.end_offset)
     }
 
     /// Adds to `found` the readable batches from the one that holds `offset` on, about `max_bytes` of

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::completion::Wakes;
+use crate::engine::epochs::Epochs;
 use crate::engine::partition::{Partition, PartitionStatus};
 use crate::engine::topic_config::{TopicConfig, TopicDefaults};
 use crate::ids::{Durability, PartitionId};
@@ -24,6 +25,16 @@ pub struct Topic {
     pub config: Arc<TopicConfig>,
     /// Its partitions by number; shorter than configured only before the first open ended.
     pub partitions: Arc<[Arc<Partition>]>,
+}
+
+/// A partition as it was kept.
+#[derive(Debug)]
+pub(super) struct KeptPartition {
+    pub(super) id: PartitionId,
+    pub(super) topic: [u8; 16],
+    pub(super) number: i32,
+    pub(super) status: PartitionStatus,
+    pub(super) epochs: Epochs,
 }
 
 impl Topic {
@@ -175,17 +186,12 @@ impl Topics {
     }
 
     /// These partitions of topics there are, as they were kept; `next_partition` was never given.
-    pub(super) fn restore(
-        &mut self,
-        partitions: Vec<(PartitionId, [u8; 16], i32, PartitionStatus)>,
-        next_partition: u32,
-    ) {
+    pub(super) fn restore(&mut self, partitions: Vec<KeptPartition>, next_partition: u32) {
         let mut topics = BTreeSet::new();
-        for (id, topic, number, status) in partitions {
-            let durability = self.durability_of(&topic);
-            let partition = Partition::restored(id, topic, number, durability, status);
-            self.add_partition(partition);
-            topics.insert(topic);
+        for kept in partitions {
+            topics.insert(kept.topic);
+            let durability = self.durability_of(&kept.topic);
+            self.add_partition(Partition::restored(kept, durability));
         }
         topics.into_iter().for_each(|topic| self.link(topic));
         self.next_partition = self.next_partition.max(next_partition);

@@ -9,8 +9,9 @@ use super::Target;
 use crate::limits;
 use crate::protocol::decoder::FrameDecoder;
 use crate::protocol::frame::{self, Frame, FrameKind};
-use crate::protocol::header::{Credit, Goodbye, Push, Reassign, WireError};
-use crate::protocol::request::{Request, Subscribe};
+use crate::protocol::header::{Credit, Goodbye, Push, Reassign, ReassignAt, WireError};
+use crate::protocol::out_of_range::OutOfRange;
+use crate::protocol::request::{Request, Subscribe, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::protocol::version::{self, ClientHello, Opening, ServerHello};
 
@@ -131,6 +132,15 @@ fn check_header(frame: &Frame) {
         FrameKind::Push => check_encoded_again::<Push<'_>>(frame),
         FrameKind::Credit => check_encoded_again::<Credit>(frame),
         FrameKind::Reassign => check_encoded_again::<Reassign>(frame),
+        FrameKind::SubscribeAt => check_encoded_again::<SubscribeAt>(frame),
+        FrameKind::ReassignAt => check_encoded_again::<ReassignAt>(frame),
+        FrameKind::SubscriptionOutOfRange => {
+            check_encoded_again::<OutOfRange>(frame);
+            if let Ok(out_of_range) = frame.read_header::<OutOfRange>() {
+                let error = crate::Error::from(out_of_range.clone());
+                assert_eq!(OutOfRange::of(&error), Some(&out_of_range));
+            }
+        }
         FrameKind::Unsubscribe => drop(frame.check_no_payload()),
     }
 }

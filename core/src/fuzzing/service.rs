@@ -11,8 +11,11 @@ use crate::ids::Durability;
 use crate::log::Kind;
 use crate::log::control::{self, PartitionOpen, TopicCreate};
 use crate::log::storage::faulty::FaultyStorage;
-use crate::protocol::request::{OffsetAt, OffsetQuery, PartitionOffset, Request, Subscribe};
-use crate::protocol::response::{Response, TopicDescription};
+use crate::protocol::out_of_range::OutOfRange;
+use crate::protocol::request::{
+    FetchPosition, OffsetAt, OffsetQuery, PartitionOffset, Request, Subscribe, SubscribeAt,
+};
+use crate::protocol::response::{PartitionDescription, Response, TopicDescription};
 use crate::record::batch;
 use crate::record::{Batch, BatchBuilder, HeadersRef, RecordRef};
 use crate::service::{Run, Service, ServiceOptions, Session};
@@ -115,6 +118,36 @@ fn check_topic(session: &Session, topic: &TopicDescription) {
             offset: partition.log_start_offset,
         };
         check_reading(session, start, partition.high_watermark);
+        for last_epoch in [0, partition.leader_epoch, i32::MAX] {
+            check_epoch(session, &topic.name, partition, last_epoch);
+        }
+    }
+}
+
+/// Whoever stands at the end is told to go on there, or somewhere before it.
+fn check_epoch(session: &Session, topic: &str, partition: &PartitionDescription, last_epoch: i32) {
+    let subscribe = SubscribeAt {
+        positions: vec![FetchPosition {
+            topic: topic.to_owned(),
+            partition: partition.partition,
+            offset: partition.log_end_offset,
+            last_epoch,
+        }],
+        credit_bytes: 0,
+    };
+    let Ok(subscription) = session.subscribe(&subscribe) else {
+        return;
+    };
+    match subscription.take(1) {
+        Ok(taken) => assert_eq!(taken, [], "{partition:?} is read beyond its end"),
+        Err(error) => {
+            let safe_offset = OutOfRange::of(&error).and_then(OutOfRange::safe_offset);
+            let held = partition.log_start_offset..=partition.log_end_offset;
+            assert!(
+                safe_offset.is_some_and(|offset| held.contains(&offset)),
+                "{error}"
+            );
+        }
     }
 }
 
@@ -125,7 +158,7 @@ fn check_reading(session: &Session, start: PartitionOffset, high_watermark: i64)
         partitions: vec![start],
         credit_bytes: 0,
     };
-    let Ok(subscription) = session.subscribe(&subscribe) else {
+    let Ok(subscription) = session.subscribe(&subscribe.into()) else {
         return;
     };
     for _ in 0..TAKES_MAX {
@@ -205,6 +238,19 @@ fn use_service(session: &Session, topic: &str) {
         }],
     };
     let _refused = ask(session, commit, Bytes::new());
+    let delete = Request::DeleteRecords {
+        before: vec![PartitionOffset {
+            topic: name.clone(),
+            partition: 1,
+            offset: 1,
+        }],
+    };
+    if let Ok(answer) = ask(session, delete, Bytes::new()) {
+        let Response::Offsets(starts) = answer else {
+            panic!("not offsets: {answer:?}");
+        };
+        assert!(starts.iter().all(|start| *start >= 1), "{starts:?}");
+    }
     let join = Request::JoinGroup {
         group: "another".to_owned(),
         topics: vec![name],

@@ -56,6 +56,14 @@ pub enum FrameKind {
     Unsubscribe = 11,
     /// A subscription has ended: [`WireError`](super::header::WireError).
     SubscriptionError = 12,
+    /// From version 2 on, as [`Subscribe`](Self::Subscribe): a
+    /// [`SubscribeAt`](super::request::SubscribeAt).
+    SubscribeAt = 13,
+    /// From version 2 on, as [`Reassign`](Self::Reassign): a [`ReassignAt`](super::header::ReassignAt).
+    ReassignAt = 14,
+    /// A subscription opened by [`SubscribeAt`](Self::SubscribeAt) has ended because of where it stood:
+    /// [`OutOfRange`](super::out_of_range::OutOfRange).
+    SubscriptionOutOfRange = 15,
 }
 
 impl FrameKind {
@@ -73,6 +81,9 @@ impl FrameKind {
         Self::Reassign,
         Self::Unsubscribe,
         Self::SubscriptionError,
+        Self::SubscribeAt,
+        Self::ReassignAt,
+        Self::SubscriptionOutOfRange,
     ];
 
     /// The kind of this number, if there is one.

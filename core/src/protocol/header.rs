@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorCode, Outcome};
 use crate::limits;
 use crate::protocol::fetched::FetchedBatch;
-use crate::protocol::request::PartitionOffset;
+use crate::protocol::request::{FetchPosition, PartitionOffset};
 
 /// An error, as it crosses: its kind follows from its code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,4 +121,23 @@ pub struct Reassign {
     pub assignment: u32,
     /// Where to read.
     pub partitions: Vec<PartitionOffset>,
+}
+
+/// The same as [`Reassign`], by a reader that knows the leader epochs of what it has read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReassignAt {
+    /// As in [`Reassign`].
+    pub assignment: u32,
+    /// Where to read.
+    pub positions: Vec<FetchPosition>,
+}
+
+impl From<Reassign> for ReassignAt {
+    fn from(reassign: Reassign) -> Self {
+        let partitions = reassign.partitions.into_iter();
+        Self {
+            assignment: reassign.assignment,
+            positions: partitions.map(FetchPosition::from).collect(),
+        }
+    }
 }

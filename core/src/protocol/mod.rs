@@ -9,6 +9,7 @@ pub mod frame;
 pub mod header;
 #[cfg(feature = "tcp")]
 pub mod link;
+pub mod out_of_range;
 pub mod outbox;
 pub mod request;
 pub mod response;

@@ -91,6 +91,23 @@ pub enum Request {
         /// The group's id.
         group: String,
     },
+    /// Deletes the records before these offsets (-1: the high watermark), in all the partitions or in none.
+    /// Answered with `Offsets`: the first offset held then, in the order asked. From version 2 on.
+    DeleteRecords {
+        /// For each partition the first offset that stays.
+        before: Vec<PartitionOffset>,
+    },
+}
+
+impl Request {
+    /// The first version of the protocol that knows it.
+    #[must_use]
+    pub const fn version_min(&self) -> u16 {
+        match self {
+            Self::DeleteRecords { .. } => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// A member of a group, as the coordinator knows it.
@@ -133,6 +150,70 @@ pub struct PartitionOffset {
     pub partition: i32,
     /// The offset.
     pub offset: i64,
+}
+
+/// Where a reader stands in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchPosition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The offset of the next record it reads.
+    pub offset: i64,
+    /// The leader epoch of the record before that, by which it is told when that record is not in the log
+    /// any more; -1: it does not know.
+    pub last_epoch: i32,
+}
+
+impl From<PartitionOffset> for FetchPosition {
+    fn from(start: PartitionOffset) -> Self {
+        Self {
+            topic: start.topic,
+            partition: start.partition,
+            offset: start.offset,
+            last_epoch: -1,
+        }
+    }
+}
+
+impl From<FetchPosition> for PartitionOffset {
+    fn from(position: FetchPosition) -> Self {
+        Self {
+            topic: position.topic,
+            partition: position.partition,
+            offset: position.offset,
+        }
+    }
+}
+
+/// The same as [`Subscribe`], by a reader that knows the leader epochs of what it has read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscribeAt {
+    /// Where to start reading; a topic's partition appears once.
+    pub positions: Vec<FetchPosition>,
+    /// As in [`Subscribe`].
+    pub credit_bytes: u64,
+}
+
+impl From<Subscribe> for SubscribeAt {
+    fn from(subscribe: Subscribe) -> Self {
+        let partitions = subscribe.partitions.into_iter();
+        Self {
+            positions: partitions.map(FetchPosition::from).collect(),
+            credit_bytes: subscribe.credit_bytes,
+        }
+    }
+}
+
+impl From<SubscribeAt> for Subscribe {
+    fn from(subscribe: SubscribeAt) -> Self {
+        let positions = subscribe.positions.into_iter();
+        Self {
+            partitions: positions.map(PartitionOffset::from).collect(),
+            credit_bytes: subscribe.credit_bytes,
+        }
+    }
 }
 
 /// Opens a stream of record batches, pushed as they become readable, while there is credit.

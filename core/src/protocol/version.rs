@@ -20,7 +20,15 @@ use crate::error::{Error, ErrorCode};
 pub const MAGIC: [u8; 8] = [0x89, b'H', b'W', b'N', b'\r', b'\n', 0x1A, b'\n'];
 
 /// The versions of the native protocol that this build speaks.
-pub const VERSIONS: RangeInclusive<u16> = 1..=1;
+///
+/// | version | what is new |
+/// |---|---|
+/// | 1 | everything |
+/// | 2 | positions with leader epochs: the frames `SubscribeAt`, `ReassignAt`, `SubscriptionOutOfRange`; the request `DeleteRecords` |
+pub const VERSIONS: RangeInclusive<u16> = 1..=2;
+
+/// The first version with positions that carry leader epochs.
+pub const VERSION_WITH_EPOCHS: u16 = 2;
 
 /// How this build names itself to the other side.
 pub const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::completion::{Completion, Wake};
 use crate::error::Result;
 use crate::protocol::fetched::FetchedBatch;
-use crate::protocol::request::{PartitionOffset, Request, Subscribe};
+use crate::protocol::request::{FetchPosition, Request, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::service::{Run, Session, Subscription};
 
@@ -23,7 +23,7 @@ pub trait Door: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the partitions cannot be read.
-    fn subscribe(&self, subscribe: &Subscribe) -> Result<Box<dyn Feed>>;
+    fn subscribe(&self, subscribe: &SubscribeAt) -> Result<Box<dyn Feed>>;
 
     /// Runs `job` soon, on a thread that may touch files.
     ///
@@ -47,7 +47,7 @@ pub trait Feed: Send + Sync {
     ///
     /// # Errors
     /// When they cannot be read.
-    fn assign(&self, partitions: &[PartitionOffset]) -> Result<()>;
+    fn assign(&self, positions: &[FetchPosition]) -> Result<()>;
 }
 
 impl Door for Session {
@@ -59,7 +59,7 @@ impl Door for Session {
         Self::submit(self, request, payload, Run::Io, completion);
     }
 
-    fn subscribe(&self, subscribe: &Subscribe) -> Result<Box<dyn Feed>> {
+    fn subscribe(&self, subscribe: &SubscribeAt) -> Result<Box<dyn Feed>> {
         Ok(Box::new(Self::subscribe(self, subscribe)?))
     }
 
@@ -77,7 +77,7 @@ impl Feed for Subscription {
         Self::watch(self, wake);
     }
 
-    fn assign(&self, partitions: &[PartitionOffset]) -> Result<()> {
-        Self::assign(self, partitions)
+    fn assign(&self, positions: &[FetchPosition]) -> Result<()> {
+        Self::assign(self, positions)
     }
 }

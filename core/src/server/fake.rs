@@ -13,7 +13,7 @@ use super::{Server, ServerOptions};
 use crate::completion::{Completion, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::fetched::FetchedBatch;
-use crate::protocol::request::{PartitionOffset, Request, Subscribe};
+use crate::protocol::request::{FetchPosition, PartitionOffset, Request, SubscribeAt};
 use crate::protocol::response::Response;
 
 /// A request that waits for the test's answer.
@@ -91,8 +91,8 @@ impl Door for FakeDoor {
         });
     }
 
-    fn subscribe(&self, subscribe: &Subscribe) -> Result<Box<dyn Feed>> {
-        if subscribe.partitions.is_empty() {
+    fn subscribe(&self, subscribe: &SubscribeAt) -> Result<Box<dyn Feed>> {
+        if subscribe.positions.is_empty() {
             return Err(Error::new(ErrorCode::InvalidRequest, "no partitions"));
         }
         Ok(Box::new(Arc::clone(&self.feed)))
@@ -121,7 +121,7 @@ struct FeedState {
     queue: VecDeque<FetchedBatch>,
     failure: Option<Error>,
     watch: Option<Wake>,
-    assigned: Vec<PartitionOffset>,
+    assigned: Vec<FetchPosition>,
     /// What the queue becomes when other partitions are assigned.
     after_assign: VecDeque<FetchedBatch>,
 }
@@ -139,7 +139,7 @@ impl FakeFeed {
         self.change(|state| state.failure = Some(error));
     }
 
-    pub(crate) fn assigned(&self) -> Vec<PartitionOffset> {
+    pub(crate) fn assigned(&self) -> Vec<FetchPosition> {
         self.state.lock().assigned.clone()
     }
 
@@ -186,9 +186,9 @@ impl Feed for Arc<FakeFeed> {
         wake.run();
     }
 
-    fn assign(&self, partitions: &[PartitionOffset]) -> Result<()> {
+    fn assign(&self, positions: &[FetchPosition]) -> Result<()> {
         let mut state = self.state.lock();
-        state.assigned = partitions.to_vec();
+        state.assigned = positions.to_vec();
         state.queue = std::mem::take(&mut state.after_assign);
         Ok(())
     }

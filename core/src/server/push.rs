@@ -16,16 +16,24 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::protocol::fetched::FetchedBatch;
 use crate::protocol::frame::FrameKind;
-use crate::protocol::header::{Push, PushedBatch, Reassign, WireError};
+use crate::protocol::header::{Push, PushedBatch, ReassignAt, WireError};
 use crate::protocol::link::{Flush, Link, SendError};
+use crate::protocol::out_of_range::OutOfRange;
 
 /// Pushes up to this many bytes are written by the job that took them.
 const WRITTEN_HERE_BYTES_MAX: usize = 16 * 1_024;
 
+/// Who is pushed to.
+pub(super) struct Subscriber {
+    pub(super) id: u64,
+    pub(super) link: Arc<Link>,
+    /// Whether it is told where it stood as facts, or in words alone.
+    pub(super) knows_positions: bool,
+}
+
 /// One subscription of a connection.
 pub(super) struct Pusher {
-    id: u64,
-    link: Arc<Link>,
+    subscriber: Subscriber,
     /// Weak: a job under way does not keep the session of a connection that has ended.
     door: Weak<dyn Door>,
     state: Mutex<State>,
@@ -39,7 +47,7 @@ struct State {
     /// May be negative: the last batch may exceed what was left.
     credit_bytes: i64,
     assignment: u32,
-    reassign: Option<Reassign>,
+    reassign: Option<ReassignAt>,
     job: Job,
 }
 
@@ -54,10 +62,9 @@ enum Job {
 
 impl Pusher {
     pub(super) fn start(
-        id: u64,
+        subscriber: Subscriber,
         feed: Box<dyn Feed>,
         credit_bytes: u64,
-        link: Arc<Link>,
         door: &Arc<dyn Door>,
     ) -> Arc<Self> {
         let state = State {
@@ -70,8 +77,7 @@ impl Pusher {
         let pusher = Arc::new_cyclic(|this: &Weak<Self>| {
             let this = Weak::clone(this);
             Self {
-                id,
-                link,
+                subscriber,
                 door: Arc::downgrade(door),
                 state: Mutex::new(state),
                 hook: Arc::new(move || {
@@ -98,7 +104,7 @@ impl Pusher {
     }
 
     /// Other partitions from now on.
-    pub(super) fn reassign(self: &Arc<Self>, reassign: Reassign) {
+    pub(super) fn reassign(self: &Arc<Self>, reassign: ReassignAt) {
         self.state.lock().reassign = Some(reassign);
         self.schedule();
     }
@@ -160,7 +166,7 @@ impl Pusher {
         let reassign = state.reassign.take();
         drop(state);
         if let Some(reassign) = reassign {
-            feed.assign(&reassign.partitions)?;
+            feed.assign(&reassign.positions)?;
             self.state.lock().assignment = reassign.assignment;
         }
         let (credit_bytes, assignment) = {
@@ -173,7 +179,7 @@ impl Pusher {
         else {
             return Ok(false);
         };
-        if self.link.is_full(|| self.wake()) {
+        if self.subscriber.link.is_full(|| self.wake()) {
             return Ok(false);
         }
         let batches = feed.take(budget.min(limits::PUSH_BYTES_MAX))?;
@@ -203,10 +209,8 @@ impl Pusher {
             } else {
                 Flush::Task
             };
-            match self
-                .link
-                .send(self.id, FrameKind::Push, &header, payload, flush)
-            {
+            let Subscriber { id, link, .. } = &self.subscriber;
+            match link.send(*id, FrameKind::Push, &header, payload, flush) {
                 Ok(_) => {}
                 Err(SendError::Closed) => {
                     self.end();
@@ -220,12 +224,25 @@ impl Pusher {
 
     fn fail(&self, error: &Error) {
         if self.state.lock().feed.take().is_some() {
-            send_error(&self.link, self.id, error);
+            self.subscriber.send_error(error);
         }
     }
 
     fn wake(&self) -> Wake {
         Wake::Hook(Arc::clone(&self.hook))
+    }
+}
+
+impl Subscriber {
+    fn send_error(&self, error: &Error) {
+        match OutOfRange::of(error).filter(|_| self.knows_positions) {
+            Some(header) => {
+                let kind = FrameKind::SubscriptionOutOfRange;
+                // A connection that has ended needs no telling.
+                let _ = self.link.send(self.id, kind, header, [], Flush::Here);
+            }
+            None => send_error(&self.link, self.id, error),
+        }
     }
 }
 
@@ -243,7 +260,7 @@ fn clamp(bytes: u64) -> i64 {
 impl fmt::Debug for Pusher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pusher")
-            .field("id", &self.id)
+            .field("id", &self.subscriber.id)
             .finish_non_exhaustive()
     }
 }

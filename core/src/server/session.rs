@@ -7,14 +7,14 @@ use std::task::{Context, Poll, ready};
 use super::door::Door;
 use super::load::Load;
 use super::options::ServerOptions;
-use super::push::{self, Pusher};
+use super::push::{self, Pusher, Subscriber};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::decoder::FrameDecoder;
 use crate::protocol::frame::{Frame, FrameError, FrameKind};
-use crate::protocol::header::{Credit, Reassign, WireError};
+use crate::protocol::header::{Credit, Reassign, ReassignAt, WireError};
 use crate::protocol::link::{Flush, Link, SendError};
-use crate::protocol::request::{Request, Subscribe};
+use crate::protocol::request::{Request, Subscribe, SubscribeAt};
 use crate::protocol::response::Response;
 
 /// Frames taken in before what was answered meanwhile is written.
@@ -81,7 +81,14 @@ impl Session {
     fn take_in_frame(&mut self, frame: Frame) -> Result<(), FrameError> {
         match frame.kind {
             FrameKind::Request => self.request(frame),
-            FrameKind::Subscribe => self.subscribe(&frame),
+            FrameKind::Subscribe => {
+                let subscribe = frame.read_header::<Subscribe>()?;
+                self.subscribe(&frame, &subscribe.into(), false)
+            }
+            FrameKind::SubscribeAt => {
+                let subscribe = frame.read_header::<SubscribeAt>()?;
+                self.subscribe(&frame, &subscribe, true)
+            }
             FrameKind::Credit => {
                 let Credit { bytes } = frame.read_header()?;
                 if let Some(pusher) = self.pusher(&frame)? {
@@ -91,6 +98,13 @@ impl Session {
             }
             FrameKind::Reassign => {
                 let reassign = frame.read_header::<Reassign>()?;
+                if let Some(pusher) = self.pusher(&frame)? {
+                    pusher.reassign(reassign.into());
+                }
+                Ok(())
+            }
+            FrameKind::ReassignAt => {
+                let reassign = frame.read_header::<ReassignAt>()?;
                 if let Some(pusher) = self.pusher(&frame)? {
                     pusher.reassign(reassign);
                 }
@@ -128,13 +142,18 @@ impl Session {
         Ok(())
     }
 
-    fn subscribe(&mut self, frame: &Frame) -> Result<(), FrameError> {
-        let subscribe = frame.read_header::<Subscribe>()?;
+    /// `knows_positions`: whether the client is told where it stood as facts, or in words alone.
+    fn subscribe(
+        &mut self,
+        frame: &Frame,
+        subscribe: &SubscribeAt,
+        knows_positions: bool,
+    ) -> Result<(), FrameError> {
         frame.check_no_payload()?;
         let id = self.take_id(frame)?;
         self.pushers.retain(|_, pusher| !pusher.has_ended());
         let feed = if self.pushers.len() < self.subscriptions_max {
-            self.door.subscribe(&subscribe)
+            self.door.subscribe(subscribe)
         } else {
             Err(Error::new(
                 ErrorCode::QuotaExceeded,
@@ -147,7 +166,12 @@ impl Session {
         match feed {
             Ok(feed) => {
                 let link = Arc::clone(&self.link);
-                let pusher = Pusher::start(id, feed, subscribe.credit_bytes, link, &self.door);
+                let subscriber = Subscriber {
+                    id,
+                    link,
+                    knows_positions,
+                };
+                let pusher = Pusher::start(subscriber, feed, subscribe.credit_bytes, &self.door);
                 self.pushers.insert(id, pusher);
             }
             Err(error) => push::send_error(&self.link, id, &error),

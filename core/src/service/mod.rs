@@ -6,6 +6,7 @@
 //! process, however often it is opened; the last to close it closes the log.
 
 mod admin;
+mod delete_records;
 mod groups;
 mod offsets;
 mod open;

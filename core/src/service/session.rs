@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Run, Service, Subscription};
 use crate::completion::Completion;
 use crate::error::Result;
-use crate::protocol::request::{OffsetAt, Request, Subscribe};
+use crate::protocol::request::{OffsetAt, Request, SubscribeAt};
 use crate::protocol::response::Response;
 
 /// One client's way in. Dropped with its last clone: then its group members have left.
@@ -144,6 +144,7 @@ impl Session {
             Request::DescribeGroup { group } => completion.finish(inner.describe_group(&group)),
             Request::ListGroups => completion.finish(Ok(inner.list_groups())),
             Request::DeleteGroup { group } => inner.delete_group(group, run, completion),
+            Request::DeleteRecords { before } => inner.delete_records(&before, run, completion),
         }
     }
 
@@ -151,8 +152,8 @@ impl Session {
     ///
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION`; `INVALID_REQUEST` for a partition named twice or too many.
-    pub fn subscribe(&self, subscribe: &Subscribe) -> Result<Subscription> {
-        Subscription::open(Arc::clone(&self.0.service.inner), &subscribe.partitions)
+    pub fn subscribe(&self, subscribe: &SubscribeAt) -> Result<Subscription> {
+        Subscription::open(Arc::clone(&self.0.service.inner), &subscribe.positions)
     }
 }
 

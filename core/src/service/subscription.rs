@@ -10,8 +10,10 @@ use super::{FetchedBatch, Inner, unknown_partition, unknown_topic};
 use crate::completion::{Wake, Wakes};
 use crate::engine::partition::{Partition, PartitionStatus, Signal};
 use crate::error::{Error, ErrorCode, Result};
+use crate::ids::LeaderEpoch;
 use crate::limits;
-use crate::protocol::request::PartitionOffset;
+use crate::protocol::out_of_range::OutOfRange;
+use crate::protocol::request::FetchPosition;
 
 /// A stream of record batches, each partition's in order.
 pub struct Subscription {
@@ -30,10 +32,12 @@ struct Position {
     topic: Arc<str>,
     partition: Arc<Partition>,
     offset: i64,
+    /// The epoch of the record before, as the reader knows it, until it was looked at: -1 if it is not to be.
+    last_epoch: i32,
 }
 
 impl Subscription {
-    pub(super) fn open(inner: Arc<Inner>, partitions: &[PartitionOffset]) -> Result<Self> {
+    pub(super) fn open(inner: Arc<Inner>, partitions: &[FetchPosition]) -> Result<Self> {
         let signal = Arc::new(Signal::default());
         let positions = positions(&inner, partitions, &signal)?;
         Ok(Self {
@@ -47,7 +51,8 @@ impl Subscription {
     /// is readable. Partitions are read in turn. May read files.
     ///
     /// # Errors
-    /// `OFFSET_OUT_OF_RANGE` with both ends, `UNKNOWN_TOPIC_OR_PARTITION` for a topic deleted since,
+    /// `OFFSET_OUT_OF_RANGE` with both ends, `LOG_TRUNCATED` with the offset to go on at (the facts of both
+    /// are an [`OutOfRange`]), `UNKNOWN_TOPIC_OR_PARTITION` for a topic deleted since,
     /// `CORRUPT_SEGMENT`, `CLOSED`; what was found before the error is given first.
     pub fn take(&self, max_bytes: usize) -> Result<Vec<FetchedBatch>> {
         self.inner.check_open()?;
@@ -92,10 +97,11 @@ impl Subscription {
         {
             return Err(unknown_topic(&position.topic));
         }
+        check_epoch(position)?;
         let fetched = self
             .inner
             .fetch(&position.partition, position.offset, budget)?
-            .map_err(|status| out_of_range(position, &status))?;
+            .map_err(|status| out_of_range(position, &status, None))?;
         let first = fetched.batches.first();
         if !taken.is_empty() && first.is_some_and(|first| first.bytes.len() > budget) {
             return Ok(budget);
@@ -139,7 +145,7 @@ impl Subscription {
     ///
     /// # Errors
     /// As for subscribing; then nothing is changed.
-    pub fn assign(&self, partitions: &[PartitionOffset]) -> Result<()> {
+    pub fn assign(&self, partitions: &[FetchPosition]) -> Result<()> {
         let positions = positions(&self.inner, partitions, &self.signal)?;
         *self.reading.lock() = Reading { positions, turn: 0 };
         // What can be read has changed: whoever waits looks again.
@@ -150,7 +156,7 @@ impl Subscription {
 
 fn positions(
     inner: &Inner,
-    partitions: &[PartitionOffset],
+    partitions: &[FetchPosition],
     signal: &Arc<Signal>,
 ) -> Result<Vec<Position>> {
     if partitions.len() > limits::SUBSCRIPTION_PARTITIONS_MAX {
@@ -187,23 +193,44 @@ fn positions(
             topic: Arc::clone(&topic.name),
             partition: Arc::clone(partition),
             offset: wanted.offset,
+            last_epoch: wanted.last_epoch,
         });
     }
     Ok(positions)
 }
 
-fn out_of_range(position: &Position, status: &PartitionStatus) -> Error {
-    Error::new(
-        ErrorCode::OffsetOutOfRange,
-        format!(
-            "offset {} of topic `{}`, partition {} is not held; it holds {} to {}",
-            position.offset,
-            position.topic,
-            position.partition.number,
-            status.log_start_offset,
-            status.end_offset
-        ),
-    )
+/// Whether what a reader says it has read is still there. Once is enough: while a log is open, nothing is
+/// taken back.
+fn check_epoch(position: &mut Position) -> Result<()> {
+    if position.last_epoch < 0 {
+        return Ok(());
+    }
+    let end_offset = position
+        .partition
+        .end_of_epoch(LeaderEpoch(position.last_epoch));
+    if position.offset > end_offset {
+        let status = position.partition.status();
+        return Err(out_of_range(position, &status, Some(end_offset)));
+    }
+    position.last_epoch = -1;
+    Ok(())
+}
+
+fn out_of_range(
+    position: &Position,
+    status: &PartitionStatus,
+    epoch_end_offset: Option<i64>,
+) -> Error {
+    Error::from(OutOfRange {
+        topic: position.topic.to_string(),
+        partition: position.partition.number,
+        offset: position.offset,
+        last_epoch: position.last_epoch,
+        epoch_end_offset,
+        log_start_offset: status.log_start_offset,
+        high_watermark: status.high_watermark,
+        log_end_offset: status.end_offset,
+    })
 }
 
 impl fmt::Debug for Subscription {

@@ -11,7 +11,7 @@ use crate::client::transport::{Feed, Transport};
 use crate::completion::{Completion, Pending, Wake};
 use crate::error::Result;
 use crate::protocol::fetched::FetchedBatch;
-use crate::protocol::request::{Request, Subscribe};
+use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
 
 /// A connection to a broker.
@@ -49,8 +49,8 @@ impl RawClient {
     ///
     /// # Errors
     /// When the connection has ended.
-    pub fn subscribe(&self, subscribe: Subscribe) -> Result<RawFeed> {
-        self.0.subscribe(subscribe).map(RawFeed)
+    pub fn subscribe(&self, subscribe: impl Into<SubscribeAt>) -> Result<RawFeed> {
+        self.0.subscribe(subscribe.into()).map(RawFeed)
     }
 }
 

@@ -86,7 +86,7 @@ fn stored(session: &Session) -> Vec<Batch> {
         }],
         credit_bytes: 0,
     };
-    let subscription = session.subscribe(&subscribe).unwrap();
+    let subscription = session.subscribe(&subscribe.into()).unwrap();
     let mut batches = Vec::new();
     loop {
         let taken = subscription.take(1 << 20).unwrap();

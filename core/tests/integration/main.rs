@@ -4,6 +4,8 @@
 mod client;
 mod compaction;
 mod compression;
+#[cfg(feature = "tcp")]
+mod delete_records;
 mod errors;
 mod golden;
 mod record_kafka;
@@ -13,3 +15,5 @@ mod retention;
 #[cfg(feature = "tcp")]
 mod server;
 mod service;
+#[cfg(all(feature = "tcp", feature = "testing"))]
+mod truncation;

@@ -10,9 +10,9 @@ use headwater::{
 };
 
 const MIB: u64 = 1 << 20;
-const RECORD_BYTES: usize = 64 * 1_024;
+pub(super) const RECORD_BYTES: usize = 64 * 1_024;
 
-fn open(path: &Path) -> Client {
+pub(super) fn open(path: &Path) -> Client {
     let options = ConnectOptions {
         segment_bytes: Some(MIB),
         ..Default::default()
@@ -22,7 +22,7 @@ fn open(path: &Path) -> Client {
         .unwrap()
 }
 
-fn create(db: &Client, name: &str, options: TopicOptions) {
+pub(super) fn create(db: &Client, name: &str, options: TopicOptions) {
     let options = TopicOptions {
         durability: Some(headwater::Durability::Os),
         ..options
@@ -31,7 +31,7 @@ fn create(db: &Client, name: &str, options: TopicOptions) {
 }
 
 /// Sends so many bytes of records that count up.
-fn send(db: &Client, topic: &str, bytes: u64) {
+pub(super) fn send(db: &Client, topic: &str, bytes: u64) {
     let producer = db.producer(ProducerOptions::default()).unwrap();
     let mut value = vec![7; RECORD_BYTES];
     for number in 0..bytes / RECORD_BYTES as u64 {
@@ -41,7 +41,7 @@ fn send(db: &Client, topic: &str, bytes: u64) {
     producer.flush().wait(None).unwrap();
 }
 
-fn describe(db: &Client, topic: &str) -> TopicDescription {
+pub(super) fn describe(db: &Client, topic: &str) -> TopicDescription {
     db.admin().describe_topic(topic).wait(None).unwrap()
 }
 

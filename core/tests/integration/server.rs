@@ -28,7 +28,10 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn start() -> Self {
-        let service = Service::open_memory("", &ServiceOptions::default()).unwrap();
+        Self::of(Service::open_memory("", &ServiceOptions::default()).unwrap())
+    }
+
+    pub(super) fn of(service: Service) -> Self {
         let server = Server::new(service.clone(), ServerOptions::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

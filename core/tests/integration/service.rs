@@ -83,7 +83,7 @@ fn read(session: &Session, topic: &str, offset: i64) -> Result<Vec<(i64, String)
         partitions: vec![at(topic, 0, offset)],
         credit_bytes: 0,
     };
-    let subscription = session.subscribe(&subscribe)?;
+    let subscription = session.subscribe(&subscribe.into())?;
     let mut found = Vec::new();
     loop {
         let taken = subscription.take(1_024)?;
@@ -332,7 +332,7 @@ fn a_topic_created_again_starts_empty_and_its_old_readers_are_told() {
         partitions: vec![at("orders", 0, 0)],
         credit_bytes: 0,
     };
-    let subscription = session.subscribe(&subscribe).unwrap();
+    let subscription = session.subscribe(&subscribe.into()).unwrap();
     ask(
         &session,
         Request::DeleteTopic {
@@ -409,7 +409,7 @@ fn a_waiting_reader_is_woken_by_what_is_written() {
         partitions: vec![at("orders", 0, 0)],
         credit_bytes: 0,
     };
-    let subscription = session.subscribe(&subscribe).unwrap();
+    let subscription = session.subscribe(&subscribe.into()).unwrap();
     let (woken, hears) = std::sync::mpsc::channel();
     let wake = move || woken.send(()).unwrap();
     subscription.watch(headwater::completion::Wake::Hook(std::sync::Arc::new(wake)));

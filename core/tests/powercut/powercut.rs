@@ -1,9 +1,13 @@
 //! The two halves of a real power cut: one writes until it is killed, the other says what the disk has kept.
 //!
-//!     powercut write FOLDER LEVEL FIRST          sends numbers from FIRST on, prints each that is acknowledged
-//!     powercut check FOLDER MUST ACKED FOUND     reads everything and writes the numbers there are to FOUND;
-//!                                                fails if one of MUST is not there, or anything is wrong with
-//!                                                what is; prints how many of ACKED are not there
+//!     powercut write FOLDER LEVEL FIRST SEEN           sends numbers from FIRST on, prints each that is
+//!                                                      acknowledged; a reader in the same process writes what it
+//!                                                      has seen to SEEN
+//!     powercut check FOLDER MUST ACKED SEEN FOUND      reads everything and writes the numbers there are to FOUND;
+//!                                                      fails if one of MUST is not there, or anything is wrong with
+//!                                                      what is, or if the reader is not told what has become of what
+//!                                                      it has seen; prints how many of ACKED are not there, and how
+//!                                                      many of SEEN it was told to be gone
 //!
 //! `.ci/steps/powercut` brings the power.
 #![expect(
@@ -11,6 +15,8 @@
     clippy::print_stderr,
     reason = "what it prints is what it is for"
 )]
+
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -33,8 +39,8 @@ fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
-        ["write", folder, level, first] => write(folder, level, first),
-        ["check", folder, must, acked, found] => check(folder, must, acked, found),
+        ["write", folder, level, first, seen] => write(folder, level, first, seen),
+        ["check", folder, must, acked, seen, found] => check(folder, must, acked, seen, found),
         _ => Err(wrong("usage: powercut write|check ..., see its source")),
     };
     match done {
@@ -46,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(folder: &str, level: &str, first: &str) -> Result<()> {
+fn write(folder: &str, level: &str, first: &str, seen: &str) -> Result<()> {
     let client = open(folder)?;
     let mut topic = TopicOptions {
         partitions: Some(PARTITIONS),
@@ -55,6 +61,7 @@ fn write(folder: &str, level: &str, first: &str) -> Result<()> {
     };
     topic.set("durability", level)?;
     client.admin().create_topic(TOPIC, topic).wait(None)?;
+    seen::write(folder, seen)?;
     let producer = client.producer(ProducerOptions::default())?;
     let first = first.parse().map_err(|_| wrong("FIRST is no number"))?;
     let mut waiting = VecDeque::<(u64, Delivery)>::new();
@@ -81,16 +88,21 @@ fn write(folder: &str, level: &str, first: &str) -> Result<()> {
     Ok(())
 }
 
-fn check(folder: &str, must: &str, acked: &str, found: &str) -> Result<()> {
+fn check(folder: &str, must: &str, acked: &str, seen: &str, found: &str) -> Result<()> {
     let client = open(folder)?;
     let there = read(&client)?;
-    client.close(None).wait(None)?;
-    let text: String = there.iter().map(|number| format!("{number}\n")).collect();
-    fs::write(found, text).map_err(|error| wrong(&format!("{found}: {error}")))?;
     if let Some(gone) = numbers(must)?.difference(&there).next() {
         return Err(wrong(&format!("{gone} is gone")));
     }
-    println!("{}", numbers(acked)?.difference(&there).count());
+    let lost = numbers(acked)?.difference(&there).count();
+    let told = seen::check(folder, &client, seen, &there)?;
+    let text: String = read(&client)?
+        .iter()
+        .map(|number| format!("{number}\n"))
+        .collect();
+    client.close(None).wait(None)?;
+    fs::write(found, text).map_err(|error| wrong(&format!("{found}: {error}")))?;
+    println!("{lost} {told}");
     Ok(())
 }
 

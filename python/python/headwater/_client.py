@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
@@ -303,6 +303,14 @@ class Admin:
     def delete_topic(self, name: str) -> None:
         """Delete a topic and its records."""
         self._native.delete_topic(name).result()
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> dict[int, int]:
+        """Delete the records before an offset, ``{partition: offset}``: in all of them or in none.
+
+        -1 stands for the high watermark. Return the first offset that each partition holds then; an
+        offset below that deletes nothing.
+        """
+        return self._native.delete_records(topic, dict(before)).result()
 
     def alter_topic(self, name: str, **options: Unpack[TopicOptions]) -> None:
         """Change these options of a topic; the others stay as they are."""

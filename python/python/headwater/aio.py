@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -433,6 +441,14 @@ class Admin:
     async def delete_topic(self, name: str) -> None:
         """Delete a topic and its records."""
         await wait(self._native.delete_topic(name))
+
+    async def delete_records(self, topic: str, before: Mapping[int, int]) -> dict[int, int]:
+        """Delete the records before an offset, ``{partition: offset}``: in all of them or in none.
+
+        -1 stands for the high watermark. Return the first offset that each partition holds then; an
+        offset below that deletes nothing.
+        """
+        return await wait(self._native.delete_records(topic, dict(before)))
 
     async def alter_topic(self, name: str, **options: Unpack[TopicOptions]) -> None:
         """Change these options of a topic; the others stay as they are."""

@@ -14,13 +14,19 @@
 //! What was given out last is the *lease*. Seeking a partition ends its part of the lease: rows passed or
 //! acknowledged later do not move the new position.
 
+mod lease;
+mod moving;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::lease::Leased;
+pub(super) use self::lease::{Offsets, Segment};
+pub(super) use self::moving::Moved;
 use super::unacked::Unacked;
 use crate::error::{Error, ErrorCode};
-use crate::protocol::request::PartitionOffset;
+use crate::protocol::request::{FetchPosition, PartitionOffset};
 
 /// Which partitions are read, by name, and where each ends. It does not change.
 #[derive(Debug, Default)]
@@ -48,73 +54,23 @@ pub(super) struct Assigned {
     pub(super) partition: i32,
     /// Where to begin.
     pub(super) start: i64,
+    /// How that was found.
+    pub(super) origin: Origin,
     /// What its group has committed, if it has.
     pub(super) committed: Option<i64>,
     /// Where to end, exclusive.
     pub(super) until: Option<i64>,
 }
 
-/// Rows of one partition in a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    /// The partition's place in the fetcher.
-    pub(super) place: usize,
-    pub(super) offsets: Offsets,
-    /// Where reading goes on behind them.
-    pub(super) next_offset: i64,
-}
-
-/// The offsets of rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Offsets {
-    /// Without gaps.
-    Contiguous(Range<i64>),
-    /// With gaps, rising.
-    Sparse(Vec<i64>),
-}
-
-impl Offsets {
-    fn len(&self) -> u32 {
-        let rows = match self {
-            Self::Contiguous(range) => range.start.abs_diff(range.end),
-            Self::Sparse(offsets) => offsets.len() as u64,
-        };
-        u32::try_from(rows).unwrap_or(u32::MAX)
-    }
-
-    fn at(&self, row: u32) -> Option<i64> {
-        match self {
-            Self::Contiguous(range) => Some(range.start + i64::from(row)),
-            Self::Sparse(offsets) => offsets.get(row as usize).copied(),
-        }
-    }
-
-    /// Calls `each` with the ranges of rows `rows`.
-    fn ranges(&self, rows: Range<u32>, mut each: impl FnMut(Range<i64>)) {
-        match self {
-            Self::Contiguous(range) => {
-                each(range.start + i64::from(rows.start)..range.start + i64::from(rows.end));
-            }
-            Self::Sparse(offsets) => {
-                let rows = rows.start as usize..rows.end as usize;
-                for offset in offsets.get(rows).unwrap_or_default() {
-                    each(*offset..offset + 1);
-                }
-            }
-        }
-    }
-}
-
-/// A segment as it stands in the current lease.
-#[derive(Debug)]
-struct Leased {
-    segment: Segment,
-    first_row: u32,
-    rows: u32,
-    /// The partition's seeks when it was given out.
-    seeks: u32,
-    /// Where reading stood before it.
-    before: i64,
+/// How reading has come to where it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The host has named the offset: if it is not held, the host is told.
+    Named,
+    /// By its meaning, or as the group has committed it.
+    Found,
+    /// By reading: the record before has this leader epoch.
+    Read(i32),
 }
 
 #[derive(Debug)]
@@ -122,6 +78,11 @@ struct PartitionState {
     topic: Arc<str>,
     partition: i32,
     delivered: i64,
+    origin: Origin,
+    /// What the log had beyond it was given out, and then taken back by a crash.
+    lost_end: i64,
+    /// Where it ends, if that is before where it was to end.
+    until: Option<i64>,
     /// As far as the host has passed (`ack=auto`).
     passed: i64,
     /// Given out and not acknowledged (`ack=manual`).
@@ -169,6 +130,9 @@ impl Fetcher {
                 topic: assigned.topic,
                 partition: assigned.partition,
                 delivered: assigned.start,
+                origin: assigned.origin,
+                lost_end: 0,
+                until: None,
                 passed: assigned.start,
                 unacked: Unacked::default(),
                 committed: assigned.committed.unwrap_or(assigned.start),
@@ -190,7 +154,10 @@ impl Fetcher {
 
     fn is_done(&self, place: usize) -> bool {
         let state = self.partitions.get(place);
-        state.is_none_or(|state| state.delivered >= self.places.until(place))
+        state.is_none_or(|state| {
+            let until = self.places.until(place);
+            state.delivered >= state.until.map_or(until, |cut| cut.min(until))
+        })
     }
 
     /// Whether every partition has reached its end.
@@ -225,7 +192,9 @@ impl Fetcher {
                 continue;
             };
             let rows = segment.offsets.len();
-            let before = std::mem::replace(&mut state.delivered, segment.next_offset);
+            let before = (state.delivered, state.origin);
+            state.delivered = segment.next_offset;
+            state.origin = Origin::Read(segment.leader_epoch);
             if self.is_manual {
                 segment
                     .offsets
@@ -255,8 +224,8 @@ impl Fetcher {
                 continue;
             };
             if state.seeks == leased.seeks {
-                state.delivered = leased.before;
-                state.passed = state.passed.min(leased.before);
+                (state.delivered, state.origin) = leased.before;
+                state.passed = state.passed.min(state.delivered);
                 let offsets = &leased.segment.offsets;
                 offsets.ranges(0..leased.rows, |range| state.unacked.remove(range));
             }
@@ -310,7 +279,7 @@ impl Fetcher {
         let Some(state) = self.partitions.get_mut(place) else {
             return Ok(());
         };
-        if offset < 0 || offset >= state.delivered {
+        if offset < 0 || offset >= state.delivered.max(state.lost_end) {
             return Err(Error::new(
                 ErrorCode::InvalidArgument,
                 format!(
@@ -365,7 +334,13 @@ impl Fetcher {
     }
 
     /// Goes on at `offset` in a partition.
-    pub(super) fn seek(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
+    pub(super) fn seek(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        origin: Origin,
+    ) -> Result<(), Error> {
         let place = self.place_or_error(topic, partition)?;
         if offset < 0 {
             return Err(Error::new(
@@ -375,7 +350,10 @@ impl Fetcher {
         }
         if let Some(state) = self.partitions.get_mut(place) {
             state.seeks = state.seeks.wrapping_add(1);
-            (state.delivered, state.passed) = (offset, offset);
+            if offset != state.delivered {
+                state.origin = origin;
+            }
+            (state.delivered, state.passed, state.lost_end) = (offset, offset, 0);
             state.unacked.clear();
         }
         Ok(())
@@ -399,11 +377,19 @@ impl Fetcher {
     }
 
     /// The same for those that have not reached their end.
-    pub(super) fn unfinished(&self) -> Vec<PartitionOffset> {
+    pub(super) fn unfinished(&self) -> Vec<FetchPosition> {
         let partitions = self.partitions.iter().enumerate();
         let open = partitions.filter(|(place, _)| !self.is_done(*place));
-        open.map(|(_, state)| offset_of(state, state.delivered))
-            .collect()
+        open.map(|(_, state)| FetchPosition {
+            topic: state.topic.to_string(),
+            partition: state.partition,
+            offset: state.delivered,
+            last_epoch: match state.origin {
+                Origin::Read(leader_epoch) => leader_epoch,
+                Origin::Named | Origin::Found => -1,
+            },
+        })
+        .collect()
     }
 
     /// The first offset of every partition that does not count as processed.

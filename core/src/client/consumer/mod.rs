@@ -29,7 +29,7 @@ use bytes::Bytes;
 use self::bell::Bell;
 pub use self::block::{BatchRecords, Block, ConsumerBatch};
 use self::commit::Commits;
-use self::fetcher::Fetcher;
+use self::fetcher::{Fetcher, Origin};
 use self::state::{Settings, State};
 use self::task::{Answer, Item, Turn, What};
 use super::CloseReport;
@@ -257,14 +257,15 @@ impl Consumer {
         )
     }
 
-    /// Goes on reading a partition at `offset`.
+    /// Goes on reading a partition at `offset`. If the log does not hold it, reading fails with
+    /// `OFFSET_OUT_OF_RANGE` until another is sought: no other is taken for the one that was named.
     ///
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION` if the consumer does not read it; `INVALID_STATE` before it is open.
     pub fn seek(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
         let state = self.state();
         state.check_open()?;
-        state.seek(topic, partition, offset)
+        state.seek(topic, partition, offset, Origin::Named)
     }
 
     /// Goes on reading a partition at an offset by its meaning.
@@ -285,7 +286,7 @@ impl Consumer {
                 let transport = Arc::clone(&sought.transport);
                 transport.schedule(Box::new(move || {
                     let offset = offsets.first().copied().unwrap_or_default();
-                    completion.finish(sought.seek(&name, partition, offset));
+                    completion.finish(sought.seek(&name, partition, offset, Origin::Found));
                 }));
             }
             Ok(other) => completion.complete(Err(unexpected(&other)), wakes),

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fetcher::{Assigned, Fetcher};
+use super::fetcher::{Assigned, Fetcher, Origin};
 use super::reader::Reader;
 use super::state::State;
 use crate::client::admin::unexpected;
 use crate::client::options::{Start, Until};
 use crate::completion::{Completion, Shared, Wakes};
 use crate::error::{Error, ErrorCode, Result};
-use crate::protocol::request::{OffsetAt, OffsetQuery, Request, Subscribe};
+use crate::protocol::request::{OffsetAt, OffsetQuery, Request, SubscribeAt};
 use crate::protocol::response::{Response, TopicDescription};
 
 /// One opening on its way.
@@ -92,6 +92,7 @@ impl Opening {
             topic: names.share(&it.topic),
             partition: it.partition,
             start: it.offset.max(0),
+            origin: Origin::Found,
             committed: (it.offset >= 0).then_some(it.offset),
             until: None,
         });
@@ -124,7 +125,7 @@ impl Opening {
                 Start::Latest => Some(OffsetAt::Latest),
                 Start::Time(time_ms) => Some(OffsetAt::Time(time_ms)),
                 Start::Offset(offset) => {
-                    assigned.start = offset;
+                    (assigned.start, assigned.origin) = (offset, Origin::Named);
                     None
                 }
             };
@@ -200,8 +201,8 @@ impl Opening {
 impl State {
     /// A reader of what `fetcher` has not reached the end of.
     pub(super) fn subscribe(&self, fetcher: &Fetcher) -> Result<Reader> {
-        let feed = self.transport.subscribe(Subscribe {
-            partitions: fetcher.unfinished(),
+        let feed = self.transport.subscribe(SubscribeAt {
+            positions: fetcher.unfinished(),
             credit_bytes: self.settings.credit_bytes,
         })?;
         *self.feed.lock() = Some(Arc::clone(&feed));
@@ -243,6 +244,7 @@ fn partitions_of(topic: &TopicDescription, wanted: Option<&[i32]>) -> Result<Vec
         topic: Arc::clone(&name),
         partition,
         start: 0,
+        origin: Origin::Found,
         committed: None,
         until: None,
     };

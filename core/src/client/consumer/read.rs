@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::fetcher::{Moved, Origin};
 use super::reader::Reader;
 use super::state::State;
 use super::task::{Item, What};
+use crate::client::options::Until;
 use crate::completion::is_own_thread;
 use crate::error::{Error, ErrorCode, Result};
+use crate::protocol::out_of_range::OutOfRange;
 
 impl State {
     /// Reads on a thread that may wait.
@@ -97,7 +100,43 @@ impl State {
             let records = self.fetcher.lock().lease(segments);
             self.counters.records_received.add(records.into());
         }
-        item
+        item.or_else(|error| self.move_on(reader, error))
+    }
+
+    /// The log does not hold where a partition stands: reading goes on elsewhere, if that is for the consumer
+    /// to decide; see [`fetcher`](super::fetcher).
+    fn move_on(&self, reader: &mut Reader, error: Error) -> Result<Option<Item>> {
+        let Some(found) = OutOfRange::of(&error) else {
+            return Err(error);
+        };
+        let settings = &self.settings;
+        let cuts_end = settings.until == Some(Until::End);
+        let moved = self.fetcher.lock().move_on(found, settings.start, cuts_end);
+        let counters = &self.counters;
+        match moved.ok_or_else(|| error.clone())? {
+            Moved::Already => {}
+            Moved::Back { lost_records, to } => {
+                counters.log_truncations.add(1);
+                counters.records_truncated.add(lost_records);
+                tracing::warn!(
+                    topic = %found.topic, partition = found.partition, to, lost_records,
+                    "records that were read are lost: {error}"
+                );
+            }
+            Moved::On {
+                skipped_records,
+                to,
+            } => {
+                counters.offset_resets.add(1);
+                counters.records_skipped.add(skipped_records);
+                tracing::warn!(
+                    topic = %found.topic, partition = found.partition, to, skipped_records,
+                    "reading goes on elsewhere: {error}"
+                );
+            }
+        }
+        self.begin_again(Some(reader))?;
+        Ok(None)
     }
 
     /// The answer when time is up: nothing, or why there cannot be more.
@@ -171,12 +210,18 @@ impl State {
     }
 
     /// Goes on reading a partition at `offset`.
-    pub(super) fn seek(self: &Arc<Self>, topic: &str, partition: i32, offset: i64) -> Result<()> {
+    pub(super) fn seek(
+        self: &Arc<Self>,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        origin: Origin,
+    ) -> Result<()> {
         let mut reader = self.reader.lock();
         if reader.is_none() {
             return Err(Self::not_open());
         }
-        self.fetcher.lock().seek(topic, partition, offset)?;
+        self.fetcher.lock().seek(topic, partition, offset, origin)?;
         self.begin_again(reader.as_mut())?;
         drop(reader);
         self.commit_in_time();

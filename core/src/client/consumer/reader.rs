@@ -262,6 +262,7 @@ impl Reading {
             place: self.place,
             offsets,
             next_offset,
+            leader_epoch: self.batch.header().leader_epoch,
         })
     }
 }
@@ -277,6 +278,7 @@ fn add_segment(segments: &mut Vec<Segment>, segment: Segment) {
     {
         before.end = offsets.end;
         last.next_offset = segment.next_offset;
+        last.leader_epoch = segment.leader_epoch;
         return;
     }
     segments.push(segment);

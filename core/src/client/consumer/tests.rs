@@ -104,7 +104,7 @@ fn it_begins_where_its_group_has_committed() {
     let mut opened = consumer.open();
     joined(fake.next().unwrap(), 17);
     assert_eq!(opened.try_take(), Some(Ok(())));
-    assert_eq!(fake.feed().assigned(), [at(17)]);
+    assert_eq!(fake.feed().assigned(), [at(17).into()]);
     assert_eq!(consumer.positions(), [at(17)]);
 }
 
@@ -251,7 +251,7 @@ fn a_stream_that_ended_is_begun_anew_by_a_seek() {
     fake.feed().end(error.clone());
     assert_eq!(consumer.next_block_wait(None).unwrap_err(), error);
     consumer.seek("t", 0, 3).unwrap();
-    assert_eq!(fake.feed().assigned(), [at(3)]);
+    assert_eq!(fake.feed().assigned(), [at(3).into()]);
     let nothing = consumer.next_block_wait(Some(Duration::ZERO)).unwrap();
     assert!(nothing.is_none());
 }
@@ -274,3 +274,6 @@ fn too_many_commits_that_wait_are_refused() {
         fake.run_jobs();
     }
 }
+
+#[cfg(feature = "tcp")]
+mod positions;

@@ -167,7 +167,7 @@ options! {
         group: String, none("none: all partitions, no commits"), Range::Any("a group id of 1 to 249 characters");
         /// The partitions to read of every topic.
         partitions: Vec<i32>, none("all"), numbers(0, 4_095);
-        /// Where to begin without a committed offset.
+        /// Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end.
         start: Start, default(Start::Earliest, "earliest"), Range::Any(STARTS);
         /// Where to end.
         until: Until, none("none: follows"), Range::Any(UNTILS);

@@ -267,6 +267,15 @@ impl Value for Durability {
 }
 
 /// Where a consumer without a committed offset begins.
+///
+/// It also says where a consumer goes on whose next records were deleted before it read them: with
+/// `Latest` at the end, as in Kafka, else at the first record that is held. What was passed over is logged and
+/// counted (`offset_resets`, `records_skipped` of [`Metrics`](crate::Metrics)). An `Offset` that is not held when
+/// reading begins is an error, `OFFSET_OUT_OF_RANGE`: it was named, so no other is taken for it. A committed
+/// offset past the end goes on at the end.
+///
+/// Whatever it says, a consumer that has read records which a crash took back (possible at durability `os`)
+/// goes back to the last offset up to which all is as it was; see `log_truncations` and `records_truncated`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At the first record that is held.

@@ -11,7 +11,7 @@ use super::{Feed, FetchedBatch, Transport};
 use crate::completion::{Completion, Wake};
 use crate::error::{Error, Result};
 use crate::ids::Durability;
-use crate::protocol::request::{PartitionOffset, Request, Subscribe};
+use crate::protocol::request::{FetchPosition, Request, SubscribeAt};
 use crate::protocol::response::{PartitionDescription, ProduceAck, Response, TopicDescription};
 
 /// See the module.
@@ -156,9 +156,9 @@ impl Transport for Fake {
         self.submit(request, payload, completion);
     }
 
-    fn subscribe(&self, subscribe: Subscribe) -> Result<Arc<dyn Feed>> {
+    fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<dyn Feed>> {
         let feed = Arc::new(FakeFeed::default());
-        feed.0.lock().assigned = subscribe.partitions;
+        feed.0.lock().assigned = subscribe.positions;
         self.0.lock().feed = Some(Arc::clone(&feed));
         Ok(feed)
     }
@@ -201,7 +201,7 @@ struct FeedState {
     batches: VecDeque<FetchedBatch>,
     ended: Option<Error>,
     wake: Option<Wake>,
-    assigned: Vec<PartitionOffset>,
+    assigned: Vec<FetchPosition>,
 }
 
 impl FakeFeed {
@@ -225,7 +225,7 @@ impl FakeFeed {
         }
     }
 
-    pub(crate) fn assigned(&self) -> Vec<PartitionOffset> {
+    pub(crate) fn assigned(&self) -> Vec<FetchPosition> {
         self.0.lock().assigned.clone()
     }
 }
@@ -259,13 +259,13 @@ impl Feed for FakeFeed {
         }
     }
 
-    fn reassign(&self, partitions: Vec<PartitionOffset>) -> Result<()> {
+    fn reassign(&self, positions: Vec<FetchPosition>) -> Result<()> {
         let mut state = self.0.lock();
         if let Some(error) = &state.ended {
             return Err(error.clone());
         }
         state.batches.clear();
-        state.assigned = partitions;
+        state.assigned = positions;
         Ok(())
     }
 

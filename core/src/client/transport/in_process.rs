@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::{Feed, FetchedBatch, Transport};
 use crate::completion::{Completion, Wake};
 use crate::error::{Error, ErrorCode, Result};
-use crate::protocol::request::{PartitionOffset, Request, Subscribe};
+use crate::protocol::request::{FetchPosition, Request, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::service::{Run, Service, ServiceOptions, Session, Subscription};
 
@@ -36,7 +36,7 @@ impl InProcess {
         Service::open_memory(name, options).map(|service| Self::new(&service))
     }
 
-    fn new(service: &Service) -> Self {
+    pub(crate) fn new(service: &Service) -> Self {
         Self {
             session: service.session(),
             is_closed: AtomicBool::new(false),
@@ -53,7 +53,7 @@ impl Transport for InProcess {
         self.session.submit(request, payload, Run::Here, completion);
     }
 
-    fn subscribe(&self, subscribe: Subscribe) -> Result<Arc<dyn Feed>> {
+    fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<dyn Feed>> {
         let subscription = self.session.subscribe(&subscribe)?;
         Ok(Arc::new(InProcessFeed(Mutex::new(Some(Arc::new(
             subscription,
@@ -120,8 +120,8 @@ impl Feed for InProcessFeed {
         }
     }
 
-    fn reassign(&self, partitions: Vec<PartitionOffset>) -> Result<()> {
-        self.subscription()?.assign(&partitions)
+    fn reassign(&self, positions: Vec<FetchPosition>) -> Result<()> {
+        self.subscription()?.assign(&positions)
     }
 
     fn close(&self) {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use crate::completion::{Completion, Wake};
 use crate::error::Result;
 pub(crate) use crate::protocol::fetched::FetchedBatch;
-use crate::protocol::request::{PartitionOffset, Request, Subscribe};
+use crate::protocol::request::{FetchPosition, Request, SubscribeAt};
 use crate::protocol::response::Response;
 
 /// A log that can be asked.
@@ -36,7 +36,7 @@ pub(crate) trait Transport: Send + Sync + Debug {
     ///
     /// # Errors
     /// When the transport is closed or its connection lost.
-    fn subscribe(&self, subscribe: Subscribe) -> Result<Arc<dyn Feed>>;
+    fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<dyn Feed>>;
 
     /// Runs `job` soon, on a thread of ours that may touch files (in process: the log's io thread; over
     /// a socket: a thread of the runtime, where the job must not block).
@@ -79,7 +79,7 @@ pub(crate) trait Feed: Send + Sync + Debug {
     ///
     /// # Errors
     /// When the stream has ended.
-    fn reassign(&self, partitions: Vec<PartitionOffset>) -> Result<()>;
+    fn reassign(&self, positions: Vec<FetchPosition>) -> Result<()>;
 
     /// Ends the stream. Called twice it does nothing.
     fn close(&self);

@@ -17,6 +17,8 @@ enum Step {
     Alter(u8, i64),
     Delete(u8),
     Records(u8),
+    /// The log was not closed in order.
+    RaiseTerm,
     LogStart(u8, i64),
     Commit(u8, u8, i64),
     Group(u8, bool),
@@ -31,6 +33,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (0..4_u8, 1..9_i64).prop_map(|(topic, value)| Step::Alter(topic, value)),
         (0..4_u8).prop_map(Step::Delete),
         (0..4_u8).prop_map(Step::Records),
+        Just(Step::RaiseTerm),
         (0..4_u8, 0..5_i64).prop_map(|(topic, offset)| Step::LogStart(topic, offset)),
         (0..3_u8, 0..4_u8, 0..9_i64).prop_map(|(group, topic, at)| Step::Commit(group, topic, at)),
         (0..3_u8, any::<bool>()).prop_map(|(group, is_deleted)| Step::Group(group, is_deleted)),
@@ -54,13 +57,14 @@ struct Applied {
     index: u64,
     ids: BTreeMap<u8, u32>,
     next_producer_id: i64,
+    term: i32,
 }
 
 impl Applied {
     fn apply(&self, kind: Kind, partition: u32, payload: &[u8]) {
         let entry = Entry {
             index: self.index,
-            term: LeaderEpoch(1),
+            term: LeaderEpoch(self.term),
             time_ms: 0,
             kind,
             version: 1,
@@ -96,6 +100,7 @@ impl Applied {
                 self.ids.remove(&topic);
             }
             Step::Records(topic) => self.records(topic),
+            Step::RaiseTerm => self.term += 1,
             Step::LogStart(topic, offset) => {
                 let id = self.ids.get(&topic).copied().unwrap_or_default();
                 self.control(Kind::LogStart, id, &control::LogStart { offset });
@@ -166,7 +171,7 @@ impl Applied {
         let partition = topics.partition(PartitionId(id));
         let end = partition.map_or(0, |partition| partition.status().end_offset);
         drop(topics);
-        batch::stamp(&mut bytes, end, 3);
+        batch::stamp(&mut bytes, end, self.term);
         self.apply(Kind::Records, id, &bytes);
     }
 }
@@ -191,6 +196,7 @@ fn applied(steps: &[Step], mut asked: impl FnMut(&State)) -> State {
         index: 0,
         ids: BTreeMap::new(),
         next_producer_id: 0,
+        term: 1,
     };
     for step in steps {
         applied.step(step);
@@ -227,6 +233,7 @@ proptest! {
             prop_assert_eq!(one.partitions.len(), other.partitions.len());
             for (one, other) in one.partitions.iter().zip(other.partitions.iter()) {
                 prop_assert_eq!(one.status(), other.status());
+                prop_assert_eq!(one.epochs(), other.epochs());
             }
         }
     }
@@ -252,4 +259,34 @@ fn pairs_that_are_no_state_change_nothing() {
         assert!(state.restore(&[bad]).is_err());
         assert_eq!(all(&state), before);
     }
+}
+
+#[test]
+fn a_partition_kept_before_epochs_were_is_taken_for_one_epoch() {
+    #[derive(Serialize)]
+    struct Before {
+        topic: TopicUuid,
+        number: i32,
+        log_start_offset: i64,
+        end_offset: i64,
+        leader_epoch: i32,
+    }
+    let (topic, number) = ([1; 16], 0);
+    let kept = |log_start_offset, end_offset| Before {
+        topic,
+        number,
+        log_start_offset,
+        end_offset,
+        leader_epoch: 3,
+    };
+    let state = new_state();
+    let pairs = [(1, kept(4, 9)), (2, kept(9, 9))]
+        .map(|(id, kept)| StatePair::new(key(PARTITION, &u32::to_be_bytes(id)), Some(kept)));
+    state.restore(&pairs).unwrap();
+    let topics = state.topics.read();
+    let partition = |id| topics.partition(PartitionId(id)).unwrap();
+    assert_eq!(partition(1).status().end_offset, 9);
+    let ends = [2, 3, 4].map(|epoch| partition(1).end_of_epoch(LeaderEpoch(epoch)));
+    assert_eq!(ends, [4, 9, 9]);
+    assert_eq!(partition(2).epochs(), Epochs::default());
 }

@@ -7,9 +7,12 @@ use crate::error::{Error, ErrorCode, Outcome};
 use crate::ids::Durability;
 use crate::protocol::fetched::FetchedBatch;
 use crate::protocol::frame::FrameKind;
-use crate::protocol::header::{Credit, Goodbye, Push, PushedBatch, Reassign, WireError};
+use crate::protocol::header::{
+    Credit, Goodbye, Push, PushedBatch, Reassign, ReassignAt, WireError,
+};
+use crate::protocol::out_of_range::OutOfRange;
 use crate::protocol::request::{
-    Member, OffsetAt, OffsetQuery, PartitionOffset, Request, Subscribe,
+    FetchPosition, Member, OffsetAt, OffsetQuery, PartitionOffset, Request, Subscribe, SubscribeAt,
 };
 use crate::protocol::response::{
     GroupDescription, PartitionDescription, ProduceAck, Response, TopicDescription,
@@ -118,6 +121,12 @@ fn group_requests() -> Vec<(&'static str, Request)> {
         ("describe_group", Request::DescribeGroup { group: group() }),
         ("list_groups", Request::ListGroups),
         ("delete_group", Request::DeleteGroup { group: group() }),
+        (
+            "delete_records",
+            Request::DeleteRecords {
+                before: vec![offset_of("orders", 0, 1_000), offset_of("orders", 1, -1)],
+            },
+        ),
     ]
 }
 
@@ -178,6 +187,7 @@ pub(super) fn responses() -> Vec<(&'static str, Response)> {
 pub(super) fn golden_frames() -> Vec<(String, Vec<u8>)> {
     let mut frames = beginnings_and_ends();
     frames.extend(subscription_frames());
+    frames.extend(frames_with_epochs());
     for (name, request) in requests() {
         let payload: &[u8] = if name == "produce" {
             b"a record batch"
@@ -271,6 +281,52 @@ fn subscription_frames() -> Vec<(String, Vec<u8>)> {
         (
             "subscription_error".to_owned(),
             frame(8, FrameKind::SubscriptionError, &sample_error(), b""),
+        ),
+    ]
+}
+
+/// What version 2 has added.
+fn frames_with_epochs() -> Vec<(String, Vec<u8>)> {
+    let positions = vec![
+        FetchPosition {
+            topic: "orders".to_owned(),
+            partition: 0,
+            offset: 100,
+            last_epoch: 3,
+        },
+        FetchPosition::from(offset_of("orders", 1, 7)),
+    ];
+    let subscribe = SubscribeAt {
+        positions: positions.clone(),
+        credit_bytes: 8_388_608,
+    };
+    let reassign = ReassignAt {
+        assignment: 2,
+        positions,
+    };
+    let out_of_range = OutOfRange {
+        topic: "orders".to_owned(),
+        partition: 0,
+        offset: 100,
+        last_epoch: 3,
+        epoch_end_offset: Some(80),
+        log_start_offset: 20,
+        high_watermark: 95,
+        log_end_offset: 96,
+    };
+    let ended = FrameKind::SubscriptionOutOfRange;
+    vec![
+        (
+            "subscribe_at".to_owned(),
+            frame(8, FrameKind::SubscribeAt, &subscribe, b""),
+        ),
+        (
+            "reassign_at".to_owned(),
+            frame(8, FrameKind::ReassignAt, &reassign, b""),
+        ),
+        (
+            "subscription_out_of_range".to_owned(),
+            frame(8, ended, &out_of_range, b""),
         ),
     ]
 }

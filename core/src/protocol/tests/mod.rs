@@ -110,7 +110,7 @@ fn numbers_of_kinds_and_kinds_belong_together() {
         assert_eq!(FrameKind::from_number(*kind as u8), Some(*kind));
     }
     assert_eq!(
-        (FrameKind::from_number(0), FrameKind::from_number(13)),
+        (FrameKind::from_number(0), FrameKind::from_number(16)),
         (None, None)
     );
 }

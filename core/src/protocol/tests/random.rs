@@ -8,9 +8,10 @@ use super::{bytes_of, decode_all};
 use crate::limits;
 use crate::protocol::decoder::FrameDecoder;
 use crate::protocol::frame::{Frame, FrameError, FrameKind};
-use crate::protocol::header::{Goodbye, Push, Reassign, WireError};
+use crate::protocol::header::{Goodbye, Push, Reassign, ReassignAt, WireError};
+use crate::protocol::out_of_range::OutOfRange;
 use crate::protocol::outbox::{self, Outbox};
-use crate::protocol::request::{Request, Subscribe};
+use crate::protocol::request::{Request, Subscribe, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::protocol::version::{ClientHello, Opening, ServerHello};
 
@@ -88,6 +89,9 @@ proptest! {
         let _ = frame.read_header::<WireError>();
         let _ = frame.read_header::<Push<'_>>();
         let _ = frame.read_header::<Reassign>();
+        let _ = frame.read_header::<SubscribeAt>();
+        let _ = frame.read_header::<ReassignAt>();
+        let _ = frame.read_header::<OutOfRange>();
         let _ = frame.read_hello::<ClientHello>();
         let _ = frame.read_hello::<ServerHello>();
         let _ = frame.read_hello::<Goodbye>();

@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorCode};
 use crate::limits;
 use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::header::{Credit, Push, Reassign};
+use crate::protocol::out_of_range::OutOfRange;
 use crate::protocol::request::Subscribe;
 use crate::protocol::tests::peer::Peer;
 use crate::server::fake::{batch, from_start};
@@ -136,7 +137,7 @@ async fn after_a_reassignment_pushes_carry_its_number() {
         partitions(&peer.expect(FrameKind::Push).await),
         (1, vec![1])
     );
-    assert_eq!(fake.feed.assigned(), [from_start(1)]);
+    assert_eq!(fake.feed.assigned(), [from_start(1).into()]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,4 +177,24 @@ async fn an_ended_subscription_is_pushed_nothing_more() {
     fake.feed.put([batch(0, 10)]);
     settle().await;
     assert_eq!(fake.feed.left(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_knows_no_epochs_is_told_in_words_that_its_position_is_not_held() {
+    let (server, fake) = fake();
+    let (mut peer, _task) = connect(&server).await;
+    let error = Error::from(OutOfRange {
+        topic: "orders".to_owned(),
+        partition: 0,
+        offset: 9,
+        last_epoch: -1,
+        epoch_end_offset: None,
+        log_start_offset: 10,
+        high_watermark: 20,
+        log_end_offset: 20,
+    });
+    fake.feed.fail(error.clone());
+    subscribe(&mut peer, 1, 1_000).await;
+    let ended = peer.expect(FrameKind::SubscriptionError).await;
+    assert_eq!(error_of(&ended), error);
 }

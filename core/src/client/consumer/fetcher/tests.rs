@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::client::options::Start;
+use crate::protocol::out_of_range::OutOfRange;
 
 const PARTITIONS: usize = 3;
 
@@ -31,6 +33,11 @@ enum Step {
         place: usize,
         offset: i64,
     },
+    /// What was read from this offset on is lost, or all before it is deleted.
+    Move {
+        place: usize,
+        to: i64,
+    },
     Commit,
 }
 
@@ -43,6 +50,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..PARTITIONS, 0..100_i64).prop_map(|(place, offset)| Step::Ack { place, offset }),
         2 => (0..40_u32, 0..20_u32).prop_map(|(from, len)| Step::AckRows(from, from + len)),
         1 => (0..PARTITIONS, 0..50_i64).prop_map(|(place, offset)| Step::Seek { place, offset }),
+        1 => (0..PARTITIONS, 0..60_i64).prop_map(|(place, to)| Step::Move { place, to }),
         2 => Just(Step::Commit),
     ];
     prop::collection::vec(step, 1..80)
@@ -55,6 +63,8 @@ struct Naive {
     /// Given out, not passed (auto) or not acknowledged (manual).
     open: BTreeSet<i64>,
     committed: i64,
+    /// The end of what was given out and is lost.
+    lost_end: i64,
 }
 
 impl Naive {
@@ -99,6 +109,7 @@ impl Model {
                 place,
                 offsets,
                 next_offset,
+                leader_epoch: 1,
             });
         }
         assert_eq!(fetcher.lease(segments) as usize, self.rows.len());
@@ -152,7 +163,8 @@ impl Model {
             Step::Ack { place, offset } => {
                 let acked = fetcher.ack("t", *place as i32, *offset);
                 let naive = &mut self.partitions[*place];
-                assert_eq!(acked.is_ok(), self.is_manual && *offset < naive.delivered);
+                let given_out = naive.delivered.max(naive.lost_end);
+                assert_eq!(acked.is_ok(), self.is_manual && *offset < given_out);
                 if acked.is_ok() {
                     naive.open.remove(offset);
                 }
@@ -171,10 +183,13 @@ impl Model {
                 }
             }
             Step::Seek { place, offset } => {
-                fetcher.seek("t", *place as i32, *offset).unwrap();
+                fetcher
+                    .seek("t", *place as i32, *offset, Origin::Named)
+                    .unwrap();
                 let naive = &mut self.partitions[*place];
                 naive.open.clear();
                 naive.delivered = *offset;
+                naive.lost_end = 0;
                 self.before[*place] = None;
                 for row in &mut self.rows {
                     if row.is_some_and(|(of, _)| of == *place) {
@@ -182,6 +197,7 @@ impl Model {
                     }
                 }
             }
+            Step::Move { place, to } => self.move_to(fetcher, *place, *to),
             Step::Commit => {
                 let offsets = fetcher.to_commit();
                 assert_eq!(fetcher.has_to_commit(), !offsets.is_empty());
@@ -191,6 +207,44 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// As between two leases: before more is read, the one before is over.
+    fn move_to(&mut self, fetcher: &mut Fetcher, place: usize, to: i64) {
+        fetcher.end_lease();
+        self.end_lease();
+        let naive = &mut self.partitions[place];
+        let is_lost = to < naive.delivered;
+        let found = OutOfRange {
+            topic: "t".to_owned(),
+            partition: place as i32,
+            offset: naive.delivered,
+            last_epoch: 1,
+            epoch_end_offset: is_lost.then_some(to),
+            log_start_offset: if is_lost { 0 } else { to },
+            high_watermark: 100,
+            log_end_offset: 100,
+        };
+        let is_named = fetcher.partitions[place].origin == Origin::Named;
+        let moved = fetcher.move_on(&found, Start::Earliest, false);
+        if is_named && !is_lost {
+            return assert_eq!(moved, None);
+        }
+        let records = naive.delivered.abs_diff(to);
+        let expected = match is_lost {
+            true => Moved::Back {
+                lost_records: records,
+                to,
+            },
+            false => Moved::On {
+                skipped_records: records,
+                to,
+            },
+        };
+        assert_eq!(moved, Some(expected));
+        naive.open.retain(|offset| *offset < to);
+        naive.lost_end = naive.lost_end.max(naive.delivered);
+        naive.delivered = to;
     }
 
     fn check(&self, fetcher: &Fetcher) {
@@ -223,6 +277,7 @@ fn assigned(until: Option<i64>) -> Vec<Assigned> {
             topic: "t".into(),
             partition,
             start: 0,
+            origin: Origin::Found,
             committed: None,
             until,
         })
@@ -261,6 +316,7 @@ fn nothing_is_committed_before_something_is_processed() {
         place: 1,
         offsets,
         next_offset: 8,
+        leader_epoch: 1,
     }]);
     assert!(!fetcher.has_to_commit());
     fetcher.pass(1);
@@ -279,11 +335,13 @@ fn batches_without_records_are_passed_when_the_host_is_beyond_them() {
         place: 0,
         offsets: Offsets::Contiguous(next_offset..next_offset),
         next_offset,
+        leader_epoch: 1,
     };
     let two = Segment {
         place: 0,
         offsets: Offsets::Contiguous(3..5),
         next_offset: 5,
+        leader_epoch: 1,
     };
     fetcher.lease(vec![empty(3), two, empty(9)]);
     let position = |fetcher: &Fetcher| fetcher.positions().first().map(|it| it.offset);
@@ -306,6 +364,7 @@ fn it_is_finished_when_every_partition_is_at_its_end() {
             place,
             offsets,
             next_offset: 2,
+            leader_epoch: 1,
         }]);
     }
     assert!(fetcher.is_finished());

@@ -1,11 +1,11 @@
 use bytes::Bytes;
 
-use super::super::fetcher::{Assigned, Fetcher};
+use super::super::fetcher::{Assigned, Fetcher, Origin};
 use super::*;
 use crate::client::transport::Transport;
 use crate::client::transport::fake::Fake;
 use crate::error::{Error, ErrorCode};
-use crate::protocol::request::Subscribe;
+use crate::protocol::request::SubscribeAt;
 use crate::record::block::BlockView;
 use crate::record::{BatchBuilder, RecordRef};
 
@@ -64,8 +64,8 @@ fn with_gaps(base_offset: i64, deltas: &[i32]) -> FetchedBatch {
 fn reader(until: Option<i64>) -> (Arc<Fake>, Reader, Fetcher) {
     let fake = Fake::new();
     let feed = fake
-        .subscribe(Subscribe {
-            partitions: Vec::new(),
+        .subscribe(SubscribeAt {
+            positions: Vec::new(),
             credit_bytes: 0,
         })
         .unwrap();
@@ -73,6 +73,7 @@ fn reader(until: Option<i64>) -> (Arc<Fake>, Reader, Fetcher) {
         topic: "t".into(),
         partition,
         start: 0,
+        origin: Origin::Found,
         committed: None,
         until,
     });

@@ -92,7 +92,7 @@ where
     };
     link.set_frame_bytes_max((answer.frame_bytes_max as usize).min(limits::FRAME_BYTES_MAX));
     decoder.set_limits(limits::FRAME_BYTES_MAX, limits::RESPONSE_BYTES_MAX);
-    let connection = Connection::new(link, description, options);
+    let connection = Connection::new(link, description, answer.version, options);
     let runtime = Handle::current();
     runtime.spawn(Arc::clone(&connection).run(reader, decoder));
     Ok(TcpTransport {

@@ -17,16 +17,19 @@ use crate::completion::{Completion, Wakes, is_own_thread};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::limits;
 use crate::protocol::frame::FrameKind;
-use crate::protocol::header::{Credit, Goodbye, Reassign};
+use crate::protocol::header::{Credit, Goodbye, Reassign, ReassignAt};
 use crate::protocol::link::{Flush, Link, SendError};
-use crate::protocol::request::{PartitionOffset, Request, Subscribe};
+use crate::protocol::request::{FetchPosition, Request, Subscribe, SubscribeAt};
 use crate::protocol::response::Response;
+use crate::protocol::version::VERSION_WITH_EPOCHS;
 
 /// A connection whose handshake is done.
 pub(super) struct Connection {
     pub(super) link: Arc<Link>,
     /// The address, for messages.
     pub(super) description: String,
+    /// Of the protocol, as agreed.
+    version: u16,
     pub(super) request_timeout: Duration,
     pub(super) keep_alive: Duration,
     pub(super) state: Mutex<State>,
@@ -47,7 +50,12 @@ pub(super) struct State {
 }
 
 impl Connection {
-    pub(super) fn new(link: Arc<Link>, description: String, options: &TcpOptions) -> Arc<Self> {
+    pub(super) fn new(
+        link: Arc<Link>,
+        description: String,
+        version: u16,
+        options: &TcpOptions,
+    ) -> Arc<Self> {
         let state = State {
             next_id: 1,
             in_flight: InFlight::default(),
@@ -57,6 +65,7 @@ impl Connection {
         Arc::new(Self {
             link,
             description,
+            version,
             request_timeout: options.request_timeout,
             keep_alive: options.keep_alive,
             state: Mutex::new(state),
@@ -76,7 +85,8 @@ impl Connection {
         payload: &Bytes,
         completion: Completion<Response>,
     ) {
-        if let Err(error) = self.check_process() {
+        let checked = self.check_process();
+        if let Err(error) = checked.and_then(|()| self.check_version(request)) {
             return completion.finish(Err(error));
         }
         // Declared first: the frame is written, and the completion told, when no lock is held any more.
@@ -107,40 +117,51 @@ impl Connection {
         }
     }
 
-    pub(super) fn subscribe(&self, subscribe: &Subscribe) -> Result<Arc<TcpFeed>> {
+    pub(super) fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<TcpFeed>> {
         self.check_process()?;
         let mut wakes = Wakes::new();
         let mut state = self.state.lock();
         state.check(&self.description)?;
         let id = state.take_id();
-        self.link
-            .send(
-                id,
-                FrameKind::Subscribe,
-                subscribe,
-                [],
-                Flush::Later(&mut wakes),
-            )
-            .map_err(|error| self.not_sent(error))?;
-        let feed = TcpFeed::new(id, subscribe.credit_bytes);
+        let credit_bytes = subscribe.credit_bytes;
+        let flush = Flush::Later(&mut wakes);
+        let sent = if self.version >= VERSION_WITH_EPOCHS {
+            self.link
+                .send(id, FrameKind::SubscribeAt, &subscribe, [], flush)
+        } else {
+            let subscribe = Subscribe::from(subscribe);
+            self.link
+                .send(id, FrameKind::Subscribe, &subscribe, [], flush)
+        };
+        sent.map_err(|error| self.not_sent(error))?;
+        let feed = TcpFeed::new(id, credit_bytes);
         state.feeds.insert(id, Arc::clone(&feed));
         Ok(feed)
     }
 
-    pub(super) fn reassign(&self, feed: &TcpFeed, partitions: Vec<PartitionOffset>) -> Result<()> {
+    pub(super) fn reassign(&self, feed: &TcpFeed, positions: Vec<FetchPosition>) -> Result<()> {
         self.check_process()?;
         let mut wakes = Wakes::new();
         // Under the lock, so that two reassignments are sent in the order of their numbers.
         let state = self.state.lock();
         let assignment = feed.begin_assignment()?;
-        let header = Reassign {
-            assignment,
-            partitions,
-        };
         let flush = Flush::Later(&mut wakes);
-        let sent = self
-            .link
-            .send(feed.id(), FrameKind::Reassign, &header, [], flush);
+        let sent = if self.version >= VERSION_WITH_EPOCHS {
+            let header = ReassignAt {
+                assignment,
+                positions,
+            };
+            self.link
+                .send(feed.id(), FrameKind::ReassignAt, &header, [], flush)
+        } else {
+            let positions = positions.into_iter();
+            let header = Reassign {
+                assignment,
+                partitions: positions.map(Into::into).collect(),
+            };
+            self.link
+                .send(feed.id(), FrameKind::Reassign, &header, [], flush)
+        };
         drop(state);
         self.give_credit(feed);
         sent.map(|_| ()).map_err(|error| self.not_sent(error))
@@ -236,6 +257,21 @@ impl Connection {
             ErrorCode::Forked,
             format!(
                 "the connection to {} belongs to process {owner}, of which this one ({process}) was forked; connect again",
+                self.description
+            ),
+        ))
+    }
+
+    fn check_version(&self, request: &Request) -> Result<()> {
+        let (known, wanted) = (self.version, request.version_min());
+        if wanted <= known {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::UnsupportedVersion,
+            format!(
+                "{} speaks version {known} of the native protocol and this request needs version {wanted}; \
+                 upgrade the broker",
                 self.description
             ),
         ))

@@ -145,7 +145,8 @@ pub(super) fn has_effect(request: &Request) -> bool {
         | Request::JoinGroup { .. }
         | Request::LeaveGroup { .. }
         | Request::CommitOffsets { .. }
-        | Request::DeleteGroup { .. } => true,
+        | Request::DeleteGroup { .. }
+        | Request::DeleteRecords { .. } => true,
     }
 }
 

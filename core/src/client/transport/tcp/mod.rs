@@ -30,7 +30,7 @@ use crate::client::runtime;
 use crate::completion::Wake;
 use crate::completion::{Completion, Pending};
 use crate::error::Result;
-use crate::protocol::request::{PartitionOffset, Request, Subscribe};
+use crate::protocol::request::{FetchPosition, Request, SubscribeAt};
 use crate::protocol::response::Response;
 use connection::Connection;
 use feed::TcpFeed;
@@ -97,9 +97,9 @@ impl Transport for TcpTransport {
         self.submit(request, payload, completion);
     }
 
-    fn subscribe(&self, subscribe: Subscribe) -> Result<Arc<dyn Feed>> {
+    fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<dyn Feed>> {
         Ok(Arc::new(Subscribed {
-            feed: self.connection.subscribe(&subscribe)?,
+            feed: self.connection.subscribe(subscribe)?,
             connection: Arc::clone(&self.connection),
         }))
     }
@@ -159,8 +159,8 @@ impl Feed for Subscribed {
         self.feed.watch(wake);
     }
 
-    fn reassign(&self, partitions: Vec<PartitionOffset>) -> Result<()> {
-        self.connection.reassign(&self.feed, partitions)
+    fn reassign(&self, positions: Vec<FetchPosition>) -> Result<()> {
+        self.connection.reassign(&self.feed, positions)
     }
 
     fn close(&self) {

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::decoder::FrameDecoder;
 use crate::protocol::frame::{Frame, FrameError, FrameKind};
 use crate::protocol::header::{Goodbye, Push, WireError};
+use crate::protocol::out_of_range::OutOfRange;
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
 
@@ -90,10 +91,11 @@ impl Connection {
                 }
                 FrameKind::SubscriptionError => {
                     let error = Error::from(frame.read_header::<WireError>()?);
-                    let feed = self.state.lock().feeds.remove(&frame.correlation_id);
-                    if let Some(feed) = feed {
-                        feed.end(&error, &mut wakes);
-                    }
+                    self.end_feed(frame.correlation_id, &error, &mut wakes);
+                }
+                FrameKind::SubscriptionOutOfRange => {
+                    let error = Error::from(frame.read_header::<OutOfRange>()?);
+                    self.end_feed(frame.correlation_id, &error, &mut wakes);
                 }
                 FrameKind::Goodbye => self.goodbye(frame.read_header()?, &mut wakes),
                 kind => {
@@ -103,6 +105,13 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    fn end_feed(&self, id: u64, error: &Error, wakes: &mut Wakes) {
+        let feed = self.state.lock().feeds.remove(&id);
+        if let Some(feed) = feed {
+            feed.end(error, wakes);
+        }
     }
 
     fn answer(

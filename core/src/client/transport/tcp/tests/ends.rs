@@ -42,7 +42,7 @@ async fn a_lost_connection_fails_what_is_in_flight_and_what_comes_later() {
         credit_bytes: 1,
     };
     assert_eq!(
-        client.subscribe(subscribe).unwrap_err().kind(),
+        client.subscribe(subscribe.into()).unwrap_err().kind(),
         ErrorKind::Unavailable
     );
 }
@@ -213,7 +213,7 @@ async fn a_forked_child_leaves_its_parents_connection_alone() {
         partitions: vec![from_start(0)],
         credit_bytes: 1_000,
     };
-    let feed = client.subscribe(subscribe.clone()).unwrap();
+    let feed = client.subscribe(subscribe.clone().into()).unwrap();
     peer.expect(FrameKind::Subscribe).await;
     // As a child would see it: made by another process.
     let parent = client.connection.process.swap(0, Ordering::SeqCst);
@@ -222,7 +222,7 @@ async fn a_forked_child_leaves_its_parents_connection_alone() {
         ErrorCode::Forked
     );
     assert_eq!(
-        client.subscribe(subscribe).unwrap_err().code(),
+        client.subscribe(subscribe.into()).unwrap_err().code(),
         ErrorCode::Forked
     );
     assert_eq!(feed.take(1).unwrap_err().code(), ErrorCode::Forked);

@@ -11,13 +11,13 @@ use crate::limits;
 use crate::protocol::fetched::FetchedBatch;
 use crate::protocol::frame::FrameKind;
 use crate::protocol::header::{Credit, Push, PushedBatch, Reassign, WireError};
-use crate::protocol::request::Subscribe;
+use crate::protocol::request::SubscribeAt;
 use crate::protocol::tests::peer::Peer;
 use crate::server::fake::{batch, from_start};
 
-fn subscribe(credit_bytes: u64) -> Subscribe {
-    Subscribe {
-        partitions: vec![from_start(0)],
+fn subscribe(credit_bytes: u64) -> SubscribeAt {
+    SubscribeAt {
+        positions: vec![from_start(0).into()],
         credit_bytes,
     }
 }
@@ -136,7 +136,7 @@ async fn a_reassignment_drops_what_was_read_ahead_and_what_was_still_on_its_way(
     peer.expect(FrameKind::Subscribe).await;
     push(&mut peer, 1, 0, &[batch(0, 300)]).await;
     settle().await;
-    feed.reassign(vec![from_start(5)]).unwrap();
+    feed.reassign(vec![from_start(5).into()]).unwrap();
     let reassign = peer
         .expect(FrameKind::Reassign)
         .await
@@ -173,7 +173,7 @@ async fn a_reassignment_through_both_ends_reads_elsewhere() {
     fake.feed.put_after_assign([batch(1, 100)]);
     let feed = client.subscribe(subscribe(300)).unwrap();
     assert_eq!(take(&feed, 1).await.unwrap(), [batch(0, 100)]);
-    feed.reassign(vec![from_start(1)]).unwrap();
+    feed.reassign(vec![from_start(1).into()]).unwrap();
     assert_eq!(take(&feed, 1_000).await.unwrap(), [batch(1, 100)]);
 }
 
@@ -188,7 +188,10 @@ async fn an_end_comes_after_what_was_pushed_before_and_stays() {
     assert_eq!(take(&feed, 100).await.unwrap().len(), 1);
     assert_eq!(take(&feed, 100).await.unwrap_err(), error);
     assert_eq!(feed.take(100).unwrap_err(), error);
-    assert_eq!(feed.reassign(vec![from_start(1)]).unwrap_err(), error);
+    assert_eq!(
+        feed.reassign(vec![from_start(1).into()]).unwrap_err(),
+        error
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 
 mod connecting;
 mod ends;
+mod epochs;
 mod feeds;
 mod requests;
 
@@ -51,8 +52,12 @@ async fn both_ends() -> (TcpTransport, Server, Fake) {
 }
 
 fn server_hello() -> ServerHello {
+    server_hello_of(1)
+}
+
+fn server_hello_of(version: u16) -> ServerHello {
     ServerHello {
-        version: 1,
+        version,
         server_version: "test".to_owned(),
         log_uuid: [7; 16],
         frame_bytes_max: 1 << 20,
@@ -63,6 +68,15 @@ fn server_hello() -> ServerHello {
 
 /// A client of a peer that has shaken hands.
 async fn with_peer(options: &TcpOptions, buffer_bytes: usize) -> (TcpTransport, Peer) {
+    with_peer_of(1, options, buffer_bytes).await
+}
+
+/// The same with one that has chosen this version.
+async fn with_peer_of(
+    version: u16,
+    options: &TcpOptions,
+    buffer_bytes: usize,
+) -> (TcpTransport, Peer) {
     let (near, far) = tokio::io::duplex(buffer_bytes);
     let (reader, writer) = split(near);
     let mut peer = Peer::new(far);
@@ -70,7 +84,8 @@ async fn with_peer(options: &TcpOptions, buffer_bytes: usize) -> (TcpTransport, 
         peer.expect_magic().await;
         peer.expect(FrameKind::ClientHello).await;
         peer.say(&MAGIC).await;
-        peer.send(0, FrameKind::ServerHello, &server_hello()).await;
+        let hello = server_hello_of(version);
+        peer.send(0, FrameKind::ServerHello, &hello).await;
     };
     let speaking = connect::speak(reader, writer, "a:9092".to_owned(), options);
     let (client, ()) = tokio::join!(speaking, shaking);
