@@ -4,7 +4,8 @@
 //! Nothing in it is needed: it is written from the log, and built again when it is lost, damaged or of
 //! another log. What holds: a checkpoint of an index is committed only after the log is synced up to it.
 //! The database verifies no page that it reads, and may panic on a damaged one; so what it gives is
-//! counted and summed up against what was written, and a panic of it is an error like any other.
+//! counted and summed up against what was written, a panic of it is an error like any other, and its
+//! integrity is checked before it is written to.
 //!
 //! Tables: `state` (the pairs), `rows` (partition u32, last offset i64, segment u64, all big-endian: what
 //! the segment holds of the partition), `segments` (the sealed segments whose rows are in `rows`, with
@@ -178,7 +179,15 @@ impl Store {
             Err(error) => return Err(storage_error(error)),
         };
         let backend = Backend::new(file, Arc::clone(&gate));
-        let database = caught(|| Ok(builder().create_with_backend(backend)?))?;
+        // A damaged page that a commit comes upon makes it panic, and panic again as it is dropped, which
+        // ends the process: so all of them are looked at first.
+        let database = caught(|| {
+            let mut database = builder().create_with_backend(backend)?;
+            if !database.check_integrity()? {
+                return Err(CheckpointError::Damaged("the database is damaged"));
+            }
+            Ok(database)
+        })?;
         Ok(Self {
             database: Some(database),
             gate,
