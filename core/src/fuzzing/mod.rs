@@ -7,6 +7,7 @@
 
 mod address;
 mod blocks;
+mod cold;
 mod compression;
 mod folder;
 mod index;
@@ -46,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     log::LOG_FRAMES,
     index::FOOTER,
     snapshot::SNAPSHOT,
+    cold::COLD_SEGMENT,
     service::SERVICE,
     protocol::OPENING,
     protocol::NATIVE_FRAMES,

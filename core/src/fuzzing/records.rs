@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Target;
 use crate::record::batch::{self, HEADER_BYTES};
 use crate::record::block::{BlockBuilder, BlockView};
+use crate::record::filter::{Filtered, filter};
 use crate::record::{
     Batch, BatchBuilder, BatchHeader, Header, HeadersRef, RecordRef, RecordView, Records, varint,
 };
@@ -141,7 +142,35 @@ fn check_batch(bytes: &[u8]) {
         check_encoded_again(&records);
     }
     check_block_of(&batch, &records, has_error);
+    check_filter(&batch, &records, has_error);
     check_stamps(bytes);
+}
+
+/// A batch without every other record holds the others as they were.
+fn check_filter(batch: &Batch, records: &[RecordView<'_>], has_error: bool) {
+    let mut place = 0;
+    let filtered = filter(batch, &mut |_| {
+        place += 1;
+        place % 2 == 0
+    });
+    let Ok(Filtered::Part(bytes)) = filtered else {
+        assert!(filtered.is_ok() || has_error);
+        return;
+    };
+    let part = Batch::verified(bytes.into()).expect("a batch without some records is one");
+    let left = part
+        .records()
+        .map(|record| record.expect("they were records before"));
+    let said = |record: &RecordView<'_>| {
+        (
+            record.offset,
+            record.timestamp_ms,
+            record.value.map(<[u8]>::len),
+        )
+    };
+    let kept = records.iter().skip(1).step_by(2).map(said);
+    assert!(left.map(|record| said(&record)).eq(kept));
+    assert_eq!(part.last_offset(), batch.last_offset());
 }
 
 /// Reads every record until the first error, behind which there is nothing.

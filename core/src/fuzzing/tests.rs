@@ -47,6 +47,7 @@ smoke! {
     log_frames,
     footer,
     snapshot,
+    cold_segment,
     service,
     opening,
     native_frames,

@@ -37,7 +37,7 @@ mod append;
 mod checkpoint;
 mod cleaner;
 mod closing;
-mod cold;
+pub(crate) mod cold;
 pub mod control;
 mod entry;
 mod error;
