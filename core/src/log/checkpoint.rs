@@ -142,6 +142,15 @@ impl Sum {
         self.sum = self.sum.wrapping_add(checksum(key, value));
     }
 
+    /// Adds an entry of a table that should have as many as `whole` says: a damaged one may have no end.
+    fn add_up_to(&mut self, whole: Self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.add(key, value);
+        if self.count > whole.count {
+            return Err(CheckpointError::Damaged("a table is longer than it was"));
+        }
+        Ok(())
+    }
+
     fn remove(&mut self, key: &[u8], value: &[u8]) {
         self.count = self.count.wrapping_sub(1);
         self.sum = self.sum.wrapping_sub(checksum(key, value));
@@ -318,7 +327,7 @@ fn read(transaction: &ReadTransaction, log_uuid: &[u8; 16]) -> Result<Option<Che
     let (mut pairs, mut sum) = (Vec::new(), Sum::default());
     for entry in transaction.open_table(STATE)?.iter()? {
         let (key, value) = entry?;
-        sum.add(key.value(), value.value());
+        sum.add_up_to(meta.pairs, key.value(), value.value())?;
         pairs.push(StatePair {
             key: key.value().to_vec(),
             value: Some(value.value().to_vec()),
@@ -332,7 +341,7 @@ fn read(transaction: &ReadTransaction, log_uuid: &[u8; 16]) -> Result<Option<Che
     let (mut rows, mut sum) = (Vec::new(), Sum::default());
     for entry in transaction.open_table(ROWS)?.iter()? {
         let (key, value) = entry?;
-        sum.add(key.value(), value.value());
+        sum.add_up_to(meta.rows, key.value(), value.value())?;
         rows.push(decode_row(key.value(), value.value()).ok_or(DAMAGED_ROW)?);
     }
     if sum != meta.rows {
@@ -343,7 +352,7 @@ fn read(transaction: &ReadTransaction, log_uuid: &[u8; 16]) -> Result<Option<Che
     let (mut segments, mut sum) = (Vec::new(), Sum::default());
     for entry in transaction.open_table(SEGMENTS)?.iter()? {
         let (segment, last_index) = entry?;
-        sum.add(segment.value(), last_index.value());
+        sum.add_up_to(meta.segments, segment.value(), last_index.value())?;
         let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes);
         let segment = number(segment.value()).map_err(|_| DAMAGED_ROW)?;
         let last_index = number(last_index.value()).map_err(|_| DAMAGED_ROW)?;

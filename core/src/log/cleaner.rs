@@ -4,6 +4,7 @@
 //!   ones any
 //! - `plan`: when the rest is worth it, and what is to be moved; `copy`: moving it; `output`: the cold segments
 //!   it is moved into; `compaction`: which records a later one of their key has made dead
+//! - `reserve`: space that is kept, so that a full disk can be cleaned
 //!
 //! What is dead is the engine's to say, by a [`CleaningRule`] for each partition: batches below its log start,
 //! those of partitions that are gone, and where keys count the records that come again. Only segments behind
@@ -20,6 +21,7 @@ mod copy;
 mod output;
 mod plan;
 mod removal;
+mod reserve;
 
 use std::io;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ use crate::error::Error;
 use crate::ids::PartitionId;
 
 pub(super) use self::removal::Removing;
+use self::reserve::Space;
+use super::error::is_full;
 use super::index::Summary;
 use super::shared::Shared;
 
@@ -107,13 +111,24 @@ impl Shared {
     /// Only on the thread that writes snapshots, which decide how far it may go.
     pub(super) fn clean(self: &Arc<Self>, as_of: u64, rules: &Rules<'_>) -> Option<usize> {
         let removed = self.remove_dead(as_of, rules)?;
+        self.keep_reserve();
         if !self.keeper.removing.may_move() || self.keeper.is_closed() {
             return Some(removed);
         }
         let Some(job) = plan::plan(self, rules) else {
             return Some(removed);
         };
-        match copy::run(self, &job, rules) {
+        let mut moved = copy::run(self, &job, rules, Space::Any);
+        if matches!(&moved, Err(Stopped::Io(error)) if is_full(error)) {
+            let space = if self.has_reserve() {
+                Space::Reserve
+            } else {
+                Space::Any
+            };
+            moved = copy::run(self, &job.first(), rules, space);
+        }
+        self.keep_reserve();
+        match moved {
             Ok(()) => return Some(removed + job.sources.len()),
             Err(Stopped::Closed) => {}
             Err(Stopped::Io(error)) => {
@@ -132,6 +147,6 @@ impl Shared {
     #[cfg(test)]
     pub(super) fn move_these(self: &Arc<Self>, sources: Vec<u64>, rules: &Rules<'_>) {
         let front = self.index.first_of_log();
-        copy::run(self, &plan::Job { sources, front }, rules).unwrap();
+        copy::run(self, &plan::Job { sources, front }, rules, Space::Any).unwrap();
     }
 }

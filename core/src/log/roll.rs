@@ -12,17 +12,24 @@ use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode};
 use crate::limits::SEGMENT_INDEX_BYTES_MAX;
 
+use super::append::Append;
+use super::entry::Kind;
 use super::error::{Fault, is_full};
 use super::frame::{self, FRAME_HEADER_BYTES, MARK_OPENED};
 use super::pair::Scope;
 use super::recovery::Place;
 use super::seal::{self, Sealed};
 use super::segment::{self, ActiveSegment, SegmentHeader};
+use super::set;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 #[cfg(test)]
 use super::tests::mutant;
 use super::writer::Writer;
+
+/// What is left over at the end of a segment: this part of it, and so many bytes at most.
+const SPARE_PART: u64 = 64;
+const SPARE_BYTES_MAX: usize = 16 * 1_024;
 
 /// Why an append is not staged.
 pub(super) enum Refused {
@@ -39,17 +46,21 @@ impl From<Fault> for Refused {
 }
 
 impl Writer {
-    /// Sees to it that a frame with `payload_bytes` has space behind what is staged: opens a log that was
-    /// closed cleanly, rolls the segment, reserves.
+    /// Sees to it that a frame has space behind what is staged: opens a log that was closed cleanly, rolls the
+    /// segment, reserves. Some bytes are left over in every segment, and only what gives space back may use
+    /// them: so a disk that is full can be emptied.
     pub(super) fn make_room(
         &mut self,
         log: &Shared,
-        payload_bytes: usize,
+        append: &Append,
         time_ms: i64,
         wakes: &mut Wakes,
     ) -> Result<(), Refused> {
         self.open_unopened(log, time_ms)?;
-        let len = FRAME_HEADER_BYTES + payload_bytes;
+        let mut len = FRAME_HEADER_BYTES + append.payload.len();
+        if !gives_space(append.kind, &append.payload) {
+            len += spare_bytes(log);
+        }
         if !self.active.has_room(len, log.options.segment_bytes)
             || log.index.active_bytes() >= SEGMENT_INDEX_BYTES_MAX
             || self.is_aged(log, time_ms)
@@ -196,6 +207,24 @@ impl Writer {
         } else {
             Refused::Log(error.into())
         }
+    }
+}
+
+/// Bytes at the end of a segment for what gives space back.
+fn spare_bytes(log: &Shared) -> usize {
+    let part = log.options.segment_bytes / SPARE_PART;
+    usize::try_from(part).map_or(SPARE_BYTES_MAX, |part| part.min(SPARE_BYTES_MAX))
+}
+
+/// Whether an entry does nothing but make records dead, or forget.
+fn gives_space(kind: Kind, payload: &[u8]) -> bool {
+    match kind {
+        Kind::LogStart | Kind::TopicDelete | Kind::ProducerExpire => true,
+        Kind::Set => set::parts(payload).is_ok_and(|parts| {
+            let mut parts = parts.iter();
+            parts.all(|part| gives_space(part.kind, part.payload))
+        }),
+        _ => false,
     }
 }
 

@@ -174,7 +174,7 @@ impl Writer {
                 return Ok(());
             }
         };
-        match self.make_room(log, append.payload.len(), time_ms, wakes) {
+        match self.make_room(log, &append, time_ms, wakes) {
             Ok(()) => {}
             Err(Refused::Append(error)) => {
                 append.completion.complete(Err(error), wakes);

@@ -17,6 +17,7 @@ use super::super::shared::Shared;
 use super::compaction::Overwritten;
 use super::output::Outputs;
 use super::plan::Job;
+use super::reserve::Space;
 use super::{CleaningRule, Compaction, Rules, Stopped};
 use crate::error::{Error, ErrorCode};
 use crate::ids::PartitionId;
@@ -40,14 +41,19 @@ struct Move<'a> {
 ///
 /// # Errors
 /// [`Stopped`]; then everything is as it was.
-pub(super) fn run(log: &Arc<Shared>, job: &Job, rules: &Rules<'_>) -> Result<(), Stopped> {
+pub(super) fn run(
+    log: &Arc<Shared>,
+    job: &Job,
+    rules: &Rules<'_>,
+    space: Space,
+) -> Result<(), Stopped> {
     let mut moving = Move {
         log,
         job,
         now_ms: (log.options.clock)(),
         pace: Pace::new(log),
     };
-    let mut outputs = Outputs::new(log, job, moving.now_ms, job.indexes(log));
+    let mut outputs = Outputs::new(log, job, space, (moving.now_ms, job.indexes(log)));
     match moving.partitions(rules, &mut outputs) {
         Ok(()) => Ok(outputs.commit()?),
         Err(stopped) => {

@@ -15,6 +15,7 @@ use super::super::storage::StorageFile;
 #[cfg(test)]
 use super::super::tests::mutant;
 use super::plan::{COLD_SEGMENTS, Job};
+use super::reserve::Space;
 use crate::ids::PartitionId;
 use crate::limits::SEGMENT_INDEX_BYTES_MAX;
 use crate::record::BatchHeader;
@@ -26,6 +27,7 @@ const GATHERED_BYTES: usize = 1_024 * 1_024;
 pub(super) struct Outputs<'a> {
     log: &'a Arc<Shared>,
     job: &'a Job,
+    space: Space,
     now_ms: i64,
     /// The lowest and the highest index that a batch can have.
     indexes: (u64, u64),
@@ -58,12 +60,13 @@ impl<'a> Outputs<'a> {
     pub(super) fn new(
         log: &'a Arc<Shared>,
         job: &'a Job,
-        now_ms: i64,
-        indexes: (u64, u64),
+        space: Space,
+        (now_ms, indexes): (i64, (u64, u64)),
     ) -> Self {
         Self {
             log,
             job,
+            space,
             now_ms,
             indexes,
             set: None,
@@ -106,12 +109,15 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// What comes goes into another segment.
+    /// What comes goes into another segment, unless there is space for one alone.
     ///
     /// # Errors
     /// The storage's.
     pub(super) fn cut(&mut self) -> io::Result<()> {
-        self.finish(false)
+        match self.space {
+            Space::Any => self.finish(false),
+            Space::Reserve => Ok(()),
+        }
     }
 
     /// Everything is there: from when this returns, what was written counts, and its sources do not.
@@ -189,7 +195,11 @@ impl<'a> Outputs<'a> {
             segment
         });
         self.set.get_or_insert(segment);
-        let file = storage.create(&cold::partial_path(dir, segment))?;
+        let path = cold::partial_path(dir, segment);
+        let file = match self.space {
+            Space::Any => storage.create(&path)?,
+            Space::Reserve => log.take_reserve(&path)?,
+        };
         Ok(Output {
             segment,
             file,
@@ -232,6 +242,9 @@ impl<'a> Outputs<'a> {
             replaced: self.job.cold_sources(log),
         };
         let end = output.end(&header, self.now_ms)?;
+        if self.space == Space::Reserve {
+            output.file.truncate(end)?;
+        }
         #[cfg(test)]
         let is_synced = !mutant::is(mutant::Mutant::ColdUnsynced);
         #[cfg(not(test))]

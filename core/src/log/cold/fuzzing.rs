@@ -9,8 +9,8 @@ use crate::log::entry::Kind;
 use crate::log::frame::{self, CrcSeed, FRAME_HEADER_BYTES, FrameHeader};
 use crate::log::reader::{Item, Reader};
 use crate::log::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::log::storage::memory::MemoryStorage;
 use crate::log::storage::Storage;
+use crate::log::storage::memory::MemoryStorage;
 
 const DIR: &str = "0000";
 const LOG_UUID: [u8; 16] = [1; 16];

@@ -203,6 +203,50 @@ fn what_is_dead_is_never_much_more_than_what_lives() {
     }
 }
 
+/// No segment is dead as a whole, and there is not a byte of space.
+#[test]
+fn a_disk_that_is_full_is_emptied_all_the_same() {
+    let open = Moving::new();
+    fill(&open, 60);
+    open.clean_all(&first_below(0));
+    assert!(
+        open.storage
+            .list(DIR)
+            .unwrap()
+            .contains(&"reserve".to_owned())
+    );
+    open.storage.set_space(Some(1 << 40));
+    let used = (1 << 40) - open.storage.free_bytes().unwrap();
+    open.storage.set_space(Some(used));
+    let append = |request: Request| submit(&open.log, request, Run::Here).wait(None);
+    let (mut appended, mut refused) = (0, 0);
+    while refused < 3 {
+        match append(records(2, &[&[7; 2_000]])) {
+            Ok(_) => appended += 1,
+            Err(error) => {
+                assert_eq!(error.code(), crate::error::ErrorCode::DiskFull);
+                refused += 1;
+            }
+        }
+    }
+    // What gives space back finds some left over for it.
+    let start = control(Kind::LogStart, 0, &control::LogStart { offset: 58 });
+    append(start.clone()).unwrap();
+    append(start).unwrap();
+    open.sync();
+    let before = [open.living(1, 0), open.living(2, 0)];
+    let full_bytes = open.log.size_bytes();
+    open.clean_all(&first_below(58));
+    assert!(open.log.size_bytes() < full_bytes * 2 / 3);
+    assert_eq!([open.living(1, 0), open.living(2, 0)], before);
+    assert_eq!(open.batches(2, 0).len(), 60 + appended);
+    append(records(2, &[&[7; 2_000]])).unwrap();
+    let names = open.storage.list(DIR).unwrap();
+    assert!(names.contains(&"reserve".to_owned()), "{names:?}");
+    let open = open.again();
+    assert_eq!(open.living(1, 0), before[0]);
+}
+
 #[test]
 fn no_more_is_written_again_than_once_was() {
     for (brief, long) in [(1_000, 1_000), (3_000, 300), (300, 3_000)] {
