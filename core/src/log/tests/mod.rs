@@ -10,6 +10,7 @@ mod golden;
 mod kept;
 mod model;
 pub(super) mod mutant;
+mod raft;
 mod reading;
 mod recording;
 mod sequences;

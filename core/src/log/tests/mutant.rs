@@ -38,6 +38,12 @@ pub(in crate::log) enum Mutant {
     KeptAhead,
     /// Segments are removed whether a snapshot makes up for them or not.
     CleanedAhead,
+    /// A group's log that is truncated goes on in the same file.
+    TruncateInPlace,
+    /// Segments of a group's log are removed before the purge is durable.
+    PurgedAhead,
+    /// A vote is written and not synced.
+    VoteUnsynced,
 }
 
 thread_local! {
