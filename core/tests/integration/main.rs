@@ -5,6 +5,9 @@ mod client;
 mod compression;
 mod errors;
 mod golden;
+#[cfg(feature = "testing")]
+#[path = "../raft/mod.rs"]
+mod raft;
 mod record_kafka;
 #[cfg(feature = "tcp")]
 mod remote;

@@ -194,8 +194,8 @@ impl Model {
             return Call::Sync;
         }
         let to = least + random.below(self.last.index - least);
-        let purged = self.vote.purged;
-        let known = self.id(to).or((to == purged.index).then_some(purged));
+        let purged = Some(self.vote.purged).filter(|purged| to == purged.index);
+        let known = self.id(to).or(purged);
         known.map_or(Call::Sync, Call::Truncate)
     }
 }
