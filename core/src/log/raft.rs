@@ -20,6 +20,8 @@
 //!   taken over) begins a segment behind the gap.
 //! - A segment's name is durable before its header is written, and its header before any frame but the first
 //!   VOTE: so no number comes to be used twice with frames in it.
+//! - Damage to a VOTE is told from a torn write once an entry behind it was synced and another written: as for
+//!   the entries, what was synced last of all is not.
 //! - The first call on a file that fails stops the log: everything is refused until it is opened anew.
 //!
 //! One lock is around all of it, also while a file is synced.

@@ -74,6 +74,13 @@ fn begin(home: Home, found: &mut Found) -> std::result::Result<Writer, OpenError
     let terms = found.kept.iter().map(|kept| kept.header.term());
     let reached = terms.fold(vote.term.max(order.term), u32::max);
     let number = found.next_segment(&home.dir)?;
+    if found.is_cut {
+        // The one that begins says all that an empty one does; crash after crash would leave one each.
+        let empty = found
+            .kept
+            .pop_if(|kept| kept.last_index == kept.header.previous_index);
+        found.doomed.extend(empty.map(|kept| kept.header.segment));
+    }
     let list = found.kept.iter();
     let list: VecDeque<_> = list
         .map(|kept| Segment::new(kept.header, kept.end))

@@ -278,6 +278,30 @@ fn a_log_of_its_own_may_become_a_groups_and_not_the_other_way() {
 }
 
 #[test]
+fn crash_after_crash_leaves_one_empty_segment() {
+    let storage = FaultyStorage::new();
+    drop(open_raft(&storage));
+    let log = open_raft(&storage);
+    assert_eq!(log.segment_count(), 1);
+    log.save_vote(3, 1, true).unwrap();
+    blanks(&log, 3, 1..=2).unwrap();
+    drop(log);
+    for _ in 0..5 {
+        let log = open_raft(&storage);
+        assert_eq!((log.segment_count(), ids(&log).len()), (2, 2));
+        assert_eq!(log.state().vote.term, 3);
+    }
+    let names = storage.list(DIR).unwrap();
+    assert_eq!(names.len(), 2);
+    // After a clean close it goes on in the same one.
+    open_raft(&storage).close().unwrap();
+    let log = open_raft(&storage);
+    blanks(&log, 3, 3..=3).unwrap();
+    log.close().unwrap();
+    assert_eq!(open_raft(&storage).segment_count(), 2);
+}
+
+#[test]
 fn a_front_that_is_missing_and_not_purged_is_refused() {
     let storage = FaultyStorage::new();
     let log = open_raft(&storage);
