@@ -9,6 +9,7 @@ mod address;
 mod blocks;
 mod compression;
 mod folder;
+mod group;
 mod index;
 mod log;
 mod mutate;
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     folder::FOLDER_FORMAT,
     log::SEGMENT_FILE,
     log::LOG_FRAMES,
+    group::GROUP_FRAMES,
     index::FOOTER,
     snapshot::SNAPSHOT,
     service::SERVICE,

@@ -175,7 +175,8 @@ impl SegmentHeader {
 
     /// The term voted in, 0 if there is no vote, and whether the vote is committed.
     pub(super) fn vote(&self) -> (u32, bool) {
-        let term = u32::try_from(self.vote_term).unwrap_or(u32::MAX);
+        // One that is larger was never voted in.
+        let term = self.vote_term.min(i32::MAX as u64) as u32;
         (term, self.vote_flags & VOTE_COMMITTED != 0)
     }
 

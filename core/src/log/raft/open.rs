@@ -75,11 +75,14 @@ fn begin(home: Home, found: &mut Found) -> std::result::Result<Writer, OpenError
     let reached = terms.fold(vote.term.max(order.term), u32::max);
     let number = found.next_segment(&home.dir)?;
     if found.is_cut {
-        // The one that begins says all that an empty one does; crash after crash would leave one each.
-        let empty = found
-            .kept
-            .pop_if(|kept| kept.last_index == kept.header.previous_index);
-        found.doomed.extend(empty.map(|kept| kept.header.segment));
+        // The one that begins says all that an empty one does, unless a mark in it raised the term: it has to
+        // go on from that. Crash after crash would leave one each.
+        let empty = found.kept.pop_if(|kept| {
+            let previous = (kept.header.previous_index, kept.header.previous_term);
+            previous == (kept.last_index, kept.last_term)
+        });
+        let empty = empty.map(|kept| kept.header.segment);
+        found.doomed.extend(empty);
     }
     let list = found.kept.iter();
     let list: VecDeque<_> = list

@@ -229,10 +229,12 @@ pub(super) fn begin(
     vote: &Vote,
     reached: u32,
 ) -> io::Result<Begun> {
+    let first_index = at.index.checked_add(1);
     let header = SegmentHeader {
         log_uuid: home.log_uuid,
         segment: number,
-        first_index: at.index + 1,
+        first_index: first_index
+            .ok_or_else(|| io::Error::other("indexes have come to their end"))?,
         previous_index: at.index,
         previous_term: at.term,
         durable: at.index,

@@ -178,8 +178,8 @@ impl Writer {
     }
 
     pub(super) fn read(&mut self, from: u64, end: u64, max_bytes: usize) -> Result<Vec<RaftEntry>> {
-        let from = from.max(self.vote.purged.index + 1);
-        let end = end.min(self.last.index + 1);
+        let from = from.max(self.vote.purged.index.saturating_add(1));
+        let end = end.min(self.last.index.saturating_add(1));
         let mut found = Vec::new();
         let mut bytes = 0;
         if from >= end {
@@ -423,7 +423,7 @@ impl Writer {
 /// `InvalidArgument`, `MessageTooLarge`, `CorruptMessage`.
 fn check(entry: &RaftEntry, order: &mut Order) -> Result<()> {
     let EntryId { term, index } = entry.id;
-    if index != order.index + 1 || term < order.term || !is_term(term) {
+    if order.index.checked_add(1) != Some(index) || term < order.term || !is_term(term) {
         return Err(refused(format!(
             "{:?} does not follow on {order:?}",
             entry.id

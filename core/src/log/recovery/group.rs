@@ -15,6 +15,8 @@ use crate::log::order::Order;
 use crate::log::pair::{Scope, StatePair};
 use crate::log::segment::{self, SegmentHeader};
 
+const TERM_MAX: u32 = i32::MAX as u32;
+
 /// Whoever needs the state replays the committed entries.
 struct NoMachine;
 
@@ -41,6 +43,7 @@ pub(in crate::log) fn recover_group(place: Place<'_>) -> Result<Found, OpenError
     let found = walk(place, &candidates, &NoMachine, None, Some(Vote::default()))?;
     let found = found.expect("a walk without a base does not miss it");
     let purged = found.vote.unwrap_or_default().purged;
+    check_end(place, found.last_index.max(purged.index), found.last_term)?;
     match found.kept.first() {
         Some(first) if first.header.previous_index > purged.index => Err(OpenError::FrontMissing {
             path: segment::path(place.dir, first.header.segment),
@@ -50,12 +53,32 @@ pub(in crate::log) fn recover_group(place: Place<'_>) -> Result<Found, OpenError
     }
 }
 
+/// Whether something may come behind the last entry.
+fn check_end(place: Place<'_>, index: u64, term: u32) -> Result<(), OpenError> {
+    let (what, last) = match (index, term) {
+        (u64::MAX, _) => ("index", index),
+        (_, term) if term > TERM_MAX => ("term", u64::from(term)),
+        _ => return Ok(()),
+    };
+    Err(OpenError::Exhausted {
+        path: place.dir.to_owned(),
+        what,
+        last,
+    })
+}
+
 /// What a VOTE says.
 ///
 /// # Errors
 /// [`FrameError::Payload`].
 pub(super) fn vote_of(payload: &[u8]) -> Result<Vote, FrameError> {
-    control::decode(payload).map_err(|error| FrameError::Payload(error.message().to_owned()))
+    let invalid = |message: &str| FrameError::Payload(message.to_owned());
+    let vote: Vote = control::decode(payload).map_err(|error| invalid(error.message()))?;
+    let terms = [vote.term, vote.purged.term, vote.committed.term];
+    if terms.iter().any(|term| *term > TERM_MAX) {
+        return Err(invalid("a term is beyond the largest"));
+    }
+    Ok(vote)
 }
 
 impl Walk<'_> {

@@ -260,10 +260,10 @@ fn a_failed_write_or_sync_ends_the_log_until_it_is_opened_anew() {
 #[test]
 fn a_log_of_its_own_may_become_a_groups_and_not_the_other_way() {
     let storage = FaultyStorage::new();
-    let open = open(&storage);
-    open.open_partition(0);
-    open.append(records(0, &[b"a"]).disk()).unwrap();
-    open.log.close().unwrap();
+    let own = open(&storage);
+    own.open_partition(0);
+    own.append(records(0, &[b"a"]).disk()).unwrap();
+    own.log.close().unwrap();
     let log = open_raft(&storage);
     assert_eq!(log.state().last, id(1, 2));
     let all = all(&log);
@@ -272,6 +272,15 @@ fn a_log_of_its_own_may_become_a_groups_and_not_the_other_way() {
     log.save_vote(2, 1, true).unwrap();
     blanks(&log, 2, 3..=3).unwrap();
     log.close().unwrap();
+    // The same where a term was raised in an empty segment.
+    let raised = FaultyStorage::new();
+    for _ in 0..2 {
+        drop(open(&raised));
+    }
+    open_raft(&raised).save_vote(7, 1, true).unwrap();
+    for _ in 0..2 {
+        assert_eq!(open_raft(&raised).state().vote.term, 7);
+    }
     let error = try_open(&storage).map(|_| ()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::FolderTooNew, "{error}");
     assert_eq!(ids(&open_raft(&storage)), [(1, 1), (1, 2), (2, 3)]);
