@@ -140,16 +140,19 @@ impl Machine for Entries {
 
 fn open(storage: &FaultyStorage) -> Result<(Log, Arc<Entries>), Error> {
     let entries = Arc::new(Entries::default());
-    let options = LogOptions {
+    let machine = Arc::<Entries>::clone(&entries);
+    let log = Log::open(Arc::new(storage.clone()), DIR, LOG_UUID, options(), machine)?;
+    Ok((log, entries))
+}
+
+pub(super) fn options() -> LogOptions {
+    LogOptions {
         segment_bytes: 16 * 1_024,
         clock: Arc::new(|| 1_700_000_000_000),
         os_sync_interval_ms: 3_600_000,
         idle_mark_ms: 3_600_000,
         ..LogOptions::default()
-    };
-    let machine = Arc::<Entries>::clone(&entries);
-    let log = Log::open(Arc::new(storage.clone()), DIR, LOG_UUID, options, machine)?;
-    Ok((log, entries))
+    }
 }
 
 fn append<T: serde::Serialize>(

@@ -10,6 +10,7 @@ mod blocks;
 mod cold;
 mod compression;
 mod folder;
+mod group;
 mod index;
 mod log;
 mod mutate;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     folder::FOLDER_FORMAT,
     log::SEGMENT_FILE,
     log::LOG_FRAMES,
+    group::GROUP_FRAMES,
     index::FOOTER,
     snapshot::SNAPSHOT,
     cold::COLD_SEGMENT,

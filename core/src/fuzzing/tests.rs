@@ -45,6 +45,7 @@ smoke! {
     folder_format,
     segment_file,
     log_frames,
+    group_frames,
     footer,
     snapshot,
     cold_segment,

@@ -3,6 +3,7 @@
 //! The frame's kind tells which struct its payload is. The structs are append-only: a field's place never
 //! changes, what is new goes to the end and raises the frame's `version`. Only topic commands carry
 //! names; everything else speaks of a partition by its id, which stands in the frame header.
+//! A BLANK has no payload.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,51 @@ pub struct ProducerIds {
 pub struct ProducerExpire {
     /// The producer.
     pub producer_id: i64,
+}
+
+/// Where an entry stands in the log of a group of members: its index, and the term of the leader that
+/// proposed it. 0, 0 is before the first.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct EntryId {
+    /// The term; 0 where none is known.
+    pub term: u32,
+    /// The index.
+    pub index: u64,
+}
+
+/// VOTE: what a member of a group has to remember beside its entries. The last one counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// The term voted in; 0 before the first vote.
+    pub term: u32,
+    /// The node voted for.
+    pub node: u64,
+    /// Whether a majority voted for it.
+    pub is_committed: bool,
+    /// Entries up to here are purged: removed, or to be removed with their segment.
+    pub purged: EntryId,
+    /// Entries up to here are known to be committed, if not more.
+    pub committed: EntryId,
+}
+
+/// MEMBERSHIP: who belongs to the group from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The voters; two sets while one replaces the other.
+    pub voters: Vec<Vec<u64>>,
+    /// Every member, voter or not.
+    pub members: Vec<Member>,
+}
+
+/// One member of a [`Membership`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its number.
+    pub node: u64,
+    /// Where it is reached.
+    pub address: String,
 }
 
 /// The bytes of a control payload.

@@ -39,11 +39,11 @@ pub enum Kind {
     ProducerIds = 11,
     /// [`ProducerExpire`](super::control::ProducerExpire)
     ProducerExpire = 12,
-    /// Reserved: a vote.
+    /// [`Vote`](super::control::Vote); of a group's log alone. Takes no index.
     Vote = 13,
-    /// Reserved: who is a member of the cluster.
+    /// [`Membership`](super::control::Membership); of a group's log alone.
     Membership = 14,
-    /// Reserved: a new leader's first entry.
+    /// A new leader's first entry; of a group's log alone.
     Blank = 15,
     /// Reserved: a partition goes on in another shard.
     PartitionSeal = 16,
@@ -126,18 +126,16 @@ impl Kind {
         !matches!(self, Self::Mark | Self::Vote | Self::Footer)
     }
 
-    /// Whether this version writes and applies frames of this kind.
+    /// Whether this version writes and applies frames of this kind in a log of its own.
     #[must_use]
     pub const fn is_supported(self) -> bool {
-        !matches!(
-            self,
-            Self::Vote
-                | Self::Membership
-                | Self::Blank
-                | Self::PartitionSeal
-                | Self::Txn
-                | Self::Forward
-        )
+        !self.is_of_group() && !matches!(self, Self::PartitionSeal | Self::Txn | Self::Forward)
+    }
+
+    /// Whether frames of this kind stand only in the log of a group of members.
+    #[must_use]
+    pub const fn is_of_group(self) -> bool {
+        matches!(self, Self::Vote | Self::Membership | Self::Blank)
     }
 }
 

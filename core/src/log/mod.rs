@@ -54,6 +54,8 @@ mod open;
 mod order;
 mod pair;
 mod queue;
+#[doc(hidden)]
+pub mod raft;
 mod read;
 pub mod reader;
 mod rebuild;

@@ -19,6 +19,7 @@
 mod base;
 mod colds;
 mod found;
+mod group;
 mod passed;
 mod survey;
 mod verdict;
@@ -32,8 +33,10 @@ use crate::completion::Wakes;
 pub(super) use self::base::Base;
 use self::base::Bases;
 pub(super) use self::found::{Anchor, ColdKept, Found, Kept, LastEntry, Place};
+pub(super) use self::group::recover_group;
 pub(super) use self::survey::{Candidate, Limits, Reached, Surveyed, survey};
 use self::verdict::Failure;
+use super::control::Vote;
 use super::entry::{Kind, Machine};
 use super::error::{OpenError, Problem};
 use super::frame::{CrcSeed, FrameError, FrameHeader, PAYLOAD_VERSION};
@@ -55,6 +58,9 @@ struct Walk<'a> {
     limits: Limits,
     /// What is known of the state without reading: until it is found in the log, and restored.
     base: Option<Base>,
+    /// Of a group's log: what its member has to remember. Its entries are not replayed: which of them are
+    /// committed is not the log's to know.
+    vote: Option<Vote>,
     /// The first candidate that is read; those before it are known.
     first: usize,
     replay: Replay<'a>,
@@ -122,7 +128,7 @@ pub(super) fn recover(place: Place<'_>, machine: &dyn Machine) -> Result<Found, 
         let base = bases.next(&surveyed.candidates)?;
         let is_beginning = base.is_none();
         let cold = colds::outlines(place, &surveyed.cold, base.as_ref())?;
-        if let Some(mut found) = walk(place, &surveyed.candidates, machine, base)? {
+        if let Some(mut found) = walk(place, &surveyed.candidates, machine, base, None)? {
             found.store = bases.into_store();
             found.cold = cold;
             found.stale = colds::stale(place, &surveyed);
@@ -139,6 +145,7 @@ fn walk(
     candidates: &[Candidate],
     machine: &dyn Machine,
     base: Option<Base>,
+    vote: Option<Vote>,
 ) -> Result<Option<Found>, OpenError> {
     let mut wakes = Wakes::new();
     let is_from_checkpoint = base.as_ref().is_some_and(|base| base.is_checkpoint);
@@ -153,6 +160,7 @@ fn walk(
         first: candidates.iter().position(is_base).unwrap_or_default(),
         durable: base.as_ref().map_or(0, |base| base.index),
         base,
+        vote,
         replay: Replay::new(machine, &mut wakes),
         kept: Vec::new(),
         doomed: Vec::new(),
@@ -190,6 +198,7 @@ fn walk(
         durable: walk.durable,
         is_clean: walk.is_clean && !is_cut,
         sequencer: walk.replay.into_sequencer(),
+        vote: walk.vote,
         kept: walk.kept,
         cold: Vec::new(),
         stale: Vec::new(),
@@ -205,7 +214,7 @@ impl Walk<'_> {
             let header = match candidate.header_after(self.order.term) {
                 Ok(header) => header,
                 // A header that was never finished, of a segment that a later cut left behind.
-                Err(error) if error.may_be_torn() && self.order.index >= limit => {
+                Err(error) if error.may_be_torn() && self.is_reached(limit) => {
                     self.doomed.push(candidate.segment);
                     continue;
                 }
@@ -215,7 +224,9 @@ impl Walk<'_> {
                 self.doomed.push(candidate.segment);
                 continue;
             }
-            if self.kept.is_empty() && header.previous_index > 0 {
+            if self.vote.is_some() {
+                self.take_group_header(&header);
+            } else if self.kept.is_empty() && header.previous_index > 0 {
                 self.begin_behind_the_front(&header)?;
             }
             self.promise(header.durable);
@@ -349,7 +360,7 @@ impl Walk<'_> {
                 scan::Found::End => return Ok(None),
                 scan::Found::Frame(frame) if frame.index > limit => return Ok(None),
                 scan::Found::Frame(frame) => frame,
-                scan::Found::Damage(..) if self.order.index == limit => return Ok(None),
+                scan::Found::Damage(..) if self.is_reached(limit) => return Ok(None),
                 scan::Found::Damage(error, frame) => {
                     return Ok(Some(Failure::frame(at, position, error, frame)));
                 }
@@ -392,7 +403,7 @@ impl Walk<'_> {
         // First: what only a newer version can read is not for this one to judge, let alone to cut.
         let kind = header.known_kind();
         let is_known = kind.is_some_and(|kind| {
-            kind == Kind::Footer || (kind.is_supported() && header.version == PAYLOAD_VERSION)
+            kind == Kind::Footer || (self.knows(kind) && header.version == PAYLOAD_VERSION)
         });
         if !is_known && !header.may_skip() {
             let (kind, version) = (header.kind, header.version);
@@ -402,7 +413,7 @@ impl Walk<'_> {
         order.take(header)?;
         if let Some(kind) = kind.filter(|kind| kind.takes_index()) {
             let place = (segment, position);
-            if self.base.is_some() {
+            if self.base.is_some() || self.vote.is_some() {
                 Replay::index(kind, place, header, payload, index)?;
             } else {
                 self.replay.frame(kind, place, header, payload, index)?;
@@ -414,6 +425,9 @@ impl Walk<'_> {
                 segment,
                 term: header.term,
             });
+        }
+        if kind == Some(Kind::Vote) {
+            self.vote = Some(group::vote_of(payload)?);
         }
         self.order = order;
         self.is_clean = header.is_closed_mark();

@@ -27,6 +27,9 @@ pub const SEGMENT_HEADER_BYTES: usize = 4_096;
 /// The format of segments that this version reads and writes.
 pub const SEGMENT_FORMAT: u16 = 1;
 
+/// Flag of a vote: a majority voted so.
+pub(super) const VOTE_COMMITTED: u32 = 1;
+
 const MAGIC_BYTES: [u8; 8] = *b"HWSEG1\0\0";
 const NAME_DIGITS: usize = 20;
 const NAME_SUFFIX: &str = ".log";
@@ -55,7 +58,8 @@ const CRC: usize = SEGMENT_HEADER_BYTES - 4;
 
 const _: () = assert!(ZEROS == 104);
 
-/// The header of a segment: every field as it stands in the bytes. The vote's fields are kept for later.
+/// The header of a segment: every field as it stands in the bytes. The vote is that of a member of a group;
+/// a log of its own has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// The log it belongs to.
@@ -167,6 +171,13 @@ impl SegmentHeader {
     /// The term it was written in: no frame of a lower segment is of a higher one.
     pub(super) fn term(&self) -> u32 {
         self.incarnation.max(self.previous_term)
+    }
+
+    /// The term voted in, 0 if there is no vote, and whether the vote is committed.
+    pub(super) fn vote(&self) -> (u32, bool) {
+        // One that is larger was never voted in.
+        let term = self.vote_term.min(i32::MAX as u64) as u32;
+        (term, self.vote_flags & VOTE_COMMITTED != 0)
     }
 
     /// The bytes of the header.

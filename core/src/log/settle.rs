@@ -101,13 +101,18 @@ impl Found {
         let file = segment::create(place.storage, place.dir, &header)?;
         file.sync()?;
         place.storage.sync_dir(place.dir)?;
-        let end = SEGMENT_HEADER_BYTES as u64;
+        self.take_begun(header, SEGMENT_HEADER_BYTES as u64);
+        Ok(())
+    }
+
+    /// Adds a segment to those kept that has just begun and is durable, its data up to `end` without an entry.
+    pub(super) fn take_begun(&mut self, header: SegmentHeader, end: u64) {
         self.kept.push(Kept {
             header,
             end,
             length: end,
-            last_index: self.last_index,
-            last_term: self.last_term,
+            last_index: header.previous_index,
+            last_term: header.previous_term,
             index: Arc::new(SegmentIndex::new(header.first_index)),
             is_footed: false,
             is_listed: false,
@@ -115,7 +120,6 @@ impl Found {
         });
         self.last_segment = header.segment;
         self.is_cut = false;
-        Ok(())
     }
 
     /// Removes what was cut: shortens segments that are not the last, deletes the others, newest first.

@@ -8,6 +8,9 @@ mod compression;
 mod delete_records;
 mod errors;
 mod golden;
+#[cfg(feature = "testing")]
+#[path = "../raft/mod.rs"]
+mod raft;
 mod record_kafka;
 #[cfg(feature = "tcp")]
 mod remote;

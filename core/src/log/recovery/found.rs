@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::log::checkpoint::Store;
 use crate::log::cold::ColdHeader;
+use crate::log::control::Vote;
 use crate::log::index::SegmentIndex;
 use crate::log::segment::SegmentHeader;
 use crate::log::sequencer::Sequencer;
@@ -45,6 +46,8 @@ pub(in crate::log) struct Found {
     pub(in crate::log) is_clean: bool,
     /// What the log says of offsets and sequences.
     pub(in crate::log) sequencer: Sequencer,
+    /// Of a group's log: what its member has to remember.
+    pub(in crate::log) vote: Option<Vote>,
     /// Whether the state began with the checkpoint.
     pub(in crate::log) is_from_checkpoint: bool,
     /// Bytes of the segments that were read, and not passed over.

@@ -13,6 +13,7 @@ mod kept;
 mod model;
 mod moving;
 pub(super) mod mutant;
+mod raft;
 mod reading;
 mod recording;
 mod sequences;

@@ -44,6 +44,12 @@ pub(in crate::log) enum Mutant {
     MovedAhead,
     /// A cold segment whose cleaning was cut short counts.
     PendingCounts,
+    /// A group's log that is truncated goes on in the same file.
+    TruncateInPlace,
+    /// Segments of a group's log are removed before the purge is durable.
+    PurgedAhead,
+    /// A vote is written and not synced.
+    VoteUnsynced,
 }
 
 thread_local! {

@@ -95,7 +95,7 @@ fn walk(name: &str) {
 }
 
 /// Past the test runner's capture: the numbers are to be seen.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     let line = format!("crash: {line}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
