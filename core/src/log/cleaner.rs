@@ -115,7 +115,7 @@ impl Shared {
         if !self.keeper.removing.may_move() || self.keeper.is_closed() {
             return Some(removed);
         }
-        let Some(job) = plan::plan(self, rules) else {
+        let Some(job) = plan::plan(self, rules, as_of) else {
             return Some(removed);
         };
         let mut moved = copy::run(self, &job, rules, Space::Any);

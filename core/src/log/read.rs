@@ -78,18 +78,20 @@ pub(super) fn find_time(
     offset: i64,
 ) -> Result<Option<Stored>> {
     attempt(|| {
-        let mut passed = 0;
+        let mut from = offset;
         let found = loop {
-            match log.index.find_time(partition, time_ms, offset, passed) {
+            match log.index.find_time(partition, time_ms, from) {
                 Answer::Found(found) => break found,
                 Answer::LookIn(place) => {
                     let (segment, index) = look_in(log, place)?;
                     let run = index.run(partition);
-                    let found = run.and_then(|run| run.at_time(time_ms, offset));
+                    let found = run.and_then(|run| run.at_time(time_ms, from));
                     if let Some(entry) = found {
                         break Some((segment, entry));
                     }
-                    passed += 1;
+                    // By offset: which segments there are may change meanwhile.
+                    let end = run.map_or(i64::MAX, |run| run.summary().next_offset);
+                    from = end.max(from.saturating_add(1));
                 }
             }
         };

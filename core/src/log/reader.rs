@@ -151,8 +151,9 @@ impl<'a> Reader<'a> {
         let doomed = found.cold.doomed.iter().map(|it| cold_path(dir, *it));
         let mut stale = Vec::new();
         for path in moved.chain(doomed) {
+            // Its owner may be removing it just now.
             let length = storage.open(&path, true).and_then(|file| file.length());
-            stale.push((path, length.map_err(OpenError::from)?));
+            stale.push((path, length.unwrap_or_default()));
         }
         Ok(Self {
             base: base(place, found.candidates.first())?,

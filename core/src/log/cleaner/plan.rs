@@ -45,13 +45,24 @@ struct Weight {
 
 /// What is to be moved now, if it is worth it: of what lies before the older snapshot or, where that is not
 /// enough, the newer.
-pub(super) fn plan(log: &Shared, rules: &Rules<'_>) -> Option<Job> {
+///
+/// The rules are what the log made of everything up to `as_of`: as long as nothing more comes, and no snapshot,
+/// the answer is the same.
+pub(super) fn plan(log: &Shared, rules: &Rules<'_>, as_of: u64) -> Option<Job> {
     let (older, newer) = log.snapshots().ok()?;
+    let question = (as_of, newer, log.files.count());
+    if log.keeper.removing.has_nothing_for(question) {
+        return None;
+    }
     if let Some(job) = plan_before(log, rules, older) {
         return Some(job);
     }
-    let job = plan_before(log, rules, newer).filter(|_| newer > older)?;
-    log.is_snapshot_whole(newer).ok()?.then_some(job)
+    let job = plan_before(log, rules, newer).filter(|_| newer > older);
+    let job = job.filter(|_| log.is_snapshot_whole(newer).is_ok_and(|is_whole| is_whole));
+    if job.is_none() {
+        log.keeper.removing.note_nothing_for(question);
+    }
+    job
 }
 
 fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {

@@ -34,12 +34,25 @@ pub(in crate::log) struct Removing {
     leaving: Mutex<VecDeque<Leaving>>,
     is_over: AtomicBool,
     is_moving_over: AtomicBool,
+    /// When last there was nothing to be moved: the entry that was the last, the newest snapshot, and how many
+    /// segments there were.
+    nothing_for: Mutex<Option<(u64, u64, usize)>>,
 }
 
 impl Removing {
     /// Nothing is known of the folder any more: no more segments are removed, and none moved.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);
+    }
+
+    /// Whether it is known that there is nothing to be moved.
+    pub(super) fn has_nothing_for(&self, question: (u64, u64, usize)) -> bool {
+        *self.nothing_for.lock() == Some(question)
+    }
+
+    /// Notes that there is nothing to be moved.
+    pub(super) fn note_nothing_for(&self, question: (u64, u64, usize)) {
+        *self.nothing_for.lock() = Some(question);
     }
 
     /// Nothing more is moved.

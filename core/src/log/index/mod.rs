@@ -325,19 +325,19 @@ impl Index {
     }
 
     /// The first batch of a partition, in order of offsets and from `offset` on, with a timestamp of
-    /// `time_ms` or later. `passed`: sealed segments that were looked into, and did not have it.
+    /// `time_ms` or later.
     pub(super) fn find_time(
         &self,
         partition: PartitionId,
         time_ms: i64,
         offset: i64,
-        passed: usize,
     ) -> Answer<Option<(u64, IndexEntry)>> {
         let view = self.view.read();
-        let mut possible = view.rows_of(partition).iter().filter(|row| {
+        let mut rows = view.rows_of(partition).iter();
+        let possible = rows.find(|row| {
             row.summary.next_offset > offset && row.summary.max_timestamp_ms >= time_ms
         });
-        if let Some(row) = possible.nth(passed) {
+        if let Some(row) = possible {
             return Answer::LookIn(view.place(row.segment));
         }
         let run = view.active_index.run(partition);

@@ -73,11 +73,11 @@ fn a_segment_is_looked_up_in_memory_until_it_has_a_footer() {
 fn a_time_leads_past_segments_that_do_not_have_it() {
     let index = sample();
     // Times fall from 100: from offset 30 on nothing is later than 70, which stands in segment 2.
-    let answer = index.find_time(PARTITION, 70, 30, 0);
+    let answer = index.find_time(PARTITION, 70, 30);
     assert!(matches!(answer, Answer::LookIn(Place::Here(2, _))));
-    let answer = index.find_time(PARTITION, 70, 30, 1);
+    let answer = index.find_time(PARTITION, 70, 40);
     assert!(matches!(answer, Answer::Found(None)));
-    let answer = index.find_time(PARTITION, 30, 70, 9);
+    let answer = index.find_time(PARTITION, 30, 70);
     assert!(matches!(answer, Answer::Found(Some((4, found))) if found.base_offset == 70));
 }
 

@@ -1,5 +1,6 @@
 //! The frames of a cold segment: each was durable before the segment had its name, so damage is damage.
 
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
 use super::walk::{Flow, parts_of};
@@ -32,7 +33,11 @@ pub(super) fn read(reader: &Reader<'_>, file: &ColdFile, visit: &mut Visit<'_>) 
     if visit(&found).is_break() {
         return Ok(ControlFlow::Break(()));
     }
-    let opened = reader.storage.open(&path, true)?;
+    let opened = match reader.storage.open(&path, true) {
+        // Its owner has cleaned it away meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(ControlFlow::Continue(())),
+        opened => opened?,
+    };
     let seed = CrcSeed::new(&reader.log_uuid, segment);
     let end = header.frames_end.min(opened.length()?);
     let mut scanner = Scanner::new(opened.as_ref(), seed, end);
