@@ -121,5 +121,10 @@ pub(crate) fn seeds(batches: &[Vec<u8>]) -> Vec<Vec<u8>> {
     }
     let end = (SEGMENT_HEADER_BYTES + frames.len()) as u64;
     let header = sample(end, batches.len() as u64).encode();
-    vec![sample(4_096, 0).encode(), [header, frames].concat()]
+    vec![
+        sample(4_096, 0).encode(),
+        // Found by the fuzzer: it ends before it begins.
+        sample(2, 5).encode(),
+        [header, frames].concat(),
+    ]
 }

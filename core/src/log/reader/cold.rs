@@ -79,7 +79,7 @@ pub(super) fn read(reader: &Reader<'_>, file: &ColdFile, visit: &mut Visit<'_>) 
         }
     }
     if !is_damaged && batches != header.batches {
-        let remaining = end - position;
+        let remaining = end.saturating_sub(position);
         return Ok(tell(
             &path,
             position,
