@@ -147,6 +147,11 @@ impl Shared {
     #[cfg(test)]
     pub(super) fn move_these(self: &Arc<Self>, sources: Vec<u64>, rules: &Rules<'_>) {
         let front = self.index.first_of_log();
-        copy::run(self, &plan::Job { sources, front }, rules, Space::Any).unwrap();
+        let job = plan::Job {
+            sources,
+            front,
+            is_urgent: false,
+        };
+        copy::run(self, &job, rules, Space::Any).unwrap();
     }
 }

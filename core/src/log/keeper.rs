@@ -284,7 +284,12 @@ impl Shared {
             Work::Snapshot(snapshot) => {
                 let written = snapshot.write(self.storage.as_ref(), &self.dir);
                 match written {
-                    Ok(bytes) => self.keeper.state.lock().snapshot_bytes = bytes,
+                    Ok(bytes) => {
+                        let mut state = self.keeper.state.lock();
+                        state.snapshot_bytes = bytes;
+                        // There may be more to give back now.
+                        state.is_housekeeping_due |= state.housekeeper.is_some();
+                    }
                     Err(error) => self.not_kept("snapshot", &error),
                 }
             }

@@ -66,7 +66,10 @@ pub(super) fn open(
     let index = open_index(&found);
     let keeper = Keeper::new(keeper::start(place, &mut found).map_err(OpenError::from)?);
     // What was found may be kept until the first append; what lies where is the index's from here on.
-    found.kept.iter_mut().for_each(|kept| kept.index = Arc::default());
+    found
+        .kept
+        .iter_mut()
+        .for_each(|kept| kept.index = Arc::default());
     found.cold.clear();
     let next_segment = found.next_segment(dir)?;
     let writer = Writer::new(active, active_file, next_segment, term, found);

@@ -51,7 +51,7 @@ pub(super) fn run(
         log,
         job,
         now_ms: (log.options.clock)(),
-        pace: Pace::new(log),
+        pace: Pace::new(log, job),
     };
     let mut outputs = Outputs::new(log, job, space, (moving.now_ms, job.indexes(log)));
     match moving.partitions(rules, &mut outputs) {
@@ -272,11 +272,16 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(log: &Shared) -> Self {
+    fn new(log: &Shared, job: &Job) -> Self {
+        let is_limited = !job.is_urgent && !log.options.keeps_inline;
         Self {
             began: Instant::now(),
             bytes: 0,
-            bytes_per_s: log.options.clean_bytes_per_s,
+            bytes_per_s: if is_limited {
+                log.options.clean_bytes_per_s
+            } else {
+                0
+            },
         }
     }
 
@@ -287,7 +292,7 @@ impl Pace {
             if log.keeper.is_closed() {
                 return Err(Stopped::Closed);
             }
-            if self.bytes_per_s == 0 || log.options.keeps_inline {
+            if self.bytes_per_s == 0 {
                 return Ok(());
             }
             let due = Duration::from_secs_f64(self.bytes as f64 / self.bytes_per_s as f64);

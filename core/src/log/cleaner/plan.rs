@@ -31,6 +31,8 @@ pub(super) struct Job {
     pub(super) sources: Vec<u64>,
     /// Log segments below this number are among the sources, or gone.
     pub(super) front: u64,
+    /// Whether cleaning has fallen behind: then it does not spare the disk.
+    pub(super) is_urgent: bool,
 }
 
 /// What a segment's bytes are.
@@ -81,9 +83,11 @@ fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
     let dead: u64 = all.map(|(_, weight)| weight.dead + weight.doubtful).sum();
     let headers = log.files.count() as u64 * SEGMENT_HEADER_BYTES as u64;
     let live = log.files.size_bytes().saturating_sub(dead + headers);
-    if dead <= live.saturating_add(SLACK_SEGMENTS * log.options.segment_bytes) {
+    let bearable = live.saturating_add(SLACK_SEGMENTS * log.options.segment_bytes);
+    if dead <= bearable {
         return None;
     }
+    let is_urgent = dead > bearable.saturating_mul(2);
     let front = log.index.first_of_log();
     let mostly_dead = cold_weights
         .iter()
@@ -93,12 +97,17 @@ fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
         return Some(Job {
             sources: vec![*segment],
             front,
+            is_urgent,
         });
     }
     let most = COLD_SEGMENTS * log.options.segment_bytes;
     if let Some(sources) = prefix(&weights, most) {
         let front = sources.last().map_or(front, |last| last + 1);
-        return Some(Job { sources, front });
+        return Some(Job {
+            sources,
+            front,
+            is_urgent,
+        });
     }
     let sources = log.index.together_with(&tiers.due_cold(&cold));
     let is_cold = sources.iter().all(|segment| cold.contains(segment));
@@ -108,6 +117,7 @@ fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
     Some(Job {
         sources: sources.into_iter().collect(),
         front,
+        is_urgent,
     })
 }
 

@@ -36,7 +36,11 @@ impl Job {
             Some(first) if is_of_log => first + 1,
             _ => self.front,
         };
-        Self { sources, front }
+        Self {
+            sources,
+            front,
+            is_urgent: self.is_urgent,
+        }
     }
 }
 
