@@ -218,16 +218,16 @@ fn fill(log: &Log, is_long: bool) -> Result<(), Error> {
     for _ in 0..if is_long { 12 } else { 1 } {
         append_bytes(log, Kind::Records, 1, batches[0].clone())?;
         let parts = [
-            SetPart {
-                kind: Kind::ProducerIds,
-                partition: PartitionId(0),
-                payload: control::encode(&ProducerIds { first: 1, count: 1 })?,
-            },
-            SetPart {
-                kind: Kind::OffsetCommit,
-                partition: PartitionId(0),
-                payload: control::encode(&commit)?,
-            },
+            SetPart::control(
+                Kind::ProducerIds,
+                PartitionId(0),
+                control::encode(&ProducerIds { first: 1, count: 1 })?,
+            ),
+            SetPart::control(
+                Kind::OffsetCommit,
+                PartitionId(0),
+                control::encode(&commit)?,
+            ),
         ];
         append_bytes(log, Kind::Set, 0, encode_set(&parts))?;
         if is_long {

@@ -1,6 +1,7 @@
 //! Layer 2, how records are kept: one append-only sequence of segment files for everything.
 //!
 //! - [`control`]: what the control frames say; `entry`, `append`, `set`: what goes in and what comes out
+//! - `set_plan`: whether all parts of a SET may happen, before one does
 //! - `frame`, `segment`: the bytes; `scan` and `span` walk them, `recovery`, `replay` and `open` open a log
 //! - `sequencer`: who gets which offset; `queue`, `group`, `writer`: the write group
 //! - `syncer`: the sync thread; `io_thread`: the other one; `shared`: what ties them together; `files`: open files
@@ -65,6 +66,7 @@ mod seal;
 mod segment;
 mod sequencer;
 mod set;
+mod set_plan;
 mod settle;
 mod shared;
 pub(crate) mod snapshot;
@@ -75,7 +77,7 @@ mod syncer;
 mod tests;
 mod writer;
 
-pub use append::{Append, Appended, Run};
+pub use append::{Append, Appended, BatchPlace, Run};
 pub use cleaner::{CleaningRule, Compaction, Extent, Rules};
 pub use entry::{Entry, Kind, Location, Machine};
 pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
@@ -83,7 +85,7 @@ use index::Wanted;
 pub use pair::{Scope, StatePair};
 pub use read::Stored;
 pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
-pub use set::{Part, SetError, SetPart, encode_set};
+pub use set::{Part, PartRefused, SetError, SetPart, encode_set};
 use shared::Shared;
 use storage::Storage;
 

@@ -178,7 +178,7 @@ struct Partition {
     is_changed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Producer {
     epoch: i16,
     /// The last batches of this epoch, oldest first, never empty.
@@ -410,6 +410,7 @@ impl Producer {
     }
 }
 
+mod excerpt;
 mod kept;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ pub(super) mod mutant;
 mod reading;
 mod recording;
 mod sequences;
+mod sets;
 mod space;
 mod threads;
 
