@@ -157,6 +157,25 @@ impl Writer {
         result.map(|()| true)
     }
 
+    /// Writes one append by itself.
+    ///
+    /// # Errors
+    /// What stops the log. The append has been answered.
+    pub(super) fn write_one(
+        &mut self,
+        log: &Shared,
+        append: Append,
+        wakes: &mut Wakes,
+    ) -> Result<(), Fault> {
+        let time_ms = (log.options.clock)();
+        let staged = self.stage(log, append, time_ms, wakes);
+        let result = staged.and_then(|()| self.write_staged(log, wakes));
+        if let Err(fault) = &result {
+            self.group.fail(&fault.error(Outcome::Unknown), wakes);
+        }
+        result
+    }
+
     /// Gives an append its place in the group, or answers it.
     fn stage(
         &mut self,

@@ -7,6 +7,7 @@ mod compacting;
 mod crash;
 mod cut;
 mod damage;
+mod expiring;
 mod faults;
 mod golden;
 mod kept;
