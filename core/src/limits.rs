@@ -27,6 +27,8 @@ pub const RECORD_HEADERS_MAX: usize = 10_000;
 
 /// Payload bytes of one SET frame.
 pub const SET_BYTES_MAX: usize = 16 * MIB;
+/// Record batches of one `ProduceAndCommit`.
+pub const SET_BATCHES_MAX: usize = 1_024;
 /// Bytes of one control payload (topic command, offset commit, group change).
 pub const CONTROL_BYTES_MAX: usize = MIB;
 /// Bytes waiting to be appended to one log; beyond it an append is refused with `Full`.

@@ -11,6 +11,7 @@ mod groups;
 mod offsets;
 mod open;
 mod produce;
+mod produce_and_commit;
 mod retention;
 mod session;
 mod subscription;
