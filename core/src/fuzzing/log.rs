@@ -228,6 +228,12 @@ fn fill(log: &Log, is_long: bool) -> Result<(), Error> {
                 PartitionId(0),
                 control::encode(&commit)?,
             ),
+            SetPart {
+                kind: Kind::Records,
+                partition: PartitionId(1),
+                payload: batches[0].clone(),
+                log_append_time: false,
+            },
         ];
         append_bytes(log, Kind::Set, 0, encode_set(&parts))?;
         if is_long {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ErrorCode;
+use crate::limits::PRODUCERS_EXPIRED_PER_SET_MAX;
 use crate::log::{Expired, ProducerExpiry};
 
 const IDLE_MS: i64 = 1_000;
@@ -163,4 +164,18 @@ fn a_log_that_is_closed_or_has_stopped_forgets_nobody() {
     };
     let error = log.open.log.expire_producers(&expiry).unwrap_err();
     assert_eq!(error.code(), ErrorCode::Closed);
+}
+
+#[test]
+fn more_than_one_entry_takes_are_forgotten_by_several() {
+    let log = Timed::new();
+    let count = PRODUCERS_EXPIRED_PER_SET_MAX as i64 + 1;
+    for producer_id in 0..count {
+        let request = produced(0, &[b"x"], producer_id, 0, 0);
+        log.open.append(request).unwrap();
+    }
+    let written = log.open.log.written();
+    let expired = log.expire(0, ALL * 10);
+    assert_eq!((expired.count, expired.has_more), (count as usize, false));
+    assert_eq!((log.producers(), log.open.log.written()), (0, written + 2));
 }
