@@ -27,6 +27,8 @@ pub const RECORD_HEADERS_MAX: usize = 10_000;
 
 /// Payload bytes of one SET frame.
 pub const SET_BYTES_MAX: usize = 16 * MIB;
+/// Record batches of one `ProduceAndCommit`.
+pub const SET_BATCHES_MAX: usize = 1_024;
 /// Bytes of one control payload (topic command, offset commit, group change).
 pub const CONTROL_BYTES_MAX: usize = MIB;
 /// Bytes waiting to be appended to one log; beyond it an append is refused with `Full`.
@@ -61,6 +63,13 @@ pub const OWNER_BYTES_MAX: u64 = 4 * KIB as u64;
 pub const FORMAT_BYTES_MAX: u64 = 4 * KIB as u64;
 /// Batches remembered per producer and partition for idempotence (Kafka's five).
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;
+/// Producers that one log remembers, each counted in every partition that it appended to (about 400 bytes
+/// each); beyond it those that have been idle longest are forgotten early.
+pub const PRODUCERS_MAX: usize = 250_000;
+/// Producers forgotten by one SET.
+pub const PRODUCERS_EXPIRED_PER_SET_MAX: usize = 1_000;
+/// Producers forgotten by one look at them.
+pub const PRODUCERS_EXPIRED_PER_SWEEP_MAX: usize = 10_000;
 /// Leader epochs of one partition whose starts are known; older ones count as a part of the next.
 pub const LEADER_EPOCHS_KEPT_MAX: usize = 1_024;
 /// Producer ids handed out by one PRODUCER_IDS frame.
@@ -139,6 +148,7 @@ const _: () = assert!(WIRE_MESSAGE_BYTES_MAX + KIB <= FRAME_BYTES_BEFORE_HELLO_M
 const _: () = assert!(UNCOMPRESSED_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= APPEND_QUEUE_BYTES_MAX);
 const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
+const _: () = assert!(PRODUCERS_EXPIRED_PER_SET_MAX * 32 <= SET_BYTES_MAX);
 const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);
 const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(FRAME_BYTES_MAX < u32::MAX as usize);

@@ -95,6 +95,42 @@ fn every_frame_is_printed_with_what_it_holds() {
 }
 
 #[test]
+fn batches_and_a_commit_that_happened_together_are_shown_and_counted() {
+    let place = Place::folder().with_topic("orders", 1, "k1:a\nk1:b\n");
+    let data = Path::new(&place.address);
+    let db = headwater::connect(&place.address).wait(None).unwrap();
+    let admin = db.admin();
+    admin
+        .create_topic("bills", Default::default())
+        .wait(None)
+        .unwrap();
+    let options = headwater::ConsumerOptions {
+        group: Some("billing".into()),
+        ..Default::default()
+    };
+    let consumer = db.consumer(&["orders"], options).unwrap();
+    consumer.next_block_wait(None).unwrap().unwrap();
+    let result = headwater::Record::new(b"paid");
+    let results = [("bills", result), ("orders", result)];
+    let sent = consumer.commit_with(&results).wait(None).unwrap();
+    assert_eq!(sent[1].offset, 2);
+    db.close(None).wait(None).unwrap();
+
+    let frames = dump(data, &[]).ended(0).json();
+    let sets = of_kind(&frames, "SET");
+    let parts = sets[sets.len() - 1]["parts"].as_array().unwrap();
+    let kinds: Vec<_> = parts.iter().map(|part| &part["kind"]).collect();
+    assert_eq!(kinds, ["RECORDS", "RECORDS", "OFFSET_COMMIT"]);
+    assert_eq!(parts[0]["topic"], "bills");
+    assert_eq!(parts[1]["base_offset"], 2);
+    let summary = dump(data, &["--verify"]).ended(0).json().pop().unwrap();
+    assert_eq!(summary["is_whole"], true);
+    let topics = summary["topics"].as_array().unwrap().iter();
+    let ends = topics.map(|topic| topic["partitions"][0]["end_offset"].as_i64());
+    assert_eq!(ends.sum::<Option<i64>>(), Some(4));
+}
+
+#[test]
 fn compressed_batches_are_shown_with_their_codec_and_read_like_any_other() {
     for codec in ["lz4", "zstd"] {
         let place = Place::folder();

@@ -152,8 +152,8 @@ fn topics_that_are_not_there_or_cannot_be_are_named() {
             "UNKNOWN_OPTION",
             &["retention_msx", "retention_ms"],
         );
-        let compact = json(&["topic", "create", "t", "--config", "cleanup.policy=compact"]);
-        says(compact, 1, "UNSUPPORTED_FEATURE", &["compact"]);
+        let quorum = json(&["topic", "create", "t", "--config", "durability=quorum"]);
+        says(quorum, 1, "UNSUPPORTED_FEATURE", &["quorum"]);
         let group = json(&["group", "describe", "nobody"]);
         says(group, 3, "GROUP_ID_NOT_FOUND", &["nobody"]);
         let format = json(&["consume", "orders", "--format", "%x"]);

@@ -221,15 +221,21 @@ fn fill(log: &Log, is_long: bool) -> Result<(), Error> {
     for _ in 0..if is_long { 12 } else { 1 } {
         append_bytes(log, Kind::Records, 1, batches[0].clone())?;
         let parts = [
+            SetPart::control(
+                Kind::ProducerIds,
+                PartitionId(0),
+                control::encode(&ProducerIds { first: 1, count: 1 })?,
+            ),
+            SetPart::control(
+                Kind::OffsetCommit,
+                PartitionId(0),
+                control::encode(&commit)?,
+            ),
             SetPart {
-                kind: Kind::ProducerIds,
-                partition: PartitionId(0),
-                payload: control::encode(&ProducerIds { first: 1, count: 1 })?,
-            },
-            SetPart {
-                kind: Kind::OffsetCommit,
-                partition: PartitionId(0),
-                payload: control::encode(&commit)?,
+                kind: Kind::Records,
+                partition: PartitionId(1),
+                payload: batches[0].clone(),
+                log_append_time: false,
             },
         ];
         append_bytes(log, Kind::Set, 0, encode_set(&parts))?;

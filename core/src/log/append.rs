@@ -27,14 +27,15 @@ pub struct Append {
     pub ack: Durability,
     /// The topic's level: `Disk` schedules a sync even if the acknowledgement does not wait for it.
     pub topic: Durability,
-    /// Whether the time of the append becomes the timestamp of every record (RECORDS only).
+    /// Whether the time of the append becomes the timestamp of every record (RECORDS only: of a SET each part
+    /// says it for itself).
     pub log_append_time: bool,
     /// Gets the answer: written, or synced, as `ack` says.
     pub completion: Completion<Appended>,
 }
 
 /// Where an append went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Its index; that of the first append if it is a duplicate.
     pub index: u64,
@@ -47,5 +48,16 @@ pub struct Appended {
     /// The level reached when the answer was given.
     pub durability: Durability,
     /// The timestamp given to every record, if `log_append_time`; else -1.
+    pub append_time_ms: i64,
+    /// Of a SET, where its record batches went, in order; none for everything else.
+    pub batches: Option<Box<[BatchPlace]>>,
+}
+
+/// Where a record batch of a SET went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// Offset of its first record.
+    pub base_offset: i64,
+    /// The timestamp given to every record, if the part asked for it; else -1.
     pub append_time_ms: i64,
 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ids::{Durability, LeaderEpoch, PartitionId};
 use crate::record::BatchHeader;
 
-use super::append::{Append, Appended};
+use super::append::{Append, Appended, BatchPlace};
 use super::entry::{Entry, Kind, Machine};
 use super::frame::{self, CrcSeed, FRAME_HEADER_BYTES, FrameHeader};
 use super::index::SegmentIndex;
@@ -139,8 +139,13 @@ impl Group {
         header.padded_bytes()
     }
 
-    /// Adds an answer for a batch that was appended before.
-    pub(super) fn push_duplicate(&mut self, append: Append, first: Sequenced) {
+    /// Adds an answer for a batch, or a SET with these, that was appended before.
+    pub(super) fn push_duplicate(
+        &mut self,
+        append: Append,
+        first: Sequenced,
+        batches: Option<Box<[BatchPlace]>>,
+    ) {
         let appended = Appended {
             index: first.index,
             base_offset: first.base_offset,
@@ -148,6 +153,7 @@ impl Group {
             time_ms: first.time_ms,
             durability: append.ack,
             append_time_ms: first.append_time_ms,
+            batches,
         };
         self.staged.push(Staged {
             completion: append.completion,

@@ -1,8 +1,9 @@
 //! Layer 2, how records are kept: one append-only sequence of segment files for everything.
 //!
 //! - [`control`]: what the control frames say; `entry`, `append`, `set`: what goes in and what comes out
+//! - `set_plan`: whether all parts of a SET may happen, before one does
 //! - `frame`, `segment`: the bytes; `scan` and `span` walk them, `recovery`, `replay` and `open` open a log
-//! - `sequencer`: who gets which offset; `queue`, `group`, `writer`: the write group
+//! - `sequencer`: who gets which offset; `expiry`: which producers are forgotten; `queue`, `group`, `writer`: the write group
 //! - `syncer`: the sync thread; `io_thread`: the other one; `shared`: what ties them together; `files`: open files
 //! - `roll` and `seal`: from one segment to the next; `index`, `rebuild`, `read`: where everything lies
 //! - `pair`, `snapshot`, `checkpoint`, `keeper`: the state kept beside the log; `cleaner`: space given back
@@ -41,6 +42,7 @@ pub(crate) mod cold;
 pub mod control;
 mod entry;
 mod error;
+mod expiry;
 mod files;
 pub mod format;
 mod frame;
@@ -67,6 +69,7 @@ mod seal;
 mod segment;
 mod sequencer;
 mod set;
+mod set_plan;
 mod settle;
 mod shared;
 pub(crate) mod snapshot;
@@ -77,15 +80,16 @@ mod syncer;
 mod tests;
 mod writer;
 
-pub use append::{Append, Appended, Run};
+pub use append::{Append, Appended, BatchPlace, Run};
 pub use cleaner::{CleaningRule, Compaction, Extent, Rules};
 pub use entry::{Entry, Kind, Location, Machine};
+pub use expiry::{Expired, ProducerExpiry};
 pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
 use index::Wanted;
 pub use pair::{Scope, StatePair};
 pub use read::Stored;
 pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
-pub use set::{Part, SetError, SetPart, encode_set};
+pub use set::{Part, PartRefused, SetError, SetPart, encode_set};
 use shared::Shared;
 use storage::Storage;
 
@@ -335,6 +339,21 @@ impl Log {
     /// `None` if that entry is not synced yet. May take long; for the housekeeper alone.
     pub fn clean(&self, as_of: u64, rules: &Rules<'_>) -> Option<usize> {
         self.shared.clean(as_of, rules)
+    }
+
+    /// How many producers are remembered, each once for every partition that it appended to.
+    #[must_use]
+    pub fn producer_count(&self) -> usize {
+        self.shared.producer_count()
+    }
+
+    /// Forgets producers by entries of the log: those that were idle for too long, and the oldest of those
+    /// that are too many. One that has appended meanwhile stays. For the housekeeper alone.
+    ///
+    /// # Errors
+    /// `Closed`; `Full` without space; `Storage` when the log has stopped.
+    pub fn expire_producers(&self, expiry: &ProducerExpiry) -> Result<Expired> {
+        self.shared.expire_producers(expiry)
     }
 
     /// Sets the age at which a segment rolls, ms; at first a day.

@@ -25,6 +25,7 @@ use crate::record::BatchHeader;
 
 use super::append::Appended;
 use super::control::PartitionOpen;
+pub(super) use expiry::LastAppend;
 use kept::Changed;
 
 /// Where a batch stands in the log: what a repetition of it is answered with.
@@ -105,8 +106,8 @@ pub(super) enum SequenceError {
     },
     /// The first batch of a producer does not begin at 0.
     #[error(
-        "partition id {partition} does not know producer id {producer_id}: its first batch begins at \
-         sequence {found}, expected 0"
+        "partition id {partition} does not know producer id {producer_id}, or not any more: its first batch \
+         begins at sequence {found}, expected 0; a producer that was idle too long is forgotten"
     )]
     UnknownProducer {
         /// The partition.
@@ -178,7 +179,7 @@ struct Partition {
     is_changed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Producer {
     epoch: i16,
     /// The last batches of this epoch, oldest first, never empty.
@@ -410,6 +411,8 @@ impl Producer {
     }
 }
 
+mod excerpt;
+mod expiry;
 mod kept;
 #[cfg(test)]
 mod tests;

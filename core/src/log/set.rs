@@ -16,6 +16,11 @@ use super::frame::{FRAME_ALIGN, PAYLOAD_VERSION, padded};
 
 /// Bytes of a part before its payload.
 pub(super) const PART_HEADER_BYTES: usize = 16;
+/// Where a part's flags stand, bytes before its payload.
+const FLAGS_BEFORE_PAYLOAD: usize = PART_HEADER_BYTES - 1;
+/// Flag of a part on its way to the log: the time of the append becomes the timestamp of every record. The
+/// writer takes it off when it stamps the batch, so no frame has it.
+const APPEND_TIME: u8 = 1;
 
 /// Why the payload of a SET is not one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -72,10 +77,36 @@ pub struct Part<'a> {
 /// # Errors
 /// [`SetError`] for anything but whole, known parts.
 pub(super) fn parts(payload: &[u8]) -> Result<Vec<Part<'_>>, SetError> {
+    parts_with(payload, 0)
+}
+
+/// The parts of a SET that is to be appended: batches may ask to be stamped.
+///
+/// # Errors
+/// As for [`parts`].
+pub(super) fn unstamped_parts(payload: &[u8]) -> Result<Vec<Part<'_>>, SetError> {
+    parts_with(payload, APPEND_TIME)
+}
+
+/// Whether the part whose payload begins at `at` asks for the time of the append.
+pub(super) fn wants_append_time(payload: &[u8], at: usize) -> bool {
+    let flags = at.checked_sub(FLAGS_BEFORE_PAYLOAD);
+    flags.and_then(|at| payload.get(at)) == Some(&APPEND_TIME)
+}
+
+/// Takes off what the part whose payload begins at `at` asks for.
+pub(super) fn clear_flags(payload: &mut [u8], at: usize) {
+    let flags = at.checked_sub(FLAGS_BEFORE_PAYLOAD);
+    if let Some(flags) = flags.and_then(|at| payload.get_mut(at)) {
+        *flags = 0;
+    }
+}
+
+fn parts_with(payload: &[u8], flags: u8) -> Result<Vec<Part<'_>>, SetError> {
     let mut parts = Vec::new();
     let mut at = 0;
     while at < payload.len() {
-        let (part, next) = part_at(payload, at)?;
+        let (part, next) = part_at(payload, at, flags)?;
         parts.push(part);
         at = next;
     }
@@ -85,7 +116,7 @@ pub(super) fn parts(payload: &[u8]) -> Result<Vec<Part<'_>>, SetError> {
     Ok(parts)
 }
 
-fn part_at(payload: &[u8], at: usize) -> Result<(Part<'_>, usize), SetError> {
+fn part_at(payload: &[u8], at: usize, allowed_flags: u8) -> Result<(Part<'_>, usize), SetError> {
     let rest = payload.get(at..).unwrap_or_default();
     let Some((header, behind)) = rest.split_first_chunk::<PART_HEADER_BYTES>() else {
         return Err(SetError::Length {
@@ -121,7 +152,7 @@ fn part_at(payload: &[u8], at: usize) -> Result<(Part<'_>, usize), SetError> {
         .split_at_checked(padded_len)
         .ok_or_else(|| length_error.clone())?;
     let (bytes, padding) = body.split_at_checked(len as usize).ok_or(length_error)?;
-    if reserved != [0; 4] || flags != 0 || padding.iter().any(|byte| *byte != 0) {
+    if reserved != [0; 4] || flags & !allowed_flags != 0 || padding.iter().any(|byte| *byte != 0) {
         return Err(SetError::NotZero { at });
     }
     let known = Kind::from_number(kind).filter(|kind| {
@@ -146,12 +177,35 @@ fn part_at(payload: &[u8], at: usize) -> Result<(Part<'_>, usize), SetError> {
 /// A part of a SET that is to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetPart {
-    /// What it is: a control kind. RECORDS cannot be appended in a set yet.
+    /// What it is: a record batch or a control kind.
     pub kind: Kind,
     /// The partition it is about; 0 where the kind has none.
     pub partition: PartitionId,
-    /// Its payload.
+    /// Its payload: of RECORDS one record batch, verified by the caller and stamped by the log.
     pub payload: Vec<u8>,
+    /// Whether the time of the append becomes the timestamp of every record (RECORDS only).
+    pub log_append_time: bool,
+}
+
+impl SetPart {
+    /// A control part.
+    #[must_use]
+    pub const fn control(kind: Kind, partition: PartitionId, payload: Vec<u8>) -> Self {
+        Self {
+            kind,
+            partition,
+            payload,
+            log_append_time: false,
+        }
+    }
+}
+
+/// Which part of a SET was refused: the source of the error that the append is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("part {part} of the SET, counted from 0, is refused, and with it the whole")]
+pub struct PartRefused {
+    /// Its place.
+    pub part: usize,
 }
 
 /// The payload of a SET frame that holds `parts`, in order.
@@ -161,7 +215,8 @@ pub fn encode_set(parts: &[SetPart]) -> Vec<u8> {
     for part in parts {
         // A part too long for its length field is too long for a frame, which refuses the append.
         let len = u32::try_from(part.payload.len()).unwrap_or(u32::MAX);
-        payload.extend_from_slice(&[part.kind.number(), 0]);
+        let flags = if part.log_append_time { APPEND_TIME } else { 0 };
+        payload.extend_from_slice(&[part.kind.number(), flags]);
         payload.extend_from_slice(&PAYLOAD_VERSION.to_le_bytes());
         payload.extend_from_slice(&part.partition.0.to_le_bytes());
         payload.extend_from_slice(&len.to_le_bytes());

@@ -215,6 +215,21 @@ impl Shared {
         })
     }
 
+    /// Writes an append that was decided under the writer's lock, at once.
+    pub(super) fn write_decided(
+        &self,
+        writer: &mut MutexGuard<'_, Writer>,
+        append: Append,
+        wakes: &mut Wakes,
+    ) {
+        let guard = FenceOnPanic { shared: self };
+        let result = writer.write_one(self, append, wakes);
+        mem::forget(guard);
+        if let Err(fault) = result {
+            self.fence(&fault, wakes);
+        }
+    }
+
     /// Looks at the writer, waiting for its lock.
     pub(super) fn with_writer<T>(self: &Arc<Self>, look: impl FnOnce(&mut Writer) -> T) -> T {
         let found = look(&mut self.writer.lock());
@@ -224,7 +239,7 @@ impl Shared {
 
     /// Has the io thread write what was queued while a thread held the writer's lock that does not write
     /// records: whoever queued it left it to the holder.
-    fn leave_queued(self: &Arc<Self>) {
+    pub(super) fn leave_queued(self: &Arc<Self>) {
         if !self.queue.is_empty() && self.start_io_thread().is_ok() {
             self.io.append();
         }

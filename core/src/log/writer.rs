@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::completion::Wakes;
-use crate::error::{Error, ErrorCode, Outcome};
+use crate::error::{Error, Outcome};
 use crate::ids::{Durability, LeaderEpoch, PartitionId};
 use crate::limits::WRITE_GROUP_BYTES_MAX;
 use crate::record::{BatchHeader, batch};
 
-use super::append::{Append, Appended};
+use super::append::{Append, Appended, BatchPlace};
 use super::checkpoint::Position;
 use super::entry::Kind;
 use super::error::{Fault, invalid};
@@ -30,7 +30,7 @@ use super::replay::{self, Effect};
 use super::roll::Refused;
 use super::segment::ActiveSegment;
 use super::sequencer::{Admission, Sequenced, Sequencer};
-use super::set;
+use super::set_plan::{self, SetPlan};
 use super::shared::Shared;
 use super::syncer::Ack;
 
@@ -56,13 +56,15 @@ pub(super) struct Writer {
 }
 
 /// What an append becomes, decided before it has a place.
-enum Plan {
+pub(super) enum Plan {
     /// A record batch that is new.
     Records(BatchHeader, i64),
-    /// One that was appended before.
-    Duplicate(Sequenced),
-    /// Control payloads, and what they do to the sequencer.
-    Control(Vec<(PartitionId, Effect)>),
+    /// One that was appended before, or a SET of them.
+    Duplicate(Sequenced, Option<Box<[BatchPlace]>>),
+    /// A control payload, and what it does to the sequencer.
+    Control(Effect),
+    /// Several payloads.
+    Set(SetPlan),
 }
 
 impl Writer {
@@ -155,6 +157,25 @@ impl Writer {
         result.map(|()| true)
     }
 
+    /// Writes one append by itself.
+    ///
+    /// # Errors
+    /// What stops the log. The append has been answered.
+    pub(super) fn write_one(
+        &mut self,
+        log: &Shared,
+        append: Append,
+        wakes: &mut Wakes,
+    ) -> Result<(), Fault> {
+        let time_ms = (log.options.clock)();
+        let staged = self.stage(log, append, time_ms, wakes);
+        let result = staged.and_then(|()| self.write_staged(log, wakes));
+        if let Err(fault) = &result {
+            self.group.fail(&fault.error(Outcome::Unknown), wakes);
+        }
+        result
+    }
+
     /// Gives an append its place in the group, or answers it.
     fn stage(
         &mut self,
@@ -164,12 +185,14 @@ impl Writer {
         wakes: &mut Wakes,
     ) -> Result<(), Fault> {
         let plan = match self.plan(&append) {
-            Ok(Plan::Duplicate(sequenced)) => {
-                self.group.push_duplicate(append, sequenced);
+            Ok(Plan::Duplicate(sequenced, batches)) => {
+                self.group.push_duplicate(append, sequenced, batches);
                 return Ok(());
             }
             Ok(plan) => plan,
             Err(error) => {
+                #[cfg(test)]
+                super::tests::mutant::refused(&append, &mut self.sequencer);
                 append.completion.complete(Err(error), wakes);
                 return Ok(());
             }
@@ -201,6 +224,7 @@ impl Writer {
             time_ms,
             durability: append.ack,
             append_time_ms: -1,
+            batches: None,
         };
         match plan {
             Plan::Records(header, base_offset) => {
@@ -214,12 +238,13 @@ impl Writer {
                 self.sequencer
                     .take(append.partition, &header, Sequenced::from(&appended));
             }
-            Plan::Control(effects) => {
-                for (partition, effect) in effects {
-                    effect.control(&mut self.sequencer, partition);
-                }
+            Plan::Control(effect) => effect.control(&mut self.sequencer, append.partition),
+            Plan::Set(plan) => {
+                let epoch = self.leader_epoch();
+                let place = (index, time_ms, epoch);
+                appended.batches = plan.take(&mut append.payload, &mut self.sequencer, place);
             }
-            Plan::Duplicate(_) => {}
+            Plan::Duplicate(..) => {}
         }
         self.last_index = index;
         self.last_entry = Some(LastEntry {
@@ -244,49 +269,20 @@ impl Writer {
     fn plan(&self, append: &Append) -> Result<Plan, Error> {
         match append.kind {
             Kind::Records => {
-                let header =
-                    BatchHeader::parse(&append.payload).map_err(|error| invalid(&error))?;
-                let (found, expected) = (append.payload.len(), header.total_bytes());
-                if found != expected {
-                    return Err(invalid(&crate::record::BatchError::TotalBytes {
-                        found,
-                        expected,
-                    }));
-                }
+                let header = set_plan::whole_batch(&append.payload)?;
                 Ok(match self.sequencer.admit(append.partition, &header)? {
                     Admission::New { base_offset } => Plan::Records(header, base_offset),
-                    Admission::Duplicate(sequenced) => Plan::Duplicate(sequenced),
+                    Admission::Duplicate(sequenced) => Plan::Duplicate(sequenced, None),
                 })
             }
-            Kind::Set => {
-                let parts = set::parts(&append.payload).map_err(|error| invalid(&error))?;
-                let effects = parts
-                    .iter()
-                    .map(|part| self.control_effect(part.kind, part.partition, part.payload));
-                Ok(Plan::Control(effects.collect::<Result<_, _>>()?))
-            }
+            Kind::Set => set_plan::plan(&self.sequencer, &append.payload),
             kind => {
-                let effect = self.control_effect(kind, append.partition, &append.payload)?;
-                Ok(Plan::Control(vec![effect]))
+                let effect = replay::control_effect(kind, &append.payload);
+                let effect = effect.map_err(|error| invalid(&error))?;
+                effect.check(&self.sequencer, append.partition)?;
+                Ok(Plan::Control(effect))
             }
         }
-    }
-
-    fn control_effect(
-        &self,
-        kind: Kind,
-        partition: PartitionId,
-        payload: &[u8],
-    ) -> Result<(PartitionId, Effect), Error> {
-        if kind == Kind::Records {
-            return Err(Error::new(
-                ErrorCode::UnsupportedFeature,
-                "record batches in a SET are not supported yet",
-            ));
-        }
-        let effect = replay::control_effect(kind, payload).map_err(|error| invalid(&error))?;
-        effect.check(&self.sequencer, partition)?;
-        Ok((partition, effect))
     }
 
     /// Writes what is staged, in one call; then applies, publishes and answers it.

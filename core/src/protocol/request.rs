@@ -97,6 +97,19 @@ pub enum Request {
         /// For each partition the first offset that stays.
         before: Vec<PartitionOffset>,
     },
+    /// Appends record batches and commits offsets of a group: all of it, or nothing. The batches travel one
+    /// behind the other, behind the header. The answer waits for the highest level among the topics named.
+    /// Answered with `ProducedAll`. From version 2 on.
+    ProduceAndCommit {
+        /// The batches, in order; a partition may come several times.
+        batches: Vec<SetBatch>,
+        /// The group's id.
+        group: String,
+        /// The member that commits; none: by hand, allowed while the group has no member.
+        member: Option<Member>,
+        /// The offsets, as for `CommitOffsets`.
+        offsets: Vec<PartitionOffset>,
+    },
 }
 
 impl Request {
@@ -104,10 +117,21 @@ impl Request {
     #[must_use]
     pub const fn version_min(&self) -> u16 {
         match self {
-            Self::DeleteRecords { .. } => 2,
+            Self::DeleteRecords { .. } | Self::ProduceAndCommit { .. } => 2,
             _ => 1,
         }
     }
+}
+
+/// One of several record batches that travel together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetBatch {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// Bytes of the batch.
+    pub size_bytes: u32,
 }
 
 /// A member of a group, as the coordinator knows it.

@@ -34,6 +34,8 @@ pub enum Response {
     Group(GroupDescription),
     /// Groups, sorted by id.
     Groups(Vec<GroupDescription>),
+    /// Record batches were appended together, in the order asked. From version 2 on.
+    ProducedAll(Vec<ProduceAck>),
 }
 
 /// Where a batch went and how safe it is.

@@ -24,7 +24,7 @@ pub const MAGIC: [u8; 8] = [0x89, b'H', b'W', b'N', b'\r', b'\n', 0x1A, b'\n'];
 /// | version | what is new |
 /// |---|---|
 /// | 1 | everything |
-/// | 2 | positions with leader epochs: the frames `SubscribeAt`, `ReassignAt`, `SubscriptionOutOfRange`; the request `DeleteRecords` |
+/// | 2 | positions with leader epochs: the frames `SubscribeAt`, `ReassignAt`, `SubscriptionOutOfRange`; the requests `DeleteRecords` and `ProduceAndCommit` |
 pub const VERSIONS: RangeInclusive<u16> = 1..=2;
 
 /// The first version with positions that carry leader epochs.

@@ -126,7 +126,11 @@ impl Session {
 
     fn request(&mut self, frame: Frame) -> Result<(), FrameError> {
         let request = frame.read_header::<Request>()?;
-        if !matches!(request, Request::Produce { .. }) {
+        let has_batches = matches!(
+            request,
+            Request::Produce { .. } | Request::ProduceAndCommit { .. }
+        );
+        if !has_batches {
             frame.check_no_payload()?;
         }
         let id = self.take_id(&frame)?;

@@ -278,11 +278,7 @@ fn part(kind: Kind, partition: PartitionId, payload: &impl serde::Serialize) -> 
         )
         .with_source(error)
     })?;
-    Ok(SetPart {
-        kind,
-        partition,
-        payload,
-    })
+    Ok(SetPart::control(kind, partition, payload))
 }
 
 fn existing(name: &str, exist_ok: bool) -> Result<Response> {

@@ -115,11 +115,11 @@ fn log_start(partition: &Partition, wanted: &PartitionOffset) -> Result<Option<S
         )
         .with_source(error)
     })?;
-    Ok(Some(SetPart {
-        kind: Kind::LogStart,
-        partition: partition.id,
+    Ok(Some(SetPart::control(
+        Kind::LogStart,
+        partition.id,
         payload,
-    }))
+    )))
 }
 
 fn starts(partitions: &[Arc<Partition>]) -> Response {

@@ -186,7 +186,7 @@ impl Inner {
 
     /// What to write for a commit: the generation, the offsets by uuid, and the highest level among the
     /// topics committed.
-    fn check_commit(
+    pub(super) fn check_commit(
         &self,
         group: &str,
         member: Option<&Member>,

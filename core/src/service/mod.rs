@@ -11,13 +11,14 @@ mod groups;
 mod offsets;
 mod open;
 mod produce;
+mod produce_and_commit;
 mod retention;
 mod session;
 mod subscription;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::sync::Mutex;
 
@@ -56,6 +57,8 @@ struct Inner {
     producer_ids: Mutex<produce::ProducerIds>,
     coordinator: Mutex<groups::Coordinator>,
     next_session: AtomicU64,
+    /// When all producers were last looked at, ms.
+    expiry_looked_ms: AtomicI64,
     /// How many openings are not closed yet. Changed under the registry's lock.
     openings: AtomicU64,
     is_closed: AtomicBool,
@@ -123,6 +126,7 @@ impl Service {
             ("log_synced_index", inner.log.synced() as f64),
             ("log_term", f64::from(inner.log.term().0)),
             ("log_void_entries", inner.state.void_entries() as f64),
+            ("log_producers", inner.log.producer_count() as f64),
             ("tail_cache_bytes", inner.state.tail_cache_bytes() as f64),
             ("topics", inner.state.topics.read().len() as f64),
             ("groups", inner.state.groups.lock().len() as f64),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 use crate::sync::Mutex;
@@ -164,6 +164,7 @@ impl Service {
             producer_ids: Mutex::new(produce::ProducerIds::new(state.next_producer_id())),
             coordinator: Mutex::new(groups::Coordinator::default()),
             next_session: AtomicU64::new(1),
+            expiry_looked_ms: AtomicI64::new(0),
             openings: AtomicU64::new(1),
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),

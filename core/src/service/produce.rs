@@ -87,7 +87,11 @@ impl Inner {
         }
     }
 
-    fn check_produce(&self, produce: &Produce, payload: &Bytes) -> Result<(Topic, PartitionId)> {
+    pub(super) fn check_produce(
+        &self,
+        produce: &Produce,
+        payload: &Bytes,
+    ) -> Result<(Topic, PartitionId)> {
         let topic = self.state.topics.read().get(&produce.topic).cloned();
         let topic = topic.ok_or_else(|| unknown_topic(&produce.topic))?;
         let partition = topic.partition(produce.partition).ok_or_else(|| {

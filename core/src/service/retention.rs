@@ -4,7 +4,10 @@
 //! off by a LOG_START entry, so the decision is in the log and the same for all who read it; the space
 //! follows, when whole segments at the front of the log hold nothing any more. Time counts from when a
 //! batch was appended: records with old timestamps are kept as long as any others.
+//!
+//! Producers go the same way: what is remembered of one that is idle for a day is given up by an entry.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,7 +17,8 @@ use crate::engine::partition::Partition;
 use crate::engine::topic_config::TopicConfig;
 use crate::engine::topics::Topic;
 use crate::error::Result;
-use crate::log::{Appended, CleaningRule, Compaction, Extent, Kind, Run, control};
+use crate::limits;
+use crate::log::{Appended, CleaningRule, Compaction, Extent, Kind, ProducerExpiry, Run, control};
 
 /// Between two looks: a quarter of the shortest retention, within these.
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
@@ -24,6 +28,11 @@ const INTERVAL_SOON: Duration = Duration::from_secs(1);
 /// The age at which a segment rolls: a quarter of the shortest retention, within these.
 const SEGMENT_MS_MIN: i64 = 10_000;
 const SEGMENT_MS_MAX: i64 = DAY_MS;
+/// How long a producer may append nothing to a partition before that forgets it (Kafka's default of
+/// `producer.id.expiration.ms`).
+const PRODUCER_ID_EXPIRATION_MS: i64 = DAY_MS;
+/// Between two looks at all producers, while they are not too many.
+const EXPIRY_INTERVAL_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 impl Inner {
@@ -78,9 +87,38 @@ impl Inner {
             })
         });
         is_busy |= removed.is_none_or(|removed| removed > 0);
+        is_busy |= self.expire_producers(now_ms, limits::PRODUCERS_MAX);
         let most = if is_busy { INTERVAL_SOON } else { INTERVAL_MAX };
         let quarter = Duration::from_millis(u64::try_from(quarter_ms).unwrap_or_default());
         quarter.clamp(INTERVAL_MIN, most)
+    }
+
+    /// Forgets producers that were idle too long, and the oldest beyond `producers_max`; says whether there
+    /// are more to forget.
+    fn expire_producers(&self, now_ms: i64, producers_max: usize) -> bool {
+        let looked_ms = self.expiry_looked_ms.load(Ordering::Relaxed);
+        // A clock that went back does not put it off.
+        let is_due = !(0..EXPIRY_INTERVAL_MS).contains(&now_ms.saturating_sub(looked_ms));
+        if !is_due && self.log.producer_count() <= producers_max {
+            return false;
+        }
+        let expired = self.log.expire_producers(&ProducerExpiry {
+            now_ms,
+            idle_ms: PRODUCER_ID_EXPIRATION_MS,
+            producers_max,
+            expired_max: limits::PRODUCERS_EXPIRED_PER_SWEEP_MAX,
+        });
+        let has_more = match expired {
+            Ok(expired) => expired.has_more,
+            Err(error) => {
+                tracing::warn!(name = %self.name, %error, "idle producers are not forgotten");
+                false
+            }
+        };
+        if !has_more {
+            self.expiry_looked_ms.store(now_ms, Ordering::Relaxed);
+        }
+        has_more
     }
 
     /// Cuts off what a partition's limits say is dead; says whether there was any.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Run, Service, Subscription};
 use crate::completion::Completion;
 use crate::error::Result;
-use crate::protocol::request::{OffsetAt, Request, SubscribeAt};
+use crate::protocol::request::{OffsetAt, OffsetQuery, Request, SubscribeAt};
 use crate::protocol::response::Response;
 
 /// One client's way in. Dropped with its last clone: then its group members have left.
@@ -40,7 +40,7 @@ impl Session {
 
     /// Asks; never waits, and may answer before it returns.
     ///
-    /// `payload` is the record batch of a `Produce` and empty otherwise. With [`Run::Here`] this thread
+    /// `payload` is the record batch of a `Produce`, or those of a `ProduceAndCommit`, and empty otherwise. With [`Run::Here`] this thread
     /// may write to the log and read files; with [`Run::Io`] it does neither.
     pub fn submit(
         &self,
@@ -114,20 +114,7 @@ impl Session {
                 };
                 inner.produce(produce, payload, run, completion);
             }
-            Request::ListOffsets { queries } => {
-                let reads = queries
-                    .iter()
-                    .any(|query| matches!(query.at, OffsetAt::Time(_)));
-                if reads && run == Run::Io {
-                    let inner = Arc::clone(inner);
-                    let service = self.0.service.clone();
-                    // A job that is refused drops the completion, which answers `Closed`.
-                    let _ =
-                        service.schedule(move || completion.finish(inner.list_offsets(&queries)));
-                } else {
-                    completion.finish(inner.list_offsets(&queries));
-                }
-            }
+            Request::ListOffsets { queries } => self.list_offsets(queries, run, completion),
             Request::JoinGroup { group, topics } => {
                 inner.join_group(self.0.id, group, &topics, run, completion);
             }
@@ -144,7 +131,36 @@ impl Session {
             Request::DescribeGroup { group } => completion.finish(inner.describe_group(&group)),
             Request::ListGroups => completion.finish(Ok(inner.list_groups())),
             Request::DeleteGroup { group } => inner.delete_group(group, run, completion),
+            Request::ProduceAndCommit {
+                batches,
+                group,
+                member,
+                offsets,
+            } => {
+                let wanted = super::produce_and_commit::ProduceAndCommit {
+                    batches,
+                    group,
+                    member,
+                    offsets,
+                    is_trusted: self.0.is_trusted,
+                };
+                inner.produce_and_commit(wanted, payload, run, completion);
+            }
             Request::DeleteRecords { before } => inner.delete_records(&before, run, completion),
+        }
+    }
+
+    fn list_offsets(&self, queries: Vec<OffsetQuery>, run: Run, completion: Completion<Response>) {
+        let inner = Arc::clone(&self.0.service.inner);
+        let reads = queries
+            .iter()
+            .any(|query| matches!(query.at, OffsetAt::Time(_)));
+        if reads && run == Run::Io {
+            let job = move || completion.finish(inner.list_offsets(&queries));
+            // A job that is refused drops the completion, which answers `Closed`.
+            let _ = self.0.service.schedule(job);
+        } else {
+            completion.finish(inner.list_offsets(&queries));
         }
     }
 

@@ -364,7 +364,7 @@ fn what_is_wrong_is_said_and_changes_nothing() {
         ErrorCode::InvalidPartitions
     );
     assert_eq!(
-        code(create(&session, "x", &[("cleanup_policy", "compact")])),
+        code(create(&session, "x", &[("durability", "quorum")])),
         ErrorCode::UnsupportedFeature
     );
     assert_eq!(

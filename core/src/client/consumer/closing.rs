@@ -48,7 +48,9 @@ impl State {
                 }
             }));
         });
-        self.commit(None, committed);
+        // Behind the commits that wait; a last one of its own only where commits are made unasked.
+        let is_by_results = self.commits.lock().is_by_results;
+        self.commit(is_by_results.then(Vec::new), committed);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Commits: one at a time, so that an older one never overtakes a newer.
 //!
 //! What is processed is committed when the application asks, every `commit_interval_ms` while there is
-//! something new, and at close. Offsets given by hand go the same way, in their turn.
+//! something new, and at close. Offsets given by hand go the same way, in their turn, and so do results that
+//! are sent with a commit: from the first of those on nothing is committed unasked.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::results::Results;
 use super::state::State;
 use crate::client::timer::{self, Timer};
 use crate::completion::{Completion, Wakes};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::limits::COMMIT_WAITERS_MAX;
 use crate::protocol::request::{PartitionOffset, Request};
 use crate::protocol::response::Response;
@@ -24,6 +26,10 @@ pub(super) struct Commits {
     rounds: VecDeque<Round>,
     waiters: usize,
     timer: Option<Timer>,
+    keyless: u32,
+    /// Whether results were sent with a commit: then nothing is committed unasked any more, which might be
+    /// ahead of results that are still to come.
+    pub(super) is_by_results: bool,
     /// Why the group takes no more commits of this consumer.
     pub(super) fatal: Option<Error>,
 }
@@ -33,6 +39,16 @@ struct Round {
     /// By hand; none: what is processed when its turn comes.
     offsets: Option<Vec<PartitionOffset>>,
     waiters: Vec<Completion<()>>,
+    /// What is sent with them.
+    results: Option<Results>,
+}
+
+impl Commits {
+    /// A number that goes on with every call: so records without key go to another partition each time.
+    pub(super) fn next_keyless(&mut self) -> u32 {
+        self.keyless = self.keyless.wrapping_add(1);
+        self.keyless
+    }
 }
 
 impl State {
@@ -66,16 +82,67 @@ impl State {
             _ => commits.rounds.push_back(Round {
                 offsets,
                 waiters: vec![done],
+                results: None,
             }),
         }
         Ok(())
     }
 
+    /// Commits what was given out, with what was made of it.
+    pub(super) fn commit_with(self: &Arc<Self>, results: Results) {
+        let mut commits = self.commits.lock();
+        let refused = match &commits.fatal {
+            Some(fatal) => Some(fatal.clone()),
+            None if commits.waiters >= COMMIT_WAITERS_MAX => {
+                let message = format!("{COMMIT_WAITERS_MAX} commits of this consumer wait already");
+                Some(Error::new(ErrorCode::BufferFull, message))
+            }
+            None => None,
+        };
+        if let Some(error) = refused {
+            drop(commits);
+            return results.done.finish(Err(error));
+        }
+        commits.is_by_results = true;
+        commits.waiters += 1;
+        // Under the lock: no round that began before may see what is passed here.
+        let offsets = {
+            let mut fetcher = self.fetcher.lock();
+            fetcher.pass(u32::MAX);
+            fetcher.to_commit()
+        };
+        commits.rounds.push_back(Round {
+            offsets: Some(offsets),
+            waiters: Vec::new(),
+            results: Some(results),
+        });
+        drop(commits);
+        self.run_commits(&mut Wakes::new());
+    }
+
+    /// The round that sent results is over.
+    pub(super) fn end_results(self: &Arc<Self>, error: Option<&Error>) {
+        let mut commits = self.commits.lock();
+        commits.is_running = false;
+        commits.waiters -= 1;
+        // Nobody knows then what the group goes on with: whoever opens the consumer again finds out.
+        let fatal = error.filter(|error| error.is_fatal() || error.outcome() == Outcome::Unknown);
+        if let Some(error) = fatal {
+            commits.fatal.get_or_insert_with(|| error.clone());
+        }
+        drop(commits);
+        if let Some(error) = error {
+            tracing::warn!(%error, "results were not sent and offsets not committed");
+        }
+        self.go_on_later();
+    }
+
     fn run_commits(self: &Arc<Self>, wakes: &mut Wakes) {
         while let Some(round) = self.next_round() {
-            let offsets = round
-                .offsets
-                .unwrap_or_else(|| self.fetcher.lock().to_commit());
+            let offsets = round.offsets.unwrap_or_default();
+            if let Some(results) = round.results {
+                return self.send_results(results, offsets);
+            }
             let group = self.settings.group.clone();
             let (Some(group), false) = (group, offsets.is_empty()) else {
                 self.end_round(round.waiters, Ok(()), wakes);
@@ -105,8 +172,11 @@ impl State {
         if commits.is_running {
             return None;
         }
-        let round = commits.rounds.pop_front()?;
+        let mut round = commits.rounds.pop_front()?;
         commits.is_running = true;
+        round
+            .offsets
+            .get_or_insert_with(|| self.fetcher.lock().to_commit());
         Some(round)
     }
 
@@ -142,8 +212,11 @@ impl State {
         if self.settings.group.is_none() || self.is_closed() {
             return;
         }
-        let is_armed = self.commits.lock().timer.is_some();
-        if is_armed || !self.fetcher.lock().has_to_commit() {
+        let is_off = {
+            let commits = self.commits.lock();
+            commits.timer.is_some() || commits.is_by_results
+        };
+        if is_off || !self.fetcher.lock().has_to_commit() {
             return;
         }
         let weak = Arc::downgrade(self);
@@ -156,7 +229,12 @@ impl State {
     }
 
     fn commit_due(self: &Arc<Self>) {
-        self.commits.lock().timer = None;
+        let mut commits = self.commits.lock();
+        commits.timer = None;
+        if commits.is_by_results {
+            return;
+        }
+        drop(commits);
         let state = Arc::downgrade(self);
         let done = Completion::call(move |result: Result<()>, _| {
             // A commit that may succeed later is tried again after the interval.

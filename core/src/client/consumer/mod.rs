@@ -1,8 +1,8 @@
 //! The consumer: record batches in, leased blocks out, and the positions in between.
 //!
 //! `fetcher` keeps the positions and knows neither clock nor transport; `reader` takes batches from the
-//! feed and makes blocks of them; `read` and `task` wait, with a thread or without; `open`, `commit` and
-//! `closing` talk to the group.
+//! feed and makes blocks of them; `read` and `task` wait, with a thread or without; `open`, `commit`,
+//! `results` and `closing` talk to the group.
 
 mod bell;
 mod block;
@@ -12,6 +12,7 @@ mod fetcher;
 mod open;
 mod read;
 mod reader;
+mod results;
 mod state;
 mod task;
 mod unacked;

@@ -35,7 +35,7 @@ pub(super) struct Settings {
     pub(super) max_unacked: u64,
 }
 
-/// See the module. Locks are taken in the order `reader`, `fetcher`; the others alone. `reader` is held
+/// See the module. Locks are taken in the order `reader`, `commits`, `fetcher`; the others alone. `reader` is held
 /// while files are read and a block is built, the others for moments.
 #[derive(Debug)]
 pub(super) struct State {

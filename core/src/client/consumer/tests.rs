@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::client::options::{Ack, ConnectOptions};
+use crate::client::producer::Record;
 use crate::client::transport::Transport;
 use crate::client::transport::fake::{Asked, Fake};
+use crate::error::Outcome;
+use crate::ids::Durability;
 use crate::protocol::request::Member;
+use crate::protocol::response::ProduceAck;
 use crate::record::{BatchBuilder, RecordRef};
 
 fn open(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
@@ -164,6 +168,108 @@ fn a_commit_that_failed_is_not_taken_for_done() {
     fake.run_jobs();
     let _again = consumer.commit();
     assert_eq!(committed(&fake.next().unwrap()), [2]);
+}
+
+/// Answers for the topics, and gives the request with the results.
+fn with_results(fake: &Fake) -> (Vec<i64>, Vec<(String, i32)>, Asked) {
+    fake.settle(1);
+    let asked = fake.next().unwrap();
+    let Request::ProduceAndCommit {
+        batches,
+        offsets,
+        member: by,
+        ..
+    } = &asked.request
+    else {
+        panic!("{:?}", asked.request);
+    };
+    assert_eq!(*by, Some(member()));
+    let size: usize = batches.iter().map(|batch| batch.size_bytes as usize).sum();
+    assert_eq!(size, asked.payload.len());
+    let offsets = offsets.iter().map(|offset| offset.offset).collect();
+    let batches = batches.iter().map(|it| (it.topic.clone(), it.partition));
+    (offsets, batches.collect(), asked)
+}
+
+#[test]
+fn results_are_sent_with_all_that_was_given_out_and_nothing_is_committed_unasked_then() {
+    let (fake, consumer) = reading(grouped());
+    let mut earlier = consumer.commit_offsets(vec![at(1)]);
+    let results = [("u", Record::new(b"a")), ("v", Record::new(b"b"))];
+    let mut sent = consumer.commit_with(&results);
+    assert_eq!(fake.waiting(), 1, "its turn has not come");
+    answer(fake.next().unwrap());
+    assert_eq!(earlier.try_take(), Some(Ok(())));
+    fake.run_jobs();
+    let (offsets, batches, asked) = with_results(&fake);
+    assert_eq!(offsets, [10]);
+    assert_eq!(batches, [("u".to_owned(), 0), ("v".to_owned(), 0)]);
+    let ack = |base_offset| ProduceAck {
+        base_offset,
+        append_time_ms: 9,
+        durability: Durability::Os,
+        is_duplicate: false,
+    };
+    let acks = vec![ack(4), ack(7)];
+    asked.completion.finish(Ok(Response::ProducedAll(acks)));
+    let sent = sent.try_take().unwrap().unwrap();
+    let places: Vec<_> = sent
+        .iter()
+        .map(|it| (&*it.topic, it.offset, it.timestamp_ms))
+        .collect();
+    assert_eq!(places, [("u", 4, 9), ("v", 7, 9)]);
+    let _closing = consumer.close(None);
+    fake.run_jobs();
+    let asked = fake.next().unwrap();
+    assert!(
+        matches!(asked.request, Request::LeaveGroup { .. }),
+        "{:?}",
+        asked.request
+    );
+}
+
+#[test]
+fn results_that_fail_leave_their_positions_uncommitted_and_an_unknown_outcome_ends_the_consumer() {
+    let (fake, consumer) = reading(grouped());
+    let mut sent = consumer.commit_with(&[("u", Record::new(b"a"))]);
+    let (.., asked) = with_results(&fake);
+    asked.fail(Error::new(ErrorCode::DiskFull, "full"));
+    assert!(sent.try_take().unwrap().is_err());
+    fake.run_jobs();
+    assert_eq!(fake.waiting(), 0);
+    let mut sent = consumer.commit_with(&[("u", Record::new(b"a"))]);
+    let (offsets, _, asked) = with_results(&fake);
+    assert_eq!(offsets, [10]);
+    let lost = Error::new(ErrorCode::NetworkException, "lost").with_outcome(Outcome::Unknown);
+    asked.fail(lost.clone());
+    assert_eq!(sent.try_take(), Some(Err(lost.clone())));
+    let mut again = consumer.commit_with(&[("u", Record::new(b"a"))]);
+    assert_eq!(again.try_take(), Some(Err(lost.clone())));
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), lost);
+    assert_eq!(fake.waiting(), 0);
+}
+
+#[test]
+fn results_need_a_group_an_open_consumer_and_automatic_acknowledgement() {
+    let manual = ConsumerOptions {
+        ack: Some(Ack::Manual),
+        ..grouped()
+    };
+    for (options, is_open) in [
+        (grouped(), false),
+        (ConsumerOptions::default(), false),
+        (manual, true),
+    ] {
+        let (fake, consumer) = if is_open {
+            reading(options)
+        } else {
+            open(options)
+        };
+        let mut refused = consumer.commit_with(&[("u", Record::new(b"a"))]);
+        let error = refused.try_take().unwrap().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidState, "{error}");
+        assert_eq!(fake.waiting(), 0);
+    }
 }
 
 #[test]

@@ -378,7 +378,8 @@ impl Assist for Helper {
     }
 }
 
-fn lookup(topic: &TopicDescription) -> Lookup {
+/// What a producer must know of a topic.
+pub(in crate::client) fn lookup(topic: &TopicDescription) -> Lookup {
     let max_batch_bytes = topic
         .config
         .iter()

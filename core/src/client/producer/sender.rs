@@ -117,7 +117,7 @@ impl Desk {
 }
 
 /// Now, ms since 1970 UTC.
-pub(super) fn now_ms() -> i64 {
+pub(in crate::client) fn now_ms() -> i64 {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -11,11 +11,11 @@ use crate::record::partition_for_key;
 
 /// What a producer must know of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lookup {
+pub(in crate::client) struct Lookup {
     /// How many partitions it has; at least one.
-    pub(super) partitions: i32,
+    pub(in crate::client) partitions: i32,
     /// The topic's `max_message_bytes`.
-    pub(super) max_batch_bytes: usize,
+    pub(in crate::client) max_batch_bytes: usize,
 }
 
 /// Topics by number. A number, once given, stands for its name as long as the producer lives.
@@ -220,7 +220,7 @@ impl Topics {
     }
 }
 
-fn unknown_partition(topic: &str, partition: i32, count: i32) -> Error {
+pub(in crate::client) fn unknown_partition(topic: &str, partition: i32, count: i32) -> Error {
     Error::new(
         ErrorCode::UnknownTopicOrPartition,
         format!(

@@ -79,7 +79,12 @@ impl Fake {
         loop {
             self.run_jobs();
             let mut state = self.0.lock();
-            let is_other = |asked: &Asked| !matches!(asked.request, Request::Produce { .. });
+            let is_other = |asked: &Asked| {
+                !matches!(
+                    asked.request,
+                    Request::Produce { .. } | Request::ProduceAndCommit { .. }
+                )
+            };
             let Some(place) = state.asked.iter().position(is_other) else {
                 return;
             };

@@ -61,7 +61,8 @@ fn begin(home: Home, found: &mut Found) -> std::result::Result<Writer, OpenError
     if vote.purged.index >= last.index {
         last = vote.purged;
     }
-    if vote.purged.index > order.index {
+    let is_gap = vote.purged.index > order.index;
+    if is_gap {
         order = Order {
             index: last.index,
             term: last.term,
@@ -74,7 +75,8 @@ fn begin(home: Home, found: &mut Found) -> std::result::Result<Writer, OpenError
     let terms = found.kept.iter().map(|kept| kept.header.term());
     let reached = terms.fold(vote.term.max(order.term), u32::max);
     let number = found.next_segment(&home.dir)?;
-    if found.is_cut {
+    // Across a gap the one before stays until the front goes: its vote is what allows the gap.
+    if found.is_cut && !is_gap {
         // The one that begins says all that an empty one does, unless a mark in it raised the term: it has to
         // go on from that. Crash after crash would leave one each.
         let empty = found.kept.pop_if(|kept| {

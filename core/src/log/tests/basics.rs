@@ -164,11 +164,7 @@ fn a_set_is_applied_as_its_parts_and_each_can_be_read() {
                 payload,
                 ..
             } = partition_open(partition);
-            SetPart {
-                kind,
-                partition,
-                payload,
-            }
+            SetPart::control(kind, partition, payload)
         })
         .collect();
     let set = Request {

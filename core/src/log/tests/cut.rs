@@ -336,11 +336,11 @@ fn large_frames_behind_damage_are_found_too() {
     let mut set = Vec::new();
     while set.len() < 300_000 {
         let payload = partition_open(set.len() as u32).payload;
-        let part = crate::log::SetPart {
-            kind: Kind::PartitionOpen,
-            partition: PartitionId(set.len() as u32),
+        let part = crate::log::SetPart::control(
+            Kind::PartitionOpen,
+            PartitionId(set.len() as u32),
             payload,
-        };
+        );
         set.extend(crate::log::encode_set(&[part]));
     }
     for (durable, is_refused) in [(1, false), (2, true)] {

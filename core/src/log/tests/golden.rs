@@ -45,11 +45,7 @@ fn requests() -> Vec<Request> {
             payload,
             ..
         } = request;
-        SetPart {
-            kind,
-            partition,
-            payload,
-        }
+        SetPart::control(kind, partition, payload)
     };
     let alter = TopicAlter {
         uuid: TOPIC,

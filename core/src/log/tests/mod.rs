@@ -7,6 +7,7 @@ mod compacting;
 mod crash;
 mod cut;
 mod damage;
+mod expiring;
 mod faults;
 mod golden;
 mod kept;
@@ -17,6 +18,7 @@ mod raft;
 mod reading;
 mod recording;
 mod sequences;
+mod sets;
 mod space;
 mod threads;
 

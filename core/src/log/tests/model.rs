@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::sets::{bases, commit, set};
 use super::*;
 use crate::log::storage::faulty::CrashMode;
+
+const PARTITIONS: u32 = 3;
 
 /// One thing to do with a log.
 #[derive(Clone, Debug)]
@@ -12,6 +15,12 @@ enum Step {
         partition: u32,
         size: usize,
         count: usize,
+        is_disk: bool,
+    },
+    /// Two batches of one partition and one of the next, with a commit.
+    Set {
+        partition: u32,
+        size: usize,
         is_disk: bool,
     },
     Sync,
@@ -24,7 +33,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let append = (0..3_u32, 0..9_000_usize, 1..4_usize, any::<bool>()).prop_map(
+    let append = (0..PARTITIONS, 0..9_000_usize, 1..4_usize, any::<bool>()).prop_map(
         |(partition, size, count, is_disk)| Step::Append {
             partition,
             size,
@@ -32,6 +41,14 @@ fn step() -> impl Strategy<Value = Step> {
             is_disk,
         },
     );
+    let set =
+        (0..PARTITIONS, 0..3_000_usize, any::<bool>()).prop_map(|(partition, size, is_disk)| {
+            Step::Set {
+                partition,
+                size,
+                is_disk,
+            }
+        });
     let mode = prop_oneof![
         Just(CrashMode::OnlySynced),
         Just(CrashMode::AllWritten),
@@ -39,7 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0..3_000_usize).prop_map(CrashMode::TornLastWrite),
     ];
     prop_oneof![
-        12 => append,
+        9 => append,
+        3 => set,
         1 => Just(Step::Sync),
         1 => Just(Step::Close),
         1 => Just(Step::Kill),
@@ -71,7 +89,7 @@ impl Model {
             term: 1,
             is_clean: false,
         };
-        for partition in 0..3 {
+        for partition in 0..PARTITIONS {
             model.open.append(partition_open(partition).disk()).unwrap();
         }
         model.note();
@@ -82,7 +100,8 @@ impl Model {
     /// Takes over what was applied since.
     fn note(&mut self) {
         let seen = self.open.memory.payloads();
-        assert_eq!(seen.len() as u64, self.open.log.written());
+        let last = seen.last().map_or(0, |(index, _)| *index);
+        assert_eq!(last, self.open.log.written());
         let seen: Vec<_> = seen.into_iter().map(|(_, payload)| payload).collect();
         assert_eq!(seen[..self.entries.len()], self.entries);
         self.entries = seen;
@@ -103,6 +122,32 @@ impl Model {
                 let request = if is_disk { request.disk() } else { request };
                 let appended = self.open.append(request).unwrap();
                 assert_eq!(appended.base_offset, offset);
+                self.is_clean = false;
+                self.note();
+                if is_disk {
+                    self.promised = self.entries.len();
+                }
+            }
+            Step::Set {
+                partition,
+                size,
+                is_disk,
+            } => {
+                let other = (partition + 1) % PARTITIONS;
+                let value = vec![size as u8; size];
+                let batch = |partition| records(partition, &[&value, b"end"]);
+                let next = |id| self.open.log.next_offset(PartitionId(id)).unwrap();
+                let (first, second) = (next(partition), next(other));
+                let parts = vec![
+                    batch(partition),
+                    batch(other),
+                    commit("g"),
+                    batch(partition),
+                ];
+                let request = set(parts);
+                let request = if is_disk { request.disk() } else { request };
+                let appended = self.open.append(request).unwrap();
+                assert_eq!(bases(&appended), [first, second, first + 2]);
                 self.is_clean = false;
                 self.note();
                 if is_disk {

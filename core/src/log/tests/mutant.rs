@@ -5,10 +5,14 @@ use std::cell::Cell;
 use std::io;
 
 use crate::ids::Durability;
+use crate::log::append::Append;
+use crate::log::entry::Kind;
 use crate::log::frame::FrameError;
 use crate::log::group::Staged;
 use crate::log::order::Order;
 use crate::log::scan::{Found, Scanner};
+use crate::log::sequencer::{Admission, Sequenced, Sequencer};
+use crate::log::set;
 use crate::record::BatchHeader;
 
 /// A bug.
@@ -42,6 +46,8 @@ pub(in crate::log) enum Mutant {
     ColdUnsynced,
     /// Segments that were moved are removed before the cold one that commits has its name durably.
     MovedAhead,
+    /// The batches of a SET count that come before the part it is refused for.
+    RefusedSetTaken,
     /// A cold segment whose cleaning was cut short counts.
     PendingCounts,
     /// A group's log that is truncated goes on in the same file.
@@ -101,6 +107,28 @@ pub(in crate::log) fn find(
             Ok(Found::Frame(header))
         }
         found => Ok(found),
+    }
+}
+
+/// Hook of the writer: an append that is refused.
+pub(in crate::log) fn refused(append: &Append, sequencer: &mut Sequencer) {
+    if append.kind != Kind::Set || !is(Mutant::RefusedSetTaken) {
+        return;
+    }
+    for part in set::parts(&append.payload).unwrap() {
+        let Ok(batch) = BatchHeader::parse(part.payload) else {
+            continue;
+        };
+        let Ok(Admission::New { base_offset }) = sequencer.admit(part.partition, &batch) else {
+            return;
+        };
+        let sequenced = Sequenced {
+            index: 0,
+            base_offset,
+            time_ms: 0,
+            append_time_ms: -1,
+        };
+        sequencer.take(part.partition, &batch, sequenced);
     }
 }
 

@@ -18,8 +18,8 @@ fn a_repeated_batch_is_answered_with_its_old_offset_also_after_a_restart() {
         let written = open.log.written();
         let again = open.append(produced(0, &[b"a", b"b"], 7, 0, 0)).unwrap();
         assert!(again.is_duplicate);
-        let place = |appended: Appended| (appended.index, appended.base_offset, appended.time_ms);
-        assert_eq!(place(again), place(original));
+        let place = |appended: &Appended| (appended.index, appended.base_offset, appended.time_ms);
+        assert_eq!(place(&again), place(&original));
         assert_eq!(
             (open.log.written(), open.log.next_offset(PartitionId(0))),
             (written, Some(3))

@@ -77,7 +77,7 @@ fn append_from_one(thread: u32, open: &Open, filled: &Arc<AtomicUsize>) -> Vec<A
 fn check(open: &Open, answers: &[Appended]) {
     let by_index: BTreeMap<_, _> = answers
         .iter()
-        .map(|answer| (answer.index, *answer))
+        .map(|answer| (answer.index, answer))
         .collect();
     assert_eq!(by_index.len(), (THREADS * APPENDS) as usize);
     let mut ends: BTreeMap<PartitionId, i64> = BTreeMap::new();

@@ -12,7 +12,8 @@ use crate::protocol::header::{
 };
 use crate::protocol::out_of_range::OutOfRange;
 use crate::protocol::request::{
-    FetchPosition, Member, OffsetAt, OffsetQuery, PartitionOffset, Request, Subscribe, SubscribeAt,
+    FetchPosition, Member, OffsetAt, OffsetQuery, PartitionOffset, Request, SetBatch, Subscribe,
+    SubscribeAt,
 };
 use crate::protocol::response::{
     GroupDescription, PartitionDescription, ProduceAck, Response, TopicDescription,
@@ -127,6 +128,19 @@ fn group_requests() -> Vec<(&'static str, Request)> {
                 before: vec![offset_of("orders", 0, 1_000), offset_of("orders", 1, -1)],
             },
         ),
+        (
+            "produce_and_commit",
+            Request::ProduceAndCommit {
+                batches: vec![SetBatch {
+                    topic: "bills".to_owned(),
+                    partition: 1,
+                    size_bytes: 300,
+                }],
+                group: group(),
+                member: Some(member()),
+                offsets: vec![offset_of("orders", 2, 1_000)],
+            },
+        ),
     ]
 }
 
@@ -180,6 +194,7 @@ pub(super) fn responses() -> Vec<(&'static str, Response)> {
         ("joined", joined),
         ("group", Response::Group(group.clone())),
         ("groups", Response::Groups(vec![group])),
+        ("produced_all", Response::ProducedAll(vec![ack, ack])),
     ]
 }
 

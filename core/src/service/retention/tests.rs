@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::engine::topic_config::TopicDefaults;
-use crate::ids::Durability;
+use crate::ids::{Durability, PartitionId};
+use crate::record::{BatchBuilder, RecordRef};
 
 const NOW_MS: i64 = 1_000_000_000;
 
@@ -82,4 +83,40 @@ fn clock_that_was_ahead_is_put_right_by_what_came_later() {
     assert_eq!(start(&[500, AHEAD, 100, 0], &config(200, -1), 0), 10);
     // Nothing came later: it counts as now.
     assert_eq!(start(&[500, AHEAD], &config(200, -1), 0), 10);
+}
+
+#[test]
+fn producers_are_looked_at_now_and_then_or_when_they_are_too_many() {
+    let options = crate::service::ServiceOptions::default();
+    let service = crate::service::Service::open_memory("", &options).unwrap();
+    let inner = &service.inner;
+    let open = control::PartitionOpen {
+        topic: [1; 16],
+        partition: 0,
+        start_offset: 0,
+    };
+    let append = |kind, payload| {
+        let (completion, mut pending) = Completion::pair();
+        inner.append_encoded(kind, PartitionId(900), payload, None, Run::Here, completion);
+        pending.wait(None).unwrap();
+    };
+    append(Kind::PartitionOpen, postcard::to_stdvec(&open).unwrap());
+    let now_ms = (inner.clock)();
+    inner.expire_producers(now_ms, 2);
+    for producer_id in 0..3 {
+        let mut builder = BatchBuilder::new(100);
+        builder.push(&RecordRef::default()).unwrap();
+        append(Kind::Records, builder.finish(producer_id, 0, 0).unwrap());
+    }
+    assert!(!inner.expire_producers(now_ms + 1, 3));
+    assert_eq!(inner.log.producer_count(), 3);
+    // One too many, although it is not time for a look.
+    inner.expire_producers(now_ms + 1, 2);
+    assert_eq!(inner.log.producer_count(), 2);
+    let later_ms = now_ms + PRODUCER_ID_EXPIRATION_MS;
+    inner.expire_producers(later_ms - EXPIRY_INTERVAL_MS, 2);
+    assert_eq!(inner.log.producer_count(), 2);
+    inner.expire_producers(later_ms + EXPIRY_INTERVAL_MS, 2);
+    assert_eq!(inner.log.producer_count(), 0);
+    service.close().unwrap();
 }

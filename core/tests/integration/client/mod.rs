@@ -3,6 +3,7 @@
 mod connect;
 mod consumer;
 mod producer;
+mod results;
 
 use headwater::{
     Client, Consumer, ConsumerOptions, PartitionOffset, Producer, ProducerOptions, Record,

@@ -146,7 +146,8 @@ pub(super) fn has_effect(request: &Request) -> bool {
         | Request::LeaveGroup { .. }
         | Request::CommitOffsets { .. }
         | Request::DeleteGroup { .. }
-        | Request::DeleteRecords { .. } => true,
+        | Request::DeleteRecords { .. }
+        | Request::ProduceAndCommit { .. } => true,
     }
 }
 

@@ -133,3 +133,8 @@ fn a_cold_segment_that_is_not_synced_is_found() {
 fn a_forgotten_producer_is_found() {
     is_found(Mutant::ProducersForgotten, "levels");
 }
+
+#[test]
+fn a_set_that_is_refused_and_counts_in_part_is_found() {
+    is_found(Mutant::RefusedSetTaken, "sets");
+}

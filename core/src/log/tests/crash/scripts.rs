@@ -6,6 +6,7 @@ use super::*;
 use crate::log::control::{OffsetCommit, ProducerExpire, TopicDelete};
 use crate::log::storage::faulty::CrashMode;
 use crate::log::{SetPart, encode_set};
+use crate::record::BatchHeader;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Script {
@@ -82,6 +83,7 @@ fn set_of(requests: Vec<Request>) -> Request {
         kind: request.kind,
         partition: request.partition,
         payload: request.payload,
+        log_append_time: false,
     };
     let parts: Vec<_> = requests.into_iter().map(part).collect();
     Request {
@@ -300,7 +302,28 @@ fn producers(stage: &mut Stage) -> Option<()> {
     Some(())
 }
 
-/// Control entries that happen together, small and over many sectors, in groups with batches.
+/// What was made of records, and how far they were read: two batches of one partition and one of another, with
+/// a commit. It is repeated, and what would be the next is refused as a whole, for its last part.
+fn processed(stage: &mut Stage, step: usize) -> Option<()> {
+    let first = stage.next_of(0, 9, 80 + 700 * step);
+    let second = {
+        let header = BatchHeader::parse(&first.payload).unwrap();
+        let value = stage.value(30);
+        produced(0, &[&value], 9, 0, header.last_sequence() + 1)
+    };
+    let other = stage.next_of(1, 9, 400);
+    let parts = vec![first, second, other, commit(stage, 20)];
+    let set = set_of(parts);
+    let set = if step % 2 == 1 { set.disk() } else { set };
+    let appended = stage.append(set.clone())?;
+    stage.repeat(set, appended)?;
+    let next = stage.next_of(0, 9, 50);
+    let gap = produced(1, &[b"never"], 9, 0, 1_000);
+    let refused = set_of(vec![next, commit(stage, 20), gap]);
+    stage.refuse(refused)
+}
+
+/// Entries that happen together, batches among them, small and over many sectors, in groups with batches.
 fn sets(stage: &mut Stage) -> Option<()> {
     stage.open()?;
     stage.append(set_of(vec![open_of(1, 0), open_of(1, 1), open_of(2, 2)]).disk())?;
@@ -324,6 +347,7 @@ fn sets(stage: &mut Stage) -> Option<()> {
             stage.batch(2, 40),
         ];
         stage.append_group(group)?;
+        processed(stage, step)?;
     }
     let expire = ProducerExpire { producer_id: 9 };
     let delete = TopicDelete { uuid: [2; 16] };

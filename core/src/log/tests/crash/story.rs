@@ -86,17 +86,27 @@ impl Story {
     pub(super) fn check_answers(&self, answers: &[Appended]) -> Result<(), String> {
         let first = (self.last_index() + 1).saturating_sub(answers.len() as u64);
         for (answer, index) in answers.iter().zip(first..) {
-            let known = self.entries.iter().rev().find(|known| known.index == index);
-            let is_right = known.is_some_and(|known| {
-                let base_offset = match known.fact {
-                    Fact::Batch(batch) => batch.base_offset,
-                    _ => 0,
-                };
-                let said = (answer.index, answer.time_ms, answer.base_offset);
-                said == (index, known.time_ms, base_offset) && !answer.is_duplicate
+            let parts: Vec<_> = self
+                .entries
+                .iter()
+                .filter(|known| known.index == index)
+                .collect();
+            let offsets: Vec<_> = parts
+                .iter()
+                .filter_map(|known| known.base_offset())
+                .collect();
+            let said: Vec<_> = match &answer.batches {
+                Some(batches) => batches.iter().map(|batch| batch.base_offset).collect(),
+                None if offsets.is_empty() => Vec::new(),
+                None => vec![answer.base_offset],
+            };
+            let is_right = parts.first().is_some_and(|known| {
+                (answer.index, answer.time_ms) == (index, known.time_ms)
+                    && said == offsets
+                    && !answer.is_duplicate
             });
             if !is_right {
-                return Err(format!("{answer:?} for {known:?}"));
+                return Err(format!("{answer:?} for {parts:?}"));
             }
         }
         Ok(())

@@ -24,6 +24,16 @@ pub(super) struct Known {
     pub(super) fact: Fact,
 }
 
+impl Known {
+    /// Of a batch, the offset of its first record.
+    pub(super) fn base_offset(&self) -> Option<i64> {
+        match self.fact {
+            Fact::Batch(batch) => Some(batch.base_offset),
+            _ => None,
+        }
+    }
+}
+
 /// Where it lies: segment, position, where the payload begins, its length.
 type Place = (u64, u64, u32, u32);
 

@@ -181,6 +181,17 @@ impl Stage {
         }
     }
 
+    /// Appends what has to be refused, and changes nothing.
+    pub(in super::super) fn refuse(&mut self, request: Request) -> Option<()> {
+        let log = self.log()?;
+        let written = log.written();
+        match submit(&log, request, Run::Here).wait(None) {
+            Err(_) if self.is_over() => None,
+            Err(_) if log.written() == written => Some(()),
+            answer => self.violate(format!("not refused: {answer:?}")),
+        }
+    }
+
     fn note(&mut self) {
         if let Some(open) = &mut self.open {
             let new = open.tape.entries(open.noted);
