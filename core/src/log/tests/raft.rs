@@ -376,3 +376,43 @@ fn the_vote_has_its_golden_bytes() {
     let decoded = control::decode::<control::Membership>(&golden);
     assert_eq!(decoded.unwrap(), membership);
 }
+
+/// The purge began a segment with its vote, and the power went before the one behind the gap was begun. The open
+/// began that one, and removed the empty one with the vote before those in front of it; and the power went again.
+#[test]
+fn a_gap_is_allowed_by_its_vote_until_nothing_is_left_before_it() {
+    use crate::log::storage::faulty::CrashMode;
+
+    let fill = |len: usize| {
+        let storage = FaultyStorage::new();
+        let log = open_raft(&storage);
+        let entries: Vec<_> = (1..=3).map(|index| entry(1, index, &[7; 200])).collect();
+        log.append(EntryId::default(), &entries).unwrap();
+        log.append(id(1, 3), &[entry(1, 4, &vec![7; len])]).unwrap();
+        log.sync().unwrap();
+        (storage, log)
+    };
+    for len in (0..600).step_by(60) {
+        let (storage, log) = fill(len);
+        let first = storage.now();
+        log.purge(id(3, 40)).unwrap();
+        for cut in first..=storage.now() {
+            let (storage, log) = fill(len);
+            storage.power_off_at(cut);
+            drop(log.purge(id(3, 40)));
+            drop(log);
+            let image = storage.crash_image(CrashMode::AllWritten);
+            let whole = image.fork();
+            drop(open_raft(&whole));
+            for again in image.now()..=whole.now() {
+                let opening = image.fork();
+                opening.power_off_at(again);
+                drop(try_open_raft(&opening));
+                for mode in [CrashMode::OnlySynced, CrashMode::AllWritten] {
+                    let opened = try_open_raft(&opening.crash_image(mode));
+                    opened.unwrap_or_else(|error| panic!("{len}, {cut}, {again}: {error}"));
+                }
+            }
+        }
+    }
+}
