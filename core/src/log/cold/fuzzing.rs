@@ -26,7 +26,7 @@ pub(crate) fn run(bytes: &[u8]) {
         let (content, crc) = header.split_at_mut(SEGMENT_HEADER_BYTES - 4);
         crc.copy_from_slice(&crc32c::crc32c(content).to_le_bytes());
         if let Ok(decoded) = ColdHeader::decode(header) {
-            assert_eq!(decode(&decoded.encode()), Some(decoded.clone()));
+            assert_eq!(decode(&decoded.encode()), Some(decoded));
         }
     }
     check(&repaired);

@@ -19,18 +19,7 @@ pub(super) fn read(reader: &Reader<'_>, file: &ColdFile, visit: &mut Visit<'_>) 
     let header = &file.header;
     let segment = header.segment;
     let path = cold::path(&reader.dir, segment);
-    let found = Item::Segment(FoundSegment {
-        path: &path,
-        length: file.length,
-        header: None,
-        is_cut: false,
-        cold: Some(FoundCold {
-            segment,
-            batches: header.batches,
-            created_ms: header.created_ms,
-        }),
-    });
-    if visit(&found).is_break() {
+    if tell_segment(&path, file, visit).is_break() {
         return Ok(ControlFlow::Break(()));
     }
     let opened = match reader.storage.open(&path, true) {
@@ -89,6 +78,20 @@ pub(super) fn read(reader: &Reader<'_>, file: &ColdFile, visit: &mut Visit<'_>) 
         ));
     }
     Ok(ControlFlow::Continue(()))
+}
+
+fn tell_segment(path: &str, file: &ColdFile, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    visit(&Item::Segment(FoundSegment {
+        path,
+        length: file.length,
+        header: None,
+        is_cut: false,
+        cold: Some(FoundCold {
+            segment: file.header.segment,
+            batches: file.header.batches,
+            created_ms: file.header.created_ms,
+        }),
+    }))
 }
 
 fn tell(
