@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable
 
@@ -259,7 +260,14 @@ def test_close_from_another_thread_ends_the_loop(db: headwater.Client) -> None:
 def test_two_threads_cannot_read_one_consumer(db: headwater.Client) -> None:
     with db.consumer("orders") as c:
         ended: list[int] = []
-        waiting = threading.Thread(target=lambda: ended.append(len(list(c))))
+
+        def read_to_the_end() -> None:
+            while not ended:
+                # Whoever comes first reads: until that is this thread, it is the one that is refused.
+                with contextlib.suppress(headwater.InvalidArgument):
+                    ended.append(len(list(c)))
+
+        waiting = threading.Thread(target=read_to_the_end)
         waiting.start()
         refused = None
         for _ in range(100):

@@ -1,11 +1,13 @@
 //! What lives among what is dead is moved into cold segments, and the space of the rest comes back.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 
 use super::cleaning::below;
 use super::*;
-use crate::log::storage::faulty::Action;
+use crate::log::storage::faulty::{Action, CrashMode};
 use crate::log::{CleaningRule, Rules, Stored, cold};
+use crate::record::Batch;
 
 /// A machine without a state: so that every segment gets a snapshot.
 #[derive(Debug)]
@@ -277,4 +279,62 @@ fn no_more_is_written_again_than_once_was() {
         assert!(again <= written["log"], "{written:?}");
         assert!(again > 0 || brief <= long, "{written:?}");
     }
+}
+
+/// Of a cold segment every part is damaged in its turn: what is read is right, or an error that names the file.
+#[test]
+fn damage_to_a_cold_segment_is_named_and_never_served() {
+    let open = Moving::new();
+    fill(&open, 60);
+    open.clean_all(&first_below(58));
+    let whole = [open.living(1, 0), open.living(2, 0)];
+    let path = cold::path(DIR, open.cold_segments()[0]);
+    open.log.close().unwrap();
+    let storage = open.storage.clone();
+    drop(open);
+    let length = storage.open(&path, true).unwrap().length().unwrap();
+    let (mut refused, mut named, mut right) = (0, 0, 0);
+    for position in (0..length).step_by(37).chain(length - 60..length) {
+        let image = storage.crash_image(CrashMode::AllWritten);
+        let file = image.open(&path, false).unwrap();
+        let mut byte = [0];
+        file.read_at(&mut byte, position).unwrap();
+        file.write_at(&[IoSlice::new(&[!byte[0]])], position)
+            .unwrap();
+        let opened = match Moving::on(&image) {
+            Ok(opened) => opened,
+            Err(error) => {
+                assert!(error.message().contains(&path), "{position}: {error}");
+                refused += 1;
+                continue;
+            }
+        };
+        for (partition, whole) in (1..).zip(&whole) {
+            for (offset, bytes) in whole {
+                let id = PartitionId(partition);
+                match opened.log.read_from(id, *offset, i64::MAX, 1) {
+                    Ok(found) => {
+                        let found = found.first().map(|it| (it.base_offset, it.bytes.to_vec()));
+                        let is_whole = found
+                            .as_ref()
+                            .is_some_and(|(at, found)| (at, found) == (offset, bytes));
+                        // What a frame's checksum leaves out, a batch's own covers: that is the reader's.
+                        let is_told =
+                            found.is_some_and(|(_, found)| Batch::verified(found.into()).is_err());
+                        assert!(is_whole || is_told, "{position}: {partition}/{offset}");
+                        right += u32::from(is_whole);
+                        named += u32::from(is_told);
+                    }
+                    Err(error) => {
+                        assert!(error.message().contains(&path), "{position}: {error}");
+                        named += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        refused > 100 && named > 50 && right > 1_000,
+        "{refused} {named} {right}"
+    );
 }
