@@ -38,7 +38,7 @@ impl State {
         if let Err(error) = opening.wait(left) {
             return match opening.peek() {
                 None => Ok(None),
-                Some(_) => Err(error),
+                Some(_) => self.not_opened(error),
             };
         }
         loop {
@@ -54,6 +54,14 @@ impl State {
                 return self.nothing();
             }
         }
+    }
+
+    /// What a read comes to whose consumer could not be opened: its end, if it was closed meanwhile.
+    pub(super) fn not_opened(&self, error: Error) -> Result<Option<Item>> {
+        if self.is_closed() && error.code() == ErrorCode::Closed {
+            return Ok(None);
+        }
+        Err(error)
     }
 
     /// Gives out what is there.

@@ -194,7 +194,7 @@ impl Task {
         let task = Arc::clone(&self);
         let opened = opening.clone();
         opening.watch(Wake::Hook(Arc::new(move || match opened.peek() {
-            Some(Err(error)) => task.finish(Err(error)),
+            Some(Err(error)) => task.finish(task.state.not_opened(error)),
             _ => task.schedule(),
         })));
     }
