@@ -115,17 +115,20 @@ impl Shared {
         if !self.keeper.removing.may_move() || self.keeper.is_closed() {
             return Some(removed);
         }
-        let Some(job) = plan::plan(self, rules, as_of) else {
+        let Some(mut job) = plan::plan(self, rules, as_of) else {
             return Some(removed);
         };
         let mut moved = copy::run(self, &job, rules, Space::Any);
-        if matches!(&moved, Err(Stopped::Io(error)) if is_full(error)) {
+        if matches!(&moved, Err(Stopped::Io(error)) if is_full(error))
+            && let Some(first) = job.first()
+        {
+            job = first;
             let space = if self.has_reserve() {
                 Space::Reserve
             } else {
                 Space::Any
             };
-            moved = copy::run(self, &job.first(), rules, space);
+            moved = copy::run(self, &job, rules, space);
         }
         self.keep_reserve();
         match moved {
@@ -151,6 +154,7 @@ impl Shared {
             sources,
             front,
             is_urgent: false,
+            is_merge: true,
         };
         copy::run(self, &job, rules, Space::Any).unwrap();
     }

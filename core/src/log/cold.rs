@@ -27,9 +27,8 @@ use thiserror::Error;
 use super::error::OpenError;
 use super::frame::CrcSeed;
 use super::index::SegmentIndex;
-use super::rebuild;
+use super::rebuild::{self, Rebuilt};
 use super::recovery::Place;
-use super::scan::{Found, Scanner};
 use super::segment::SEGMENT_HEADER_BYTES;
 use super::storage::{Storage, StorageFile};
 #[cfg(test)]
@@ -264,20 +263,7 @@ pub(super) fn rebuild(
     first_index: u64,
     frames_end: u64,
 ) -> io::Result<Result<SegmentIndex, ColdError>> {
-    let mut index = SegmentIndex::new(first_index);
-    let mut scanner = Scanner::new(file, seed, frames_end);
-    let mut end = SEGMENT_HEADER_BYTES as u64;
-    while let Found::Frame(header) = scanner.find(end)? {
-        let payload = scanner.payload(end, &header)?;
-        let kind = header.known_kind().filter(|kind| kind.takes_index());
-        if let Some(kind) = kind {
-            index.note(header.index, header.time_ms);
-            for part in rebuild::parts_of(kind, &header, payload).unwrap_or_default() {
-                rebuild::add_part(&mut index, &header, end, &part);
-            }
-        }
-        end += header.padded_bytes();
-    }
+    let Rebuilt { index, end } = rebuild::frames(file, seed, first_index, frames_end)?;
     Ok(if end == frames_end {
         Ok(index)
     } else {

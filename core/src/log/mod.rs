@@ -280,6 +280,12 @@ impl Log {
         self.shared.written.load(Ordering::Acquire)
     }
 
+    /// The largest index that anything is applied of. Waits for a write that is under way.
+    #[must_use]
+    pub fn last_index(&self) -> u64 {
+        self.shared.with_writer(|writer| writer.last_index())
+    }
+
     /// The largest index that is synced.
     #[must_use]
     pub fn synced(&self) -> u64 {

@@ -1,13 +1,12 @@
 //! Deleting records by hand: everything of a partition below an offset.
 //!
 //! As with retention the decision is a LOG_START entry, so it is in the log and the same for all who read it,
-//! and the space follows when whole segments hold nothing any more. Several partitions are one entry:
+//! and the space follows by the log's cleaning. Several partitions are one entry:
 //! together or not at all.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Inner, Run, unknown_partition, unknown_topic};
+use super::{Inner, Run, each_once};
 use crate::completion::{Completion, Wakes};
 use crate::engine::partition::Partition;
 use crate::error::{Error, ErrorCode, Result};
@@ -59,26 +58,11 @@ impl Inner {
             ));
         }
         let topics = self.state.topics.read();
+        let named = before.iter().map(|it| (&*it.topic, it.partition));
         let (mut partitions, mut parts) = (Vec::with_capacity(before.len()), Vec::new());
-        let mut seen = HashSet::new();
-        for wanted in before {
-            let topic = topics
-                .get(&wanted.topic)
-                .ok_or_else(|| unknown_topic(&wanted.topic))?;
-            let partition = topic.partition(wanted.partition).ok_or_else(|| {
-                unknown_partition(&topic.name, wanted.partition, topic.partitions.len())
-            })?;
-            if !seen.insert(partition.id) {
-                return Err(Error::new(
-                    ErrorCode::InvalidRequest,
-                    format!(
-                        "partition {} of topic `{}` twice",
-                        wanted.partition, topic.name
-                    ),
-                ));
-            }
-            parts.extend(log_start(partition, wanted)?);
-            partitions.push(Arc::clone(partition));
+        for (wanted, (_, partition)) in before.iter().zip(each_once(&topics, named)?) {
+            parts.extend(log_start(&partition, wanted)?);
+            partitions.push(partition);
         }
         Ok((partitions, parts))
     }

@@ -16,6 +16,7 @@ mod retention;
 mod session;
 mod subscription;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -23,7 +24,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::sync::Mutex;
 
 use crate::engine::State;
+use crate::engine::partition::Partition;
 use crate::engine::topic_config::TopicDefaults;
+use crate::engine::topics::Topics;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::Durability;
 use crate::log::lock::FolderLock;
@@ -59,6 +62,8 @@ struct Inner {
     next_session: AtomicU64,
     /// When all producers were last looked at, ms.
     expiry_looked_ms: AtomicI64,
+    /// What is to be cleaned as soon as it is synced.
+    decided: Mutex<Option<retention::Decided>>,
     /// How many openings are not closed yet. Changed under the registry's lock.
     openings: AtomicU64,
     is_closed: AtomicBool,
@@ -174,6 +179,32 @@ fn unknown_topic(topic: &str) -> Error {
         ErrorCode::UnknownTopicOrPartition,
         format!("topic `{}` does not exist", topic.escape_debug()),
     )
+}
+
+/// The partitions that are named, each with its topic's name.
+///
+/// # Errors
+/// `UNKNOWN_TOPIC_OR_PARTITION`; `INVALID_REQUEST` for one that is named twice.
+fn each_once<'a>(
+    topics: &Topics,
+    named: impl Iterator<Item = (&'a str, i32)>,
+) -> Result<Vec<(Arc<str>, Arc<Partition>)>> {
+    let mut seen = HashSet::new();
+    let found = named.map(|(name, number)| {
+        let topic = topics.get(name).ok_or_else(|| unknown_topic(name))?;
+        let count = topic.partitions.len();
+        let partition = topic
+            .partition(number)
+            .ok_or_else(|| unknown_partition(&topic.name, number, count))?;
+        if !seen.insert(partition.id) {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!("partition {number} of topic `{}` twice", topic.name),
+            ));
+        }
+        Ok((Arc::clone(&topic.name), Arc::clone(partition)))
+    });
+    found.collect()
 }
 
 fn unknown_partition(topic: &str, partition: i32, count: usize) -> Error {

@@ -165,6 +165,7 @@ impl Service {
             coordinator: Mutex::new(groups::Coordinator::default()),
             next_session: AtomicU64::new(1),
             expiry_looked_ms: AtomicI64::new(0),
+            decided: Mutex::new(None),
             openings: AtomicU64::new(1),
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),

@@ -2,11 +2,15 @@
 //!
 //! Every now and then each partition is looked at, segment by segment. What its limits say is dead is cut
 //! off by a LOG_START entry, so the decision is in the log and the same for all who read it; the space
-//! follows, when whole segments at the front of the log hold nothing any more. Time counts from when a
-//! batch was appended: records with old timestamps are kept as long as any others.
+//! follows, by the log's cleaning. Time counts from when a batch was appended: records with old timestamps
+//! are kept as long as any others.
+//!
+//! What is to be cleaned is noted at one moment, and done once all that led to it is synced: under load the
+//! log is always a little ahead of its syncs, and what a power cut can take back decides nothing.
 //!
 //! Producers go the same way: what is remembered of one that is idle for a day is given up by an entry.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,6 +21,7 @@ use crate::engine::partition::Partition;
 use crate::engine::topic_config::TopicConfig;
 use crate::engine::topics::Topic;
 use crate::error::Result;
+use crate::ids::PartitionId;
 use crate::limits;
 use crate::log::{Appended, CleaningRule, Compaction, Extent, Kind, ProducerExpiry, Run, control};
 
@@ -34,6 +39,13 @@ const PRODUCER_ID_EXPIRATION_MS: i64 = DAY_MS;
 /// Between two looks at all producers, while they are not too many.
 const EXPIRY_INTERVAL_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// What cleaning is to leave, by what the log made of everything up to an entry.
+#[derive(Debug)]
+pub(super) struct Decided {
+    as_of: u64,
+    rules: HashMap<PartitionId, CleaningRule>,
+}
 
 impl Inner {
     /// Has the log's housekeeping done from now on; at once, if there is anything that needs it.
@@ -72,25 +84,58 @@ impl Inner {
         self.log
             .set_segment_ms(quarter_ms.clamp(SEGMENT_MS_MIN, SEGMENT_MS_MAX));
         self.log.roll_aged();
-        // The index first: what is looked at then is at least what that entry had made.
-        let as_of = self.log.written();
-        let removed = self.log.clean(as_of, &|id| {
-            let topics = self.state.topics.read();
-            let partition = topics.partition(id)?;
-            let config = topics.by_uuid(&partition.topic).map(|topic| &topic.config);
-            let compacted = config.filter(|config| config.cleanup_policy.compacts());
-            Some(CleaningRule {
-                log_start_offset: partition.status().log_start_offset,
-                compaction: compacted.map(|config| Compaction {
-                    tombstone_retention_ms: config.tombstone_retention_ms,
-                }),
-            })
-        });
-        is_busy |= removed.is_none_or(|removed| removed > 0);
+        is_busy |= self.clean();
         is_busy |= self.expire_producers(now_ms, limits::PRODUCERS_MAX);
         let most = if is_busy { INTERVAL_SOON } else { INTERVAL_MAX };
         let quarter = Duration::from_millis(u64::try_from(quarter_ms).unwrap_or_default());
         quarter.clamp(INTERVAL_MIN, most)
+    }
+
+    /// Cleans by what was decided before, if that waited to be synced, and by what is decided now; says whether
+    /// there was anything, or something waits.
+    fn clean(&self) -> bool {
+        let mut waiting = self.decided.lock();
+        let mut is_busy = false;
+        if let Some(decided) = waiting.take() {
+            let Some(removed) = self.clean_by(&decided) else {
+                *waiting = Some(decided);
+                return true;
+            };
+            is_busy |= removed > 0;
+        }
+        let decided = self.decide();
+        match self.clean_by(&decided) {
+            Some(removed) => is_busy || removed > 0,
+            None => {
+                *waiting = Some(decided);
+                true
+            }
+        }
+    }
+
+    fn clean_by(&self, decided: &Decided) -> Option<usize> {
+        let rule = |id| decided.rules.get(&id).copied();
+        self.log.clean(decided.as_of, &rule)
+    }
+
+    fn decide(&self) -> Decided {
+        let topics = self.state.topics.read();
+        let rules = topics.partitions().map(|partition| {
+            let config = topics.by_uuid(&partition.topic).map(|topic| &topic.config);
+            let compacted = config.filter(|config| config.cleanup_policy.compacts());
+            let rule = CleaningRule {
+                log_start_offset: partition.status().log_start_offset,
+                compaction: compacted.map(|config| Compaction {
+                    tombstone_retention_ms: config.tombstone_retention_ms,
+                }),
+            };
+            (partition.id, rule)
+        });
+        let rules = rules.collect();
+        drop(topics);
+        // The index last: all that was looked at is of it or of entries before.
+        let as_of = self.log.last_index();
+        Decided { as_of, rules }
     }
 
     /// Forgets producers that were idle too long, and the oldest beyond `producers_max`; says whether there

@@ -1,12 +1,11 @@
 //! A reader of some partitions: gives what is readable and never waits.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
 
-use super::{FetchedBatch, Inner, unknown_partition, unknown_topic};
+use super::{FetchedBatch, Inner, each_once, unknown_topic};
 use crate::completion::{Wake, Wakes};
 use crate::engine::partition::{Partition, PartitionStatus, Signal};
 use crate::error::{Error, ErrorCode, Result};
@@ -170,33 +169,20 @@ fn positions(
         ));
     }
     let topics = inner.state.topics.read();
-    let mut seen = HashSet::new();
-    let mut positions = Vec::with_capacity(partitions.len());
-    for wanted in partitions {
-        let topic = topics
-            .get(&wanted.topic)
-            .ok_or_else(|| unknown_topic(&wanted.topic))?;
-        let partition = topic.partition(wanted.partition).ok_or_else(|| {
-            unknown_partition(&topic.name, wanted.partition, topic.partitions.len())
-        })?;
-        if !seen.insert(partition.id) {
-            return Err(Error::new(
-                ErrorCode::InvalidRequest,
-                format!(
-                    "partition {} of topic `{}` twice",
-                    wanted.partition, topic.name
-                ),
-            ));
-        }
-        partition.add_watcher(signal);
-        positions.push(Position {
-            topic: Arc::clone(&topic.name),
-            partition: Arc::clone(partition),
-            offset: wanted.offset,
-            last_epoch: wanted.last_epoch,
-        });
-    }
-    Ok(positions)
+    let named = partitions.iter().map(|it| (&*it.topic, it.partition));
+    let found = each_once(&topics, named)?;
+    let positions = partitions.iter().zip(found);
+    Ok(positions
+        .map(|(wanted, (topic, partition))| {
+            partition.add_watcher(signal);
+            Position {
+                topic,
+                partition,
+                offset: wanted.offset,
+                last_epoch: wanted.last_epoch,
+            }
+        })
+        .collect())
 }
 
 /// Whether what a reader says it has read is still there. Once is enough: while a log is open, nothing is

@@ -2,28 +2,18 @@
 //! pass over what is gone.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use headwater::{
-    CleanupPolicy, Client, ConnectOptions, ConsumerOptions, ErrorCode, ProducerOptions, Record,
-    Start, TopicOptions, Until,
+    CleanupPolicy, Client, ConsumerOptions, ErrorCode, ProducerOptions, Record, Start,
+    TopicOptions, Until,
 };
 
-const MIB: u64 = 1 << 20;
+use super::retention::{folder_bytes, open};
+
 const KEYS: u64 = 1_000;
 const VALUE_BYTES: usize = 1_000;
 const RECORDS: u64 = 60_000;
-
-fn open(path: &Path) -> Client {
-    let options = ConnectOptions {
-        segment_bytes: Some(MIB),
-        ..Default::default()
-    };
-    headwater::connect_with(path.to_str().unwrap(), options)
-        .wait(None)
-        .unwrap()
-}
 
 fn compacted() -> TopicOptions {
     TopicOptions {
@@ -32,15 +22,6 @@ fn compacted() -> TopicOptions {
         tombstone_retention_ms: Some(0),
         ..Default::default()
     }
-}
-
-fn folder_bytes(path: &Path) -> u64 {
-    let files = std::fs::read_dir(path.join("0000")).unwrap();
-    // A file may go while we look.
-    files
-        .filter_map(|file| file.ok()?.metadata().ok())
-        .map(|file| file.len())
-        .sum()
 }
 
 /// What a reader from the beginning finds: by key the number of the last record, and how many there were.

@@ -9,7 +9,7 @@ use headwater::{
     TopicDescription, TopicOptions, Until,
 };
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 pub(super) const RECORD_BYTES: usize = 64 * 1_024;
 
 pub(super) fn open(path: &Path) -> Client {
@@ -52,7 +52,7 @@ fn wait_until(what: impl Fn() -> bool) {
     }
 }
 
-fn folder_bytes(path: &Path) -> u64 {
+pub(super) fn folder_bytes(path: &Path) -> u64 {
     let files = std::fs::read_dir(path.join("0000")).unwrap();
     // A file may go while we look.
     files
@@ -146,6 +146,36 @@ fn retention_begins_when_it_is_set_and_goes_on_after_a_reopen() {
     // Nothing is written after this open.
     let db = open(&path);
     wait_until(|| describe(&db, "t").partitions[0].log_start_offset == 20);
+    db.close(None).wait(None).unwrap();
+}
+
+/// The log was always a little ahead of its syncs, and so nothing was ever cleaned before there was a pause.
+#[test]
+fn space_is_given_back_while_records_keep_coming() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    let db = open(&path);
+    let limits = TopicOptions {
+        retention_bytes: Some(4 * MIB as i64),
+        ..Default::default()
+    };
+    create(&db, "short", limits);
+    let producer = db.producer(ProducerOptions::default()).unwrap();
+    let value = vec![7; RECORD_BYTES];
+    let (mut sent, mut most) = (0, 0);
+    loop {
+        // Never a moment without something that is not synced yet.
+        drop(producer.send("short", &Record::new(&value)).unwrap());
+        sent += RECORD_BYTES as u64;
+        let bytes = folder_bytes(&path);
+        most = most.max(bytes);
+        if most > 48 * MIB && bytes < most / 2 {
+            break;
+        }
+        assert!(sent < 1_536 * MIB, "nothing was given back of {most} bytes");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    producer.close(None).wait(None).unwrap();
     db.close(None).wait(None).unwrap();
 }
 

@@ -172,7 +172,11 @@ impl<'a> Outputs<'a> {
             removed => removed,
         };
         if let Some(output) = self.writing.take() {
-            unlink(&cold::partial_path(dir, output.segment))?;
+            let path = cold::partial_path(dir, output.segment);
+            match self.space {
+                Space::Any => unlink(&path)?,
+                Space::Reserve => self.log.return_reserve(&path)?,
+            }
         }
         while let Some(written) = self.written.pop() {
             unlink(&cold::path(dir, written.header.segment))?;
@@ -264,7 +268,10 @@ impl<'a> Outputs<'a> {
         if mutant::is(mutant::Mutant::MovedAhead) {
             return Ok(());
         }
-        storage.sync_dir(dir)
+        // After a failure nothing is known of the folder: what is undone might be there again.
+        storage
+            .sync_dir(dir)
+            .inspect_err(|_| log.keeper.removing.end())
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Job {
     pub(super) front: u64,
     /// Whether cleaning has fallen behind: then it does not spare the disk.
     pub(super) is_urgent: bool,
+    /// Whether they are moved to be compacted with one another.
+    pub(super) is_merge: bool,
 }
 
 /// What a segment's bytes are.
@@ -98,6 +100,7 @@ fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
             sources: vec![*segment],
             front,
             is_urgent,
+            is_merge: false,
         });
     }
     let most = COLD_SEGMENTS * log.options.segment_bytes;
@@ -107,6 +110,7 @@ fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
             sources,
             front,
             is_urgent,
+            is_merge: false,
         });
     }
     let sources = log.index.together_with(&tiers.due_cold(&cold));
@@ -118,6 +122,7 @@ fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
         sources: sources.into_iter().collect(),
         front,
         is_urgent,
+        is_merge: true,
     })
 }
 

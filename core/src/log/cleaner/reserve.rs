@@ -1,8 +1,8 @@
-//! Space that is kept for cleaning: a file of one segment's length, from when a log is of some length itself.
+//! Space that is kept for cleaning: a file of one segment's length, as long as a log is of some length itself.
 //!
 //! On a disk without room what lives of a segment can be moved nowhere. Then the reserve itself becomes the
 //! cold segment, so that nobody else can take its space meanwhile; and another is made as soon as there is
-//! room for it. It holds nothing, and losing it loses nothing.
+//! room for it. If that comes to nothing it is the reserve again. It holds nothing, and losing it loses nothing.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use super::plan::Job;
 
 const NAME: &str = "reserve";
 
-/// Segments of a log from which it keeps a reserve: so it is an eighth of it at most.
+/// Segments of a log from which it makes a reserve, and below which it gives it up.
 const SEGMENTS_MIN: usize = 8;
+const SEGMENTS_KEPT_MIN: usize = 4;
 /// Free space that has to be there to make one, in reserves.
 const FREE_RESERVES_MIN: u64 = 2;
 
@@ -28,19 +29,16 @@ pub(super) enum Space {
 }
 
 impl Job {
-    /// Of the sources only the first, which fits the reserve: what lives of it is less than a segment.
-    pub(super) fn first(&self) -> Self {
-        let sources: Vec<_> = self.sources.iter().take(1).copied().collect();
-        let is_of_log = self.front == self.sources.last().map_or(0, |last| last + 1);
-        let front = match sources.first() {
-            Some(first) if is_of_log => first + 1,
-            _ => self.front,
-        };
-        Self {
-            sources,
-            front,
-            is_urgent: self.is_urgent,
-        }
+    /// Of the sources only the first, for which little space is enough; `None` if nothing is won by less than
+    /// all of them.
+    pub(super) fn first(&self) -> Option<Self> {
+        let first = *self.sources.first()?;
+        (!self.is_merge).then(|| Self {
+            sources: vec![first],
+            // Below a cold one's number there is no more of the log than below the front.
+            front: self.front.min(first + 1),
+            ..*self
+        })
     }
 }
 
@@ -54,20 +52,31 @@ impl Shared {
         self.is_durable && self.storage.open(&self.reserve_path(), true).is_ok()
     }
 
-    /// Makes one, if the log is long enough and there is room.
+    /// Makes one, if the log is long enough and there is room; gives it up if the log is short.
     pub(super) fn keep_reserve(&self) {
+        let (has_reserve, segments) = (self.has_reserve(), self.files.count());
+        let path = self.reserve_path();
+        if has_reserve && segments < SEGMENTS_KEPT_MIN {
+            drop(self.storage.unlink(&path));
+        }
         let bytes = self.options.segment_bytes;
         let free = self.storage.free_bytes();
         let has_room = free.is_none_or(|free| free >= FREE_RESERVES_MIN * bytes);
-        let is_long = self.files.count() >= SEGMENTS_MIN;
-        if !self.is_durable || !is_long || !has_room || self.has_reserve() {
+        if !self.is_durable || has_reserve || segments < SEGMENTS_MIN || !has_room {
             return;
         }
-        let path = self.reserve_path();
         let made = self.storage.create(&path);
         if made.and_then(|file| file.preallocate(bytes)).is_err() {
             drop(self.storage.unlink(&path));
         }
+    }
+
+    /// Makes the file at `path`, which came of the reserve and is nothing, the reserve again.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(super) fn return_reserve(&self, path: &str) -> io::Result<()> {
+        self.storage.rename(path, &self.reserve_path())
     }
 
     /// Makes the reserve the file at `path`, in which nothing is written yet.

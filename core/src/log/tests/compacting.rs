@@ -221,6 +221,66 @@ fn cleaning_that_is_cut_at_any_operation_loses_nothing_and_brings_nothing_twice(
 }
 
 #[test]
+fn cleaning_that_fails_at_any_operation_is_tried_again_and_loses_nothing() {
+    let begin = || {
+        let open = Moving::new();
+        let said = fill_keyed(&open, 40);
+        (open, said)
+    };
+    let (open, said) = begin();
+    let living = open.living(2, 0);
+    let first = open.storage.now();
+    open.clean_all(&compacted(0));
+    let last = open.storage.now();
+    let mut cleaned = 0;
+    for operation in first..last {
+        for kind in [std::io::ErrorKind::Other, std::io::ErrorKind::StorageFull] {
+            let (open, _) = begin();
+            let before = open.log.size_bytes();
+            open.storage.fail_at(operation, kind);
+            // Looked at anew each time: that there was nothing to do is remembered.
+            for step in 0..3 {
+                open.log.clean(open.log.written(), &compacted(0));
+                open.append(records(2, &[&[step; 10]]).disk());
+                open.sync();
+            }
+            cleaned += u32::from(open.log.size_bytes() < before);
+            let mut living = living.clone();
+            let added = open.living(2, 40);
+            living.extend(added);
+            let check = |open: &Moving| {
+                check_compacted(open, &said)?;
+                let is_same = open.living(2, 0) == living && living.len() == 43;
+                is_same
+                    .then_some(())
+                    .ok_or_else(|| "others changed".to_owned())
+            };
+            let what = |problem: String| panic!("{kind:?} at {operation}: {problem}");
+            check(&open).unwrap_or_else(what);
+            for mode in [
+                CrashMode::OnlySynced,
+                CrashMode::AllWritten,
+                CrashMode::SubsetOfSectors(operation),
+                CrashMode::NamesLost,
+                CrashMode::LaterFirst(1),
+            ] {
+                let again = Moving::on(&open.storage.crash_image(mode));
+                let again = again
+                    .unwrap_or_else(|error| panic!("{mode:?} {kind:?} at {operation}: {error}"));
+                check(&again).unwrap_or_else(what);
+                again.clean_all(&compacted(0));
+                check(&again).unwrap_or_else(what);
+            }
+        }
+    }
+    assert!(
+        u64::from(cleaned) > last - first,
+        "{cleaned} of {}",
+        2 * (last - first)
+    );
+}
+
+#[test]
 fn cleanings_that_do_it_wrong_are_found() {
     for mutant in [
         Mutant::ColdUnsynced,
