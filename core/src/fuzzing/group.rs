@@ -13,7 +13,7 @@ use crate::log::{Kind, control};
 pub(super) const GROUP_FRAMES: Target = Target {
     name: "group_frames",
     run: |bytes| check(&segments::framed(bytes)),
-    seeds: || vec![segments::frames_of(&log_of_a_group())],
+    seeds: || vec![segments::frames_of(&log_of_a_group()), voted_back()],
 };
 
 /// Opens a log of these files. It must open or be refused, change nothing if it is refused, serve the same
@@ -73,16 +73,46 @@ fn all(group: &RaftLog) -> Vec<RaftEntry> {
     read.expect("it was just opened")
 }
 
-/// The files of a log with every kind of frame of a group, a truncation and a purge.
-fn log_of_a_group() -> Vec<Vec<u8>> {
+/// A log with a vote, and behind it a segment that takes the vote back and ends in damage. Opening cut that
+/// segment, and at the next open the vote before it was there again.
+fn voted_back() -> Vec<u8> {
     let storage = segments::open(&[]);
     let group = open(&storage).expect("it is new");
-    let entry = |term, index, kind, payload: Vec<u8>| RaftEntry {
+    let done = group
+        .append(EntryId::default(), &[entry(1, 1, Kind::Blank, Vec::new())])
+        .and_then(|()| group.save_vote(3, 1, true));
+    done.expect("nothing fails here");
+    let files = segments::files_of(&storage);
+
+    let vote = control::encode(&control::Vote::default()).expect("it is short");
+    // Of a frame: its length, index and term, kind and version.
+    let mut frame = vec![48 + vote.len() as u8, 0, 0, 0, 0, 0, 0, 0, 1];
+    frame.resize(32, 0);
+    frame.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, Kind::Vote.number(), 0, 1]);
+    frame.resize(48, 0);
+    frame.extend_from_slice(&vote);
+    frame.resize(frame.len().next_multiple_of(8), 0);
+    // Previous index 1 of term 1, durable 0.
+    let mut description = [0; 20];
+    (description[0], description[16]) = (1, 1);
+    let damage = [9; 8];
+    let segment = [&description[..], &frame, &damage].concat();
+    [segments::frames_of(&files), segment].join(&b"|segment"[..])
+}
+
+fn entry(term: u32, index: u64, kind: Kind, payload: Vec<u8>) -> RaftEntry {
+    RaftEntry {
         id: EntryId { term, index },
         kind,
         partition: PartitionId(0),
         payload: payload.into(),
-    };
+    }
+}
+
+/// The files of a log with every kind of frame of a group, a truncation and a purge.
+fn log_of_a_group() -> Vec<Vec<u8>> {
+    let storage = segments::open(&[]);
+    let group = open(&storage).expect("it is new");
     let members = control::Membership {
         voters: vec![vec![1, 2], vec![1]],
         members: Vec::new(),

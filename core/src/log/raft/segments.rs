@@ -20,6 +20,9 @@ use crate::log::storage::error_of;
 /// (In tests closer, so that reading begins at many of them.)
 const ANCHOR_BYTES: u64 = if cfg!(test) { 256 } else { 64 * 1_024 };
 
+/// The number of the first segment of a log.
+const FIRST_SEGMENT: u64 = 1;
+
 /// A segment.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -253,7 +256,8 @@ pub(super) fn begin(
     let mut active = ActiveSegment::new(Arc::clone(&file), &header, start, start, is_durable);
     let mut order = at;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
-    if *vote != Vote::default() {
+    // Behind others always: a vote that is none must not leave that of a segment before it to be the last.
+    if number > FIRST_SEGMENT || *vote != Vote::default() {
         order.term = at.term.max(1);
         // It promises nothing: before the header is there, `at` may be beyond the end of the log.
         let (frame, payload) = vote_frame(vote, order, 0, home.now_ms())?;
