@@ -304,8 +304,12 @@ export interface GroupDescription {
 export interface ConnectOptions {
   /** Whether a missing folder is created. Default: true. */
   create?: boolean
-  /** The size at which a new segment file is begun. Default: 67108864. */
+  /** The size at which a new segment file is begun. Default: 67108864, or a 16th of `maxBytes`. */
   segmentBytes?: number
+  /** Bytes of the folder at most, 8 segments or more. Default: none: no limit. */
+  maxBytes?: number
+  /** What happens when the folder has no room for another segment. Default: refuse. */
+  maxBytesPolicy?: 'refuse' | 'drop_oldest'
   /** Recent records kept in memory. Default: 8388608. */
   tailCacheBytes?: number
   /** Threads of the runtime for sockets; one runtime a process, made at the first need. Default: 2. */
@@ -420,8 +424,12 @@ export interface ServeOptions {
   listen?: string[]
   /** The folder to serve. Default: required (--dev: mem:). */
   data?: string
-  /** The size at which a new segment file is begun. Default: 67108864. */
+  /** The size at which a new segment file is begun. Default: 67108864, or a 16th of `maxBytes`. */
   segmentBytes?: number
+  /** Bytes of the folder at most, 8 segments or more. Default: none: no limit. */
+  maxBytes?: number
+  /** What happens when the folder has no room for another segment. Default: refuse. */
+  maxBytesPolicy?: 'refuse' | 'drop_oldest'
   /** Recent records kept in memory. Default: 67108864. */
   tailCacheBytes?: number
   /** Threads of the runtime for sockets. Default: the cores, at most 4. */

@@ -108,6 +108,8 @@ options! {
     NativeConnectOptions => ConnectOptions {
         create: bool,
         segment_bytes: i64,
+        max_bytes: i64,
+        max_bytes_policy: String,
         tail_cache_bytes: i64,
         threads: i64,
         close_timeout_ms: i64,

@@ -10,7 +10,7 @@ use headwater::completion::Shared;
 use headwater::server::{Server, ServerOptions};
 use headwater::service::{Service, ServiceOptions};
 use headwater::sync::Mutex;
-use headwater::{Completion, Error, ErrorCode, Pending, Result, ServeOptions};
+use headwater::{Completion, Error, ErrorCode, MaxBytesPolicy, Pending, Result, ServeOptions};
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, DEFAULT_RETENTION_MS, Data};
@@ -158,9 +158,12 @@ fn threads(options: &ServeOptions) -> usize {
 
 fn open(config: &Config) -> Result<Service> {
     let options = &config.options;
+    let sizes = options.sizes()?;
     let service_options = ServiceOptions {
         create: true,
-        segment_bytes: options.segment_bytes(),
+        segment_bytes: sizes.segment_bytes,
+        max_bytes: sizes.max_bytes,
+        drops_oldest: options.max_bytes_policy() == MaxBytesPolicy::DropOldest,
         tail_cache_bytes: usize::try_from(options.tail_cache_bytes()).unwrap_or(usize::MAX),
         retention_ms: DEFAULT_RETENTION_MS,
         auto_create_topics: options.auto_create_topics.unwrap_or(false),

@@ -72,6 +72,7 @@ impl Config {
     /// reach without `allow_remote`.
     pub(crate) fn check(&self) -> Result<()> {
         self.options.check()?;
+        self.options.sizes()?;
         let listen = self.listen();
         if listen.is_empty() {
             return Err(Error::new(

@@ -46,9 +46,9 @@ pub mod testing;
 
 pub use client::{
     Ack, Address, Admin, BatchRecords, Block, CleanupPolicy, Client, CloseReport, ConnectOptions,
-    Consumer, ConsumerBatch, ConsumerOptions, Delivery, DeliveryFailure, Metrics, Producer,
-    ProducerOptions, Progress, Record, RecordMetadata, ServeOptions, Start, TopicOptions, Until,
-    connect, connect_with, exit, options, parse_address,
+    Consumer, ConsumerBatch, ConsumerOptions, Delivery, DeliveryFailure, MaxBytesPolicy, Metrics,
+    Producer, ProducerOptions, Progress, Record, RecordMetadata, ServeOptions, Start, TopicOptions,
+    Until, connect, connect_with, exit, options, parse_address,
 };
 pub use completion::{Completion, NotifyQueue, Pending};
 pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};

@@ -66,6 +66,9 @@ enum class Isolation(internal val word: String) {
 /** What happens to old records. */
 enum class CleanupPolicy(internal val word: String) { Delete("delete"), Compact("compact"), Both("both") }
 
+/** What happens when a folder with a limit has no room for another segment. */
+enum class MaxBytesPolicy(internal val word: String) { Refuse("refuse"), DropOldest("drop_oldest") }
+
 /** Who says when a record was made: the producer, or the log when it appends. */
 enum class TimestampType(internal val word: String) { CreateTime("create_time"), LogAppendTime("log_append_time") }
 
@@ -76,6 +79,12 @@ class ConnectOptions {
 
     /** The size at which a new segment file is begun. */
     var segmentBytes: Long? = null
+
+    /** Bytes of the folder at most, 8 segments or more. */
+    var maxBytes: Long? = null
+
+    /** What happens when the folder has no room for another segment. */
+    var maxBytesPolicy: MaxBytesPolicy? = null
 
     /** Recent records kept in memory. */
     var tailCacheBytes: Long? = null
@@ -90,7 +99,8 @@ class ConnectOptions {
     var exitTimeout: Duration? = null
 
     internal fun toNative() = NativeConnectOptions(
-        create, segmentBytes, tailCacheBytes, threads?.toLong(), closeTimeout.toMs(), exitTimeout.toMs(),
+        create, segmentBytes, maxBytes, maxBytesPolicy?.word, tailCacheBytes, threads?.toLong(), closeTimeout.toMs(),
+        exitTimeout.toMs(),
     )
 }
 

@@ -74,6 +74,12 @@ public enum Isolation: String, Sendable, CaseIterable {
 /// What happens to old records.
 public enum CleanupPolicy: String, Sendable, CaseIterable { case delete, compact, both }
 
+/// What happens when a folder with a limit has no room for another segment.
+public enum MaxBytesPolicy: String, Sendable, CaseIterable {
+    case refuse
+    case dropOldest = "drop_oldest"
+}
+
 /// Who says when a record was made: the producer, or the log when it appends.
 public enum TimestampType: String, Sendable, CaseIterable {
     case createTime = "create_time"
@@ -86,6 +92,10 @@ public struct ConnectOptions: Sendable {
     public var create: Bool?
     /// The size at which a new segment file is begun.
     public var segmentBytes: Int64?
+    /// Bytes of the folder at most, 8 segments or more.
+    public var maxBytes: Int64?
+    /// What happens when the folder has no room for another segment.
+    public var maxBytesPolicy: MaxBytesPolicy?
     /// Recent records kept in memory.
     public var tailCacheBytes: Int64?
     /// Threads of the runtime for sockets; one runtime a process, made at the first need.
@@ -99,8 +109,9 @@ public struct ConnectOptions: Sendable {
 
     var native: NativeConnectOptions {
         NativeConnectOptions(
-            create: create, segmentBytes: segmentBytes, tailCacheBytes: tailCacheBytes, threads: threads.map(Int64.init),
-            closeTimeoutMs: closeTimeout?.ms, exitTimeoutMs: exitTimeout?.ms)
+            create: create, segmentBytes: segmentBytes, maxBytes: maxBytes, maxBytesPolicy: maxBytesPolicy?.rawValue,
+            tailCacheBytes: tailCacheBytes, threads: threads.map(Int64.init), closeTimeoutMs: closeTimeout?.ms,
+            exitTimeoutMs: exitTimeout?.ms)
     }
 }
 

@@ -286,6 +286,20 @@ fn addresses_that_others_can_reach_need_a_word() {
         &["colour"],
     );
     says(
+        serve(
+            &data,
+            &[
+                "--set",
+                "max_bytes=67108864",
+                "--set",
+                "segment_bytes=16777216",
+            ],
+        ),
+        1,
+        "INVALID_OPTION",
+        &["max_bytes", "134217728"],
+    );
+    says(
         serve(&data, &["--set", "max_connections=0"]),
         1,
         "INVALID_OPTION",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::address::{self, Address, HostPort};
 use super::handle::{Client, Shared};
-use super::options::ConnectOptions;
+use super::options::{ConnectOptions, FolderSizes, MaxBytesPolicy};
 use super::transport::Transport;
 use super::transport::in_process::InProcess;
 use crate::completion::{Completion, Pending};
@@ -61,6 +61,7 @@ pub fn connect_with(address: &str, options: ConnectOptions) -> Pending<Client> {
 struct Plan {
     address: Address,
     options: ConnectOptions,
+    sizes: FolderSizes,
     generation: usize,
 }
 
@@ -71,9 +72,11 @@ fn plan(address: &str, options: &ConnectOptions) -> Result<Plan> {
         .or(options)
         .or(&from_environment(|name| std::env::var(name).ok())?);
     options.check()?;
+    let sizes = options.sizes()?;
     Ok(Plan {
         address,
         options,
+        sizes,
         generation,
     })
 }
@@ -157,7 +160,9 @@ impl Plan {
     fn service_options(&self) -> ServiceOptions {
         ServiceOptions {
             create: self.options.create(),
-            segment_bytes: self.options.segment_bytes(),
+            segment_bytes: self.sizes.segment_bytes,
+            max_bytes: self.sizes.max_bytes,
+            drops_oldest: self.options.max_bytes_policy() == MaxBytesPolicy::DropOldest,
             tail_cache_bytes: usize::try_from(self.options.tail_cache_bytes())
                 .unwrap_or(usize::MAX),
             ..ServiceOptions::default()

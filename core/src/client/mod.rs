@@ -27,9 +27,9 @@ pub use connect::{connect, connect_with};
 pub use consumer::{BatchRecords, Block, Consumer, ConsumerBatch, Progress};
 pub use handle::{Client, CloseReport, Metrics};
 pub use options::{
-    Ack, Assignor, CleanupPolicy, Compression, ConnectOptions, ConsumerOptions, Isolation, Order,
-    Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Start, TimestampType, TopicOptions,
-    Until,
+    Ack, Assignor, CleanupPolicy, Compression, ConnectOptions, ConsumerOptions, Isolation,
+    MaxBytesPolicy, Order, Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Start,
+    TimestampType, TopicOptions, Until,
 };
 pub use producer::{Delivery, DeliveryFailure, Producer, Record, RecordMetadata};
 pub use registry::exit;

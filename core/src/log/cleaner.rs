@@ -4,7 +4,8 @@
 //!   ones any
 //! - `plan`: when the rest is worth it, and what is to be moved; `copy`: moving it; `output`: the cold segments
 //!   it is moved into; `compaction`: which records a later one of their key has made dead
-//! - `reserve`: space that is kept, so that a full disk can be cleaned
+//! - `reserve`: space that is kept, so that a full disk can be cleaned; `oldest`: what has to go first where a
+//!   folder's limit is reached
 //!
 //! What is dead is the engine's to say, by a [`CleaningRule`] for each partition: batches below its log start,
 //! those of partitions that are gone, and where keys count the records that come again. Only segments behind
@@ -18,18 +19,21 @@
 
 mod compaction;
 mod copy;
+mod oldest;
 mod output;
 mod plan;
 mod removal;
 mod reserve;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::ids::PartitionId;
 
+use self::plan::Job;
 pub(super) use self::removal::Removing;
+pub(super) use self::reserve::NAME as RESERVE_NAME;
 use self::reserve::Space;
 use super::error::is_full;
 use super::index::Summary;
@@ -110,29 +114,21 @@ impl Shared {
     ///
     /// Only on the thread that writes snapshots, which decide how far it may go.
     pub(super) fn clean(self: &Arc<Self>, as_of: u64, rules: &Rules<'_>) -> Option<usize> {
+        self.measure_beside();
         let removed = self.remove_dead(as_of, rules)?;
+        self.look_at_quota();
+        self.hasten_snapshot();
         self.keep_reserve();
         if !self.keeper.removing.may_move() || self.keeper.is_closed() {
             return Some(removed);
         }
-        let Some(mut job) = plan::plan(self, rules, as_of) else {
+        let Some(job) = plan::plan(self, rules, as_of) else {
             return Some(removed);
         };
-        let mut moved = copy::run(self, &job, rules, Space::Any);
-        if matches!(&moved, Err(Stopped::Io(error)) if is_full(error))
-            && let Some(first) = job.first()
-        {
-            job = first;
-            let space = if self.has_reserve() {
-                Space::Reserve
-            } else {
-                Space::Any
-            };
-            moved = copy::run(self, &job, rules, space);
-        }
+        let moved = self.make_move(job, rules);
         self.keep_reserve();
         match moved {
-            Ok(()) => return Some(removed + job.sources.len()),
+            Ok(sources) => return Some(removed + sources),
             Err(Stopped::Closed) => {}
             Err(Stopped::Io(error)) => {
                 tracing::warn!(dir = %self.dir, %error, "cleaning could not be finished, and is tried again");
@@ -146,15 +142,50 @@ impl Shared {
         Some(removed)
     }
 
+    /// In a tight log of which nothing may be cleaned for want of a snapshot, has one taken.
+    fn hasten_snapshot(self: &Arc<Self>) {
+        if !self.is_tight() || !self.is_durable || self.keeper.has_snapshot_to_write() {
+            return;
+        }
+        let first = self.index.sealed(false).into_iter().next();
+        let newest = self.snapshots().map(|(_, newest)| newest);
+        if let (Some(first), Ok(newest)) = (first, newest)
+            && first >= newest
+        {
+            self.roll_for_snapshot();
+        }
+    }
+
+    /// Moves what lives of a job's sources or, where there is no room for that, of the first of them. Says how
+    /// many segments that was.
+    fn make_move(self: &Arc<Self>, job: Job, rules: &Rules<'_>) -> Result<usize, Stopped> {
+        let mut moved = Err(Stopped::Io(ErrorKind::QuotaExceeded.into()));
+        if self.begin_moving(job.live_bytes) {
+            moved = copy::run(self, &job, rules, Space::Any).map(|()| job.sources.len());
+            self.end_moving();
+        }
+        let is_without_room = matches!(&moved, Err(Stopped::Io(error)) if is_full(error));
+        let Some(first) = job.first().filter(|_| is_without_room) else {
+            return moved;
+        };
+        let space = if self.has_reserve() {
+            Space::Reserve
+        } else {
+            Space::Any
+        };
+        copy::run(self, &first, rules, space).map(|()| first.sources.len())
+    }
+
     /// Moves what lives of these, whether it is worth it or not.
     #[cfg(test)]
     pub(super) fn move_these(self: &Arc<Self>, sources: Vec<u64>, rules: &Rules<'_>) {
         let front = self.index.first_of_log();
-        let job = plan::Job {
+        let job = Job {
             sources,
             front,
             is_urgent: false,
             is_merge: true,
+            live_bytes: 0,
         };
         copy::run(self, &job, rules, Space::Any).unwrap();
     }

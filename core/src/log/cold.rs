@@ -284,6 +284,11 @@ pub(super) fn partial_path(dir: &str, segment: u64) -> String {
     format!("{dir}/{segment:0NAME_DIGITS$}{PARTIAL_SUFFIX}")
 }
 
+/// Whether a file of this name is a cold segment, or was to be one.
+pub(super) fn is_name(name: &str) -> bool {
+    number_of(name).is_some() || name.ends_with(PARTIAL_SUFFIX)
+}
+
 /// The number of the cold segment whose file has this name, if it is one.
 pub(super) fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::sync::{Mutex, RwLock};
 
@@ -34,6 +34,8 @@ pub(super) struct SegmentFile {
     /// [`NONE`] while it is written to.
     last_index: AtomicU64,
     end: AtomicU64,
+    /// Whether the file ends with its data.
+    is_trimmed: AtomicBool,
     file: Mutex<Option<Arc<dyn StorageFile>>>,
 }
 
@@ -64,6 +66,11 @@ impl SegmentFile {
     /// Says that nothing comes behind `last_index` any more.
     pub(super) fn seal(&self, last_index: u64) {
         self.last_index.store(last_index, Ordering::Release);
+    }
+
+    /// Says that the file ends with its data.
+    pub(super) fn set_trimmed(&self) {
+        self.is_trimmed.store(true, Ordering::Release);
     }
 
     /// Where its data ends.
@@ -110,6 +117,7 @@ impl Files {
             first_index,
             last_index: AtomicU64::new(NONE),
             end: AtomicU64::new(end),
+            is_trimmed: AtomicBool::new(file.is_none()),
             file: Mutex::new(file.clone()),
         });
         self.segments.write().insert(segment, Arc::clone(&added));
@@ -129,6 +137,7 @@ impl Files {
             first_index: header.first_index,
             last_index: AtomicU64::new(header.last_index),
             end: AtomicU64::new(end),
+            is_trimmed: AtomicBool::new(true),
             file: Mutex::new(None),
         });
         self.segments.write().insert(header.segment, added);
@@ -178,6 +187,16 @@ impl Files {
             .values()
             .map(|segment| segment.end())
             .sum()
+    }
+
+    /// Bytes that the files take at most: `full_bytes` those that are not as long as their data yet.
+    pub(super) fn reserved_bytes(&self, full_bytes: u64) -> u64 {
+        let segments = self.segments.read();
+        let bytes = segments.values().map(|segment| {
+            let is_trimmed = segment.is_trimmed.load(Ordering::Acquire);
+            segment.end().max(if is_trimmed { 0 } else { full_bytes })
+        });
+        bytes.sum()
     }
 
     /// Lets go of the file that was opened longest ago when there are too many. The writer and the sync

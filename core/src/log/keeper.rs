@@ -16,6 +16,7 @@ use crate::sync::{Condvar, Mutex};
 
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
 use super::cleaner::Removing;
+use super::error::Fault;
 use super::pair::{Scope, StatePair};
 use super::recovery::{Found, Kept, Place};
 use super::shared::Shared;
@@ -167,13 +168,24 @@ impl Keeper {
         self.state.lock().is_housekeeping_due = true;
     }
 
-    /// Whether a snapshot is worth it where a segment of `bytes` just ended.
-    pub(super) fn wants_snapshot(&self, bytes: u64, least_bytes: u64) -> bool {
+    /// Whether a snapshot is worth it where a segment of `bytes` just ended: beyond `most_bytes` it is.
+    pub(super) fn wants_snapshot(&self, bytes: u64, least_bytes: u64, most_bytes: u64) -> bool {
         let mut state = self.state.lock();
-        state.snapshot_logged_bytes += bytes;
+        state.snapshot_logged_bytes = state.snapshot_logged_bytes.saturating_add(bytes);
         state.snapshot_segments += 1;
         let wanted = (SNAPSHOT_RATIO * state.snapshot_bytes).max(least_bytes);
+        let wanted = wanted.min(most_bytes);
         state.snapshot_logged_bytes >= wanted || state.snapshot_segments >= SNAPSHOT_SEGMENTS
+    }
+
+    /// A snapshot is worth it where the active segment ends, however little it holds.
+    pub(super) fn want_snapshot(&self) {
+        self.state.lock().snapshot_logged_bytes = u64::MAX;
+    }
+
+    /// Whether a snapshot was taken that is not written yet.
+    pub(super) fn has_snapshot_to_write(&self) -> bool {
+        !self.state.lock().snapshots.is_empty()
     }
 
     /// Has a snapshot written once the log is synced up to it. Of those that wait, the first is written
@@ -283,6 +295,7 @@ impl Shared {
         match work {
             Work::Snapshot(snapshot) => {
                 let written = snapshot.write(self.storage.as_ref(), &self.dir);
+                self.measure_beside();
                 match written {
                     Ok(bytes) => {
                         let mut state = self.keeper.state.lock();
@@ -367,6 +380,7 @@ impl Shared {
             None => Store::open(storage, &self.dir, Arc::clone(&self.keeper.gate)),
         };
         let written = opened.and_then(|mut store| store.commit(update).map(|()| store));
+        self.measure_beside();
         let mut state = self.keeper.state.lock();
         match written {
             Ok(store) => {
@@ -385,12 +399,20 @@ impl Shared {
 
     /// Rolls the active segment if it has reached its age.
     pub(super) fn roll_aged(self: &Arc<Self>) {
+        self.roll_by(|writer| writer.roll_aged(self));
+    }
+
+    /// Rolls the active segment, and has a snapshot taken where the next one begins.
+    pub(super) fn roll_for_snapshot(self: &Arc<Self>) {
+        self.roll_by(|writer| writer.roll_for_snapshot(self));
+    }
+
+    fn roll_by(self: &Arc<Self>, roll: impl FnOnce(&mut Writer) -> Result<(), Fault>) {
         let mut wakes = Wakes::new();
-        if self.queue.refusal().is_none() {
-            let rolled = self.with_writer(|writer| writer.roll_aged(self));
-            if let Err(fault) = rolled {
-                self.fence(&fault, &mut wakes);
-            }
+        if self.queue.refusal().is_none()
+            && let Err(fault) = self.with_writer(roll)
+        {
+            self.fence(&fault, &mut wakes);
         }
     }
 

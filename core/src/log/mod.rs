@@ -5,7 +5,7 @@
 //! - `frame`, `segment`: the bytes; `scan` and `span` walk them, `recovery`, `replay` and `open` open a log
 //! - `sequencer`: who gets which offset; `expiry`: which producers are forgotten; `queue`, `group`, `writer`: the write group
 //! - `syncer`: the sync thread; `io_thread`: the other one; `shared`: what ties them together; `files`: open files
-//! - `roll` and `seal`: from one segment to the next; `index`, `rebuild`, `read`: where everything lies
+//! - `roll`, `quota` and `seal`: from one segment to the next; `index`, `rebuild`, `read`: where everything lies
 //! - `pair`, `snapshot`, `checkpoint`, `keeper`: the state kept beside the log; `cleaner`: space given back
 //! - [`reader`]: the files read from outside, without opening the log
 //! - [`mod@format`], [`lock`]: the version of a folder, and who owns it; [`storage`]: where files live
@@ -56,6 +56,7 @@ mod open;
 mod order;
 mod pair;
 mod queue;
+mod quota;
 #[doc(hidden)]
 pub mod raft;
 mod read;
@@ -101,6 +102,11 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub struct LogOptions {
     /// Bytes at which a segment rolls; default 64 MiB.
     pub segment_bytes: u64,
+    /// Bytes of the log's files at most, 8 segments or more; default none: no limit.
+    pub max_bytes: Option<u64>,
+    /// Bytes of the log's files from which all that is dead is given back, and the housekeeper called for it;
+    /// default none: as for `max_bytes`.
+    pub tight_bytes: Option<u64>,
     /// The wall clock.
     pub clock: Clock,
     /// Data written at `os` is synced in the background after this time at the latest, ms; default 1,000.
@@ -127,6 +133,8 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 64 * 1_024 * 1_024,
+            max_bytes: None,
+            tight_bytes: None,
             clock: Arc::new(|| {
                 SystemTime::now()
                     .duration_since(UNIX_EPOCH)
@@ -150,6 +158,7 @@ impl fmt::Debug for LogOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogOptions")
             .field("segment_bytes", &self.segment_bytes)
+            .field("max_bytes", &self.max_bytes)
             .field("os_sync_interval_ms", &self.os_sync_interval_ms)
             .field("idle_mark_ms", &self.idle_mark_ms)
             .finish_non_exhaustive()
@@ -183,6 +192,7 @@ impl Log {
         machine: Arc<dyn Machine>,
     ) -> Result<Self> {
         let shared = open::open(storage, dir, log_uuid, options, machine)?;
+        shared.begin_quota();
         Ok(Self {
             shared: Arc::new(shared),
         })
@@ -345,6 +355,23 @@ impl Log {
     /// `None` if that entry is not synced yet. May take long; for the housekeeper alone.
     pub fn clean(&self, as_of: u64, rules: &Rules<'_>) -> Option<usize> {
         self.shared.clean(as_of, rules)
+    }
+
+    /// Whether space has to be given back because of `max_bytes`.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.shared.is_tight()
+    }
+
+    /// Of a log that is tight: which partitions would have to lose their oldest
+    /// records, and up to which offset. Only those for which `may_go` holds; what is dead by `rules` counts
+    /// as gone. For the housekeeper alone.
+    pub fn oldest(
+        &self,
+        rules: &Rules<'_>,
+        may_go: &dyn Fn(PartitionId) -> bool,
+    ) -> Vec<(PartitionId, i64)> {
+        self.shared.oldest(rules, may_go)
     }
 
     /// How many producers are remembered, each once for every partition that it appended to.

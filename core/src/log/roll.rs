@@ -17,6 +17,7 @@ use super::entry::Kind;
 use super::error::{Fault, is_full};
 use super::frame::{self, FRAME_HEADER_BYTES, MARK_OPENED};
 use super::pair::Scope;
+use super::quota::Purpose;
 use super::recovery::Place;
 use super::seal::{self, Sealed};
 use super::segment::{self, ActiveSegment, SegmentHeader};
@@ -58,14 +59,19 @@ impl Writer {
     ) -> Result<(), Refused> {
         self.open_unopened(log, time_ms)?;
         let mut len = FRAME_HEADER_BYTES + append.payload.len();
+        let mut purpose = Purpose::GivesSpace;
         if !gives_space(append.kind, &append.payload) {
             len += spare_bytes(log);
+            purpose = Purpose::Data;
+            log.check_active().map_err(Refused::Append)?;
         }
         if !self.active.has_room(len, log.options.segment_bytes)
             || log.index.active_bytes() >= SEGMENT_INDEX_BYTES_MAX
             || self.is_aged(log, time_ms)
         {
+            // What is staged counts once it is written.
             self.write_staged(log, wakes)?;
+            log.check_roll(len, purpose).map_err(Refused::Append)?;
             self.roll(log, time_ms)?;
         }
         self.reserve(log, len)
@@ -85,6 +91,30 @@ impl Writer {
     pub(super) fn roll_aged(&mut self, log: &Shared) -> Result<(), Fault> {
         let time_ms = (log.options.clock)();
         if !self.is_written || !self.is_aged(log, time_ms) {
+            return Ok(());
+        }
+        self.roll_if_it_fits(log, time_ms, Purpose::Data)
+    }
+
+    /// Begins the next segment for the snapshot that is taken there, if the active one holds anything.
+    ///
+    /// # Errors
+    /// What stops the log.
+    pub(super) fn roll_for_snapshot(&mut self, log: &Shared) -> Result<(), Fault> {
+        if !self.is_written || self.active.position <= segment::SEGMENT_HEADER_BYTES as u64 {
+            return Ok(());
+        }
+        log.keeper.want_snapshot();
+        self.roll_if_it_fits(log, (log.options.clock)(), Purpose::GivesSpace)
+    }
+
+    fn roll_if_it_fits(
+        &mut self,
+        log: &Shared,
+        time_ms: i64,
+        purpose: Purpose,
+    ) -> Result<(), Fault> {
+        if log.check_roll(0, purpose).is_err() {
             return Ok(());
         }
         match self.roll(log, time_ms) {
@@ -171,13 +201,15 @@ impl Writer {
         } else {
             seal::seal(log, &sealed).map_err(Fault::from)?;
         }
+        log.look_at_quota();
         Ok(())
     }
 
     /// Copies the state as of the new segment's first index, if a snapshot is worth it.
     fn take_snapshot(&mut self, log: &Shared, header: &SegmentHeader, bytes: u64) {
         let least_bytes = log.options.snapshot_least_bytes;
-        if !log.is_durable || !log.keeper.wants_snapshot(bytes, least_bytes) {
+        let most_bytes = log.snapshot_most_bytes();
+        if !log.is_durable || !log.keeper.wants_snapshot(bytes, least_bytes, most_bytes) {
             return;
         }
         let mut pairs = self.pairs(Scope::All);

@@ -92,10 +92,11 @@ pub(super) fn seal(log: &Shared, sealed: &Sealed) -> io::Result<()> {
     if log.is_durable {
         sealed.file.sync()?;
     }
+    if let Some(segment) = log.files.segment(sealed.segment) {
+        segment.set_end(end);
+        segment.set_trimmed();
+    }
     if is_footed {
-        if let Some(segment) = log.files.segment(sealed.segment) {
-            segment.set_end(end);
-        }
         log.index.set_footed(sealed.segment);
         log.keeper.note_footed(sealed.segment);
     }

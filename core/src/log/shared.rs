@@ -22,6 +22,7 @@ use super::index::Index;
 use super::io_thread::IoThread;
 use super::keeper::Keeper;
 use super::queue::{Queue, Refusal, closed};
+use super::quota::Quota;
 use super::seal::{self, Sealed};
 use super::storage::Storage;
 use super::syncer::{Ack, Next, Round, Syncer};
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub(super) index: Index,
     pub(super) keeper: Keeper,
     pub(super) queue: Queue,
+    pub(super) quota: Quota,
     pub(super) syncer: Syncer,
     pub(super) io: IoThread,
     pub(super) written: AtomicU64,
@@ -114,6 +116,7 @@ impl Shared {
             index,
             keeper,
             queue: Queue::default(),
+            quota: Quota::default(),
             syncer,
             io: IoThread::default(),
             writer: Mutex::new(writer),

@@ -190,7 +190,8 @@ pub(super) fn size(storage: &dyn Storage, dir: &str, segment: u64) -> io::Result
     }
 }
 
-fn segment_of(name: &str) -> Option<u64> {
+/// The segment whose snapshot has this name, if it is one.
+pub(super) fn segment_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
     let is_number = digits.len() == NAME_DIGITS && digits.bytes().all(|it| it.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)

@@ -12,6 +12,7 @@ mod offsets;
 mod open;
 mod produce;
 mod produce_and_commit;
+mod quota;
 mod retention;
 mod session;
 mod subscription;
@@ -62,6 +63,11 @@ struct Inner {
     next_session: AtomicU64,
     /// When all producers were last looked at, ms.
     expiry_looked_ms: AtomicI64,
+    /// Whether the folder has a limit, and what happens there.
+    is_limited: bool,
+    drops_oldest: bool,
+    /// Records that had to go because the limit was reached.
+    dropped_records: Arc<AtomicU64>,
     /// What is to be cleaned as soon as it is synced.
     decided: Mutex<Option<retention::Decided>>,
     /// How many openings are not closed yet. Changed under the registry's lock.
@@ -126,6 +132,10 @@ impl Service {
             ("log_threads", inner.log.thread_count() as f64),
             ("log_segments", inner.log.segment_count() as f64),
             ("log_size_bytes", inner.log.size_bytes() as f64),
+            (
+                "log_dropped_records",
+                inner.dropped_records.load(Ordering::Relaxed) as f64,
+            ),
             ("log_index_bytes", inner.log.index_bytes() as f64),
             ("log_written_index", inner.log.written() as f64),
             ("log_synced_index", inner.log.synced() as f64),

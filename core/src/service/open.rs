@@ -35,6 +35,10 @@ pub struct ServiceOptions {
     pub create: bool,
     /// Bytes of a segment, 1 MiB..=1 GiB. Default 64 MiB.
     pub segment_bytes: u64,
+    /// Bytes of the folder at most, 8 segments or more; none: no limit. Default none.
+    pub max_bytes: Option<u64>,
+    /// Whether the oldest records go when the limit is reached; else what comes is refused. Default false.
+    pub drops_oldest: bool,
     /// Bytes of the newest batches kept in memory for readers at the end. Default 8 MiB.
     pub tail_cache_bytes: usize,
     /// `retention_ms` of topics that do not say; -1: without limit. Default -1.
@@ -49,6 +53,8 @@ impl Default for ServiceOptions {
         Self {
             create: true,
             segment_bytes: 64 << 20,
+            max_bytes: None,
+            drops_oldest: false,
             tail_cache_bytes: 8 << 20,
             retention_ms: -1,
             auto_create_topics: false,
@@ -147,6 +153,11 @@ impl Service {
         let clock = wall_clock();
         let log_options = LogOptions {
             segment_bytes: options.segment_bytes,
+            max_bytes: options.max_bytes,
+            tight_bytes: options
+                .max_bytes
+                .filter(|_| options.drops_oldest)
+                .map(early),
             clock: Arc::clone(&clock),
             ..LogOptions::default()
         };
@@ -165,6 +176,9 @@ impl Service {
             coordinator: Mutex::new(groups::Coordinator::default()),
             next_session: AtomicU64::new(1),
             expiry_looked_ms: AtomicI64::new(0),
+            is_limited: options.max_bytes.is_some(),
+            drops_oldest: options.drops_oldest,
+            dropped_records: Arc::new(AtomicU64::new(0)),
             decided: Mutex::new(None),
             openings: AtomicU64::new(1),
             is_closed: AtomicBool::new(false),
@@ -210,6 +224,11 @@ impl Service {
         *self.inner.lock.lock() = None;
         closed
     }
+}
+
+/// Where the oldest records begin to go: so that there is room for what comes meanwhile.
+const fn early(max_bytes: u64) -> u64 {
+    max_bytes - max_bytes / 8
 }
 
 fn wall_clock() -> Clock {

@@ -30,6 +30,8 @@ const INTERVAL_MIN: Duration = Duration::from_millis(250);
 const INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// Until the next look when one has decided something whose consequences are still to come.
 const INTERVAL_SOON: Duration = Duration::from_secs(1);
+/// The same while writers wait for space.
+const INTERVAL_TIGHT: Duration = Duration::from_millis(20);
 /// The age at which a segment rolls: a quarter of the shortest retention, within these.
 const SEGMENT_MS_MIN: i64 = 10_000;
 const SEGMENT_MS_MAX: i64 = DAY_MS;
@@ -47,6 +49,13 @@ pub(super) struct Decided {
     rules: HashMap<PartitionId, CleaningRule>,
 }
 
+impl Decided {
+    /// The rule for each partition.
+    pub(super) fn rule(&self) -> impl Fn(PartitionId) -> Option<CleaningRule> {
+        |id| self.rules.get(&id).copied()
+    }
+}
+
 impl Inner {
     /// Has the log's housekeeping done from now on; at once, if there is anything that needs it.
     pub(super) fn watch_retention(self: &Arc<Self>) {
@@ -56,7 +65,7 @@ impl Inner {
             let topics = self.state.topics.read();
             topics.iter().any(|topic| is_cleaned(&topic.config))
         };
-        if is_cleaned {
+        if is_cleaned || self.is_limited {
             self.start_housekeeping();
         }
     }
@@ -84,9 +93,17 @@ impl Inner {
         self.log
             .set_segment_ms(quarter_ms.clamp(SEGMENT_MS_MIN, SEGMENT_MS_MAX));
         self.log.roll_aged();
+        if self.log.is_tight() {
+            self.drop_oldest(&self.decide());
+        }
         is_busy |= self.clean();
         is_busy |= self.expire_producers(now_ms, limits::PRODUCERS_MAX);
-        let most = if is_busy { INTERVAL_SOON } else { INTERVAL_MAX };
+        let is_tight = self.log.is_tight();
+        if is_tight && is_busy {
+            return INTERVAL_TIGHT;
+        }
+        let is_soon = is_tight || is_busy;
+        let most = if is_soon { INTERVAL_SOON } else { INTERVAL_MAX };
         let quarter = Duration::from_millis(u64::try_from(quarter_ms).unwrap_or_default());
         quarter.clamp(INTERVAL_MIN, most)
     }
@@ -114,8 +131,7 @@ impl Inner {
     }
 
     fn clean_by(&self, decided: &Decided) -> Option<usize> {
-        let rule = |id| decided.rules.get(&id).copied();
-        self.log.clean(decided.as_of, &rule)
+        self.log.clean(decided.as_of, &decided.rule())
     }
 
     fn decide(&self) -> Decided {

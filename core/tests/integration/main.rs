@@ -8,6 +8,7 @@ mod compression;
 mod delete_records;
 mod errors;
 mod golden;
+mod quota;
 #[cfg(feature = "testing")]
 #[path = "../raft/mod.rs"]
 mod raft;

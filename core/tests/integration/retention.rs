@@ -46,7 +46,7 @@ pub(super) fn describe(db: &Client, topic: &str) -> TopicDescription {
 }
 
 /// Looks again and again until it is so: retention comes when it comes.
-fn wait_until(what: impl Fn() -> bool) {
+pub(super) fn wait_until(what: impl Fn() -> bool) {
     while !what() {
         std::thread::sleep(Duration::from_millis(20));
     }

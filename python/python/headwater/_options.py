@@ -17,6 +17,8 @@ class ConnectOptions(TypedDict, total=False):
 
     create: bool | None
     segment_bytes: int | None
+    max_bytes: int | None
+    max_bytes_policy: Literal["refuse", "drop_oldest"] | None
     tail_cache_bytes: int | None
     threads: int | None
     close_timeout_ms: int | None
@@ -84,6 +86,8 @@ class ServeOptions(TypedDict, total=False):
 
     listen: str | Sequence[str] | None
     segment_bytes: int | None
+    max_bytes: int | None
+    max_bytes_policy: Literal["refuse", "drop_oldest"] | None
     tail_cache_bytes: int | None
     threads: int | None
     max_connections: int | None

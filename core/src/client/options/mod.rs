@@ -7,16 +7,18 @@
 //!
 //! Times are whole milliseconds (`_ms`), sizes whole bytes (`_bytes`).
 
+mod sizes;
 mod table;
 mod value;
 
+pub use sizes::FolderSizes;
 pub use table::{
     ConnectOptions, ConsumerOptions, ProcessOptions, ProducerOptions, ServeOptions, TopicOptions,
     table,
 };
 pub use value::{
-    Ack, Assignor, CleanupPolicy, Compression, Isolation, Order, Partitioner, Start, TimestampType,
-    Until,
+    Ack, Assignor, CleanupPolicy, Compression, Isolation, MaxBytesPolicy, Order, Partitioner,
+    Start, TimestampType, Until,
 };
 
 use crate::error::{Error, ErrorCode, Result};

@@ -1,10 +1,10 @@
 //! The table itself. A macro makes the struct, its `set` and its rows from the same lines.
 
 use super::value::{
-    Ack, Assignor, CleanupPolicy, Compression, Isolation, Order, Partitioner, Start, TimestampType,
-    Until, Value,
+    Ack, Assignor, CleanupPolicy, Compression, Isolation, MaxBytesPolicy, Order, Partitioner,
+    Start, TimestampType, Until, Value,
 };
-use super::{OptionRow, Range, normal, unknown};
+use super::{FolderSizes, OptionRow, Range, normal, unknown};
 use crate::error::Result;
 use crate::ids::Durability;
 
@@ -13,6 +13,9 @@ const BOOLEANS: Range = Range::Words(&["true", "false"]);
 const STARTS: &str =
     "`earliest`, `latest`, an offset, or a time (`time:MS`, `YYYY-MM-DDTHH:MM:SSZ`)";
 const UNTILS: &str = "`end`, an offset, or a time (`time:MS`, `YYYY-MM-DDTHH:MM:SSZ`)";
+
+/// Eight of the smallest segments.
+const MAX_BYTES_MIN: i64 = 8 << 20;
 
 const fn numbers(min: i64, max: i64) -> Range {
     Range::Numbers { min, max }
@@ -248,7 +251,11 @@ options! {
         /// Whether a missing folder is created.
         create: bool, default(true, "true"), BOOLEANS;
         /// The size at which a new segment file is begun.
-        segment_bytes: u64, default(64 << 20, "67108864"), numbers(1 << 20, 1 << 30);
+        segment_bytes: u64, none("67108864, or a 16th of `max_bytes`"), numbers(1 << 20, 1 << 30);
+        /// Bytes of the folder at most, 8 segments or more.
+        max_bytes: u64, none("none: no limit"), numbers(MAX_BYTES_MIN, i64::MAX);
+        /// What happens when the folder has no room for another segment.
+        max_bytes_policy: MaxBytesPolicy, default(MaxBytesPolicy::Refuse, "refuse"), Range::Words(MaxBytesPolicy::WORDS);
         /// Recent records kept in memory.
         tail_cache_bytes: u64, default(8 << 20, "8388608"), numbers(0, 16 << 30);
         /// Threads of the runtime for sockets; one runtime a process, made at the first need.
@@ -268,7 +275,11 @@ options! {
         /// The folder to serve.
         data: String, none("required (--dev: mem:)"), Range::Any("a path");
         /// The size at which a new segment file is begun.
-        segment_bytes: u64, default(64 << 20, "67108864"), numbers(1 << 20, 1 << 30);
+        segment_bytes: u64, none("67108864, or a 16th of `max_bytes`"), numbers(1 << 20, 1 << 30);
+        /// Bytes of the folder at most, 8 segments or more.
+        max_bytes: u64, none("none: no limit"), numbers(MAX_BYTES_MIN, i64::MAX);
+        /// What happens when the folder has no room for another segment.
+        max_bytes_policy: MaxBytesPolicy, default(MaxBytesPolicy::Refuse, "refuse"), Range::Words(MaxBytesPolicy::WORDS);
         /// Recent records kept in memory.
         tail_cache_bytes: u64, default(64 << 20, "67108864"), numbers(0, 16 << 30);
         /// Threads of the runtime for sockets.
@@ -285,6 +296,23 @@ options! {
         auto_create_topics: bool, none("false (--dev, Broker(): true)"), BOOLEANS;
         /// How long the broker waits for what is in flight when it is told to end.
         close_timeout_ms: u64, default(30_000, "30000"), numbers(0, 600_000);
+    }
+}
+
+impl ConnectOptions {
+    /// How large the folder and its segments may be.
+    pub(crate) fn sizes(&self) -> Result<FolderSizes> {
+        FolderSizes::new(Self::ROWS, self.segment_bytes, self.max_bytes)
+    }
+}
+
+impl ServeOptions {
+    /// How large the folder and its segments may be.
+    ///
+    /// # Errors
+    /// `INVALID_OPTION` for a limit below eight segments.
+    pub fn sizes(&self) -> Result<FolderSizes> {
+        FolderSizes::new(Self::ROWS, self.segment_bytes, self.max_bytes)
     }
 }
 

@@ -233,6 +233,16 @@ words!(
 );
 
 words!(
+    /// What happens when a folder with a limit has no room for another segment.
+    MaxBytesPolicy {
+        /// What would need one is refused until something is deleted.
+        Refuse = "refuse",
+        /// The oldest records are deleted, of all topics but those that are compacted alone.
+        DropOldest = "drop_oldest",
+    }
+);
+
+words!(
     /// Who says when a record was made.
     TimestampType {
         /// The producer.

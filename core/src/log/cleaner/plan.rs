@@ -24,6 +24,11 @@ pub(super) const COLD_SEGMENTS: u64 = 4;
 const ENTRY_BYTES: u64 = 9;
 const ROW_BYTES: u64 = 128;
 
+/// Where the limit of a folder's bytes is reached, this part of what lives has to be dead to be worth it, and
+/// this part of a segment.
+const TIGHT_LIVE_PART: u64 = 16;
+const TIGHT_SEGMENT_PART: u64 = 4;
+
 /// What is to be moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Job {
@@ -35,6 +40,8 @@ pub(super) struct Job {
     pub(super) is_urgent: bool,
     /// Whether they are moved to be compacted with one another.
     pub(super) is_merge: bool,
+    /// Bytes that live in them, or may.
+    pub(super) live_bytes: u64,
 }
 
 /// What a segment's bytes are.
@@ -54,7 +61,7 @@ struct Weight {
 /// the answer is the same.
 pub(super) fn plan(log: &Shared, rules: &Rules<'_>, as_of: u64) -> Option<Job> {
     let (older, newer) = log.snapshots().ok()?;
-    let question = (as_of, newer, log.files.count());
+    let question = (as_of, newer, log.files.count(), log.is_tight());
     if log.keeper.removing.has_nothing_for(question) {
         return None;
     }
@@ -86,31 +93,38 @@ fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
     let headers = log.files.count() as u64 * SEGMENT_HEADER_BYTES as u64;
     let live = log.files.size_bytes().saturating_sub(dead + headers);
     let bearable = live.saturating_add(SLACK_SEGMENTS * log.options.segment_bytes);
-    if dead <= bearable {
+    let is_tight = log.is_tight();
+    if dead <= bearable && !is_tight {
         return None;
     }
-    let is_urgent = dead > bearable.saturating_mul(2);
+    let is_urgent = dead > bearable.saturating_mul(2) || is_tight;
     let front = log.index.first_of_log();
+    let job = Job {
+        sources: Vec::new(),
+        front,
+        is_urgent,
+        is_merge: false,
+        live_bytes: 0,
+    };
+    let worth = Worth::new(log);
     let mostly_dead = cold_weights
         .iter()
-        .filter(|(_, it)| it.dead >= it.live + it.doubtful)
+        .filter(|(_, it)| worth.is_enough(it.dead, it.live + it.doubtful))
         .max_by_key(|(_, it)| it.dead);
-    if let Some((segment, _)) = mostly_dead {
+    if let Some((segment, weight)) = mostly_dead {
         return Some(Job {
             sources: vec![*segment],
-            front,
-            is_urgent,
-            is_merge: false,
+            live_bytes: weight.live + weight.doubtful,
+            ..job
         });
     }
     let most = COLD_SEGMENTS * log.options.segment_bytes;
-    if let Some(sources) = prefix(&weights, most) {
-        let front = sources.last().map_or(front, |last| last + 1);
+    if let Some((sources, live_bytes)) = prefix(&weights, &worth, most) {
         return Some(Job {
+            front: sources.last().map_or(front, |last| last + 1),
             sources,
-            front,
-            is_urgent,
-            is_merge: false,
+            live_bytes,
+            ..job
         });
     }
     let sources = log.index.together_with(&tiers.due_cold(&cold));
@@ -118,32 +132,67 @@ fn plan_before(log: &Shared, rules: &Rules<'_>, needed: u64) -> Option<Job> {
     if sources.len() < 2 || sources.len() > REPLACED_MAX || !is_cold {
         return None;
     }
+    let live_bytes = sources.iter().filter_map(|it| log.files.segment(*it));
     Some(Job {
+        live_bytes: live_bytes.map(|file| file.end()).sum(),
         sources: sources.into_iter().collect(),
-        front,
-        is_urgent,
         is_merge: true,
+        ..job
     })
 }
 
-/// The beginning of the log of which as much is dead as lives, as far as it is moved at once.
-fn prefix(weights: &[(u64, Weight)], most: u64) -> Option<Vec<u64>> {
+/// How much has to be dead for it to be worth it to move the rest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Worth {
+    /// Of what lives, this part.
+    live_part: u64,
+    /// And so many bytes.
+    least_bytes: u64,
+}
+
+impl Worth {
+    /// As much as lives; of a log that is tight less, since its writers wait.
+    pub(super) fn new(log: &Shared) -> Self {
+        if log.is_tight() {
+            Self {
+                live_part: TIGHT_LIVE_PART,
+                least_bytes: log.options.segment_bytes / TIGHT_SEGMENT_PART,
+            }
+        } else {
+            Self {
+                live_part: 1,
+                least_bytes: 0,
+            }
+        }
+    }
+
+    pub(super) const fn is_enough(self, dead: u64, live: u64) -> bool {
+        dead >= self.least_bytes && dead >= live / self.live_part
+    }
+}
+
+/// The beginning of the log of which enough is dead, as far as it is moved at once, and the bytes that are.
+fn prefix(weights: &[(u64, Weight)], worth: &Worth, most: u64) -> Option<(Vec<u64>, u64)> {
     let (mut dead, mut live) = (0, 0);
     let is_worth_it = weights.iter().any(|(_, weight)| {
         dead += weight.dead + weight.doubtful;
         live += weight.live;
-        dead >= live
+        worth.is_enough(dead, live)
     });
     if !is_worth_it {
         return None;
     }
     let mut moved = 0;
-    let taken = weights.iter().take_while(|(_, weight)| {
-        let is_first = moved == 0;
-        moved += weight.live + weight.doubtful + 1;
-        is_first || moved <= most
-    });
-    Some(taken.map(|(segment, _)| *segment).collect())
+    let mut taken = Vec::new();
+    for (segment, weight) in weights {
+        let bytes = weight.live + weight.doubtful;
+        if !taken.is_empty() && moved + bytes > most {
+            break;
+        }
+        moved += bytes;
+        taken.push(*segment);
+    }
+    Some((taken, moved))
 }
 
 fn weigh(log: &Shared, rules: &Rules<'_>, tiers: &Tiers, segment: u64) -> Weight {
@@ -294,11 +343,27 @@ mod tests {
 
     #[test]
     fn a_beginning_is_moved_if_as_much_of_it_is_dead_as_lives() {
-        assert_eq!(prefix(&weights(&[(9, 1), (8, 2)]), 100), None);
-        assert_eq!(prefix(&weights(&[(9, 11), (8, 2)]), 100), Some(vec![1, 2]));
-        assert_eq!(prefix(&weights(&[(9, 1), (8, 20)]), 10), Some(vec![1]));
-        assert_eq!(prefix(&weights(&[(90, 1), (8, 200)]), 10), Some(vec![1]));
-        assert_eq!(prefix(&[], 10), None);
+        let worth = Worth {
+            live_part: 1,
+            least_bytes: 0,
+        };
+        let found = |of: &[(u64, u64)], most| prefix(&weights(of), &worth, most);
+        assert_eq!(found(&[(9, 1), (8, 2)], 100), None);
+        assert_eq!(found(&[(9, 11), (8, 2)], 100), Some((vec![1, 2], 17)));
+        assert_eq!(found(&[(9, 1), (8, 20)], 10), Some((vec![1], 9)));
+        assert_eq!(found(&[(90, 1), (8, 200)], 10), Some((vec![1], 90)));
+        assert_eq!(found(&[], 10), None);
+    }
+
+    #[test]
+    fn in_a_tight_log_less_has_to_be_dead_and_never_next_to_nothing() {
+        let worth = Worth {
+            live_part: 16,
+            least_bytes: 25,
+        };
+        assert!(worth.is_enough(25, 400));
+        assert!(!worth.is_enough(25, 416));
+        assert!(!worth.is_enough(24, 0));
     }
 
     #[test]

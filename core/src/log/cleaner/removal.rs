@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::sync::Mutex;
 
@@ -25,18 +25,24 @@ struct Leaving {
     segment: u64,
     path: String,
     rows: Vec<DirectoryRow>,
+    size_bytes: u64,
 }
+
+/// What the answer to whether anything is to be moved depends on: the entry that was the last, the newest
+/// snapshot, how many segments there were, and whether the log was tight.
+pub(super) type Question = (u64, u64, usize, bool);
 
 /// How far removing and moving have come, and whether they may go on.
 #[derive(Debug, Default)]
 pub(in crate::log) struct Removing {
     /// In the order in which their files have to go. Held while segments are removed.
     leaving: Mutex<VecDeque<Leaving>>,
+    /// Bytes of those.
+    leaving_bytes: AtomicU64,
     is_over: AtomicBool,
     is_moving_over: AtomicBool,
-    /// When last there was nothing to be moved: the entry that was the last, the newest snapshot, and how many
-    /// segments there were.
-    nothing_for: Mutex<Option<(u64, u64, usize)>>,
+    /// When last there was nothing to be moved.
+    nothing_for: Mutex<Option<Question>>,
 }
 
 impl Removing {
@@ -45,13 +51,18 @@ impl Removing {
         self.is_over.store(true, Ordering::Release);
     }
 
+    /// Bytes of files that nobody is told of any more, and that are there still.
+    pub(in crate::log) fn leaving_bytes(&self) -> u64 {
+        self.leaving_bytes.load(Ordering::Acquire)
+    }
+
     /// Whether it is known that there is nothing to be moved.
-    pub(super) fn has_nothing_for(&self, question: (u64, u64, usize)) -> bool {
+    pub(super) fn has_nothing_for(&self, question: Question) -> bool {
         *self.nothing_for.lock() == Some(question)
     }
 
     /// Notes that there is nothing to be moved.
-    pub(super) fn note_nothing_for(&self, question: (u64, u64, usize)) {
+    pub(super) fn note_nothing_for(&self, question: Question) {
         *self.nothing_for.lock() = Some(question);
     }
 
@@ -127,11 +138,16 @@ impl Shared {
         let Some(file) = self.files.segment(segment) else {
             return;
         };
+        let (removing, size_bytes) = (&self.keeper.removing, file.end());
+        removing
+            .leaving_bytes
+            .fetch_add(size_bytes, Ordering::AcqRel);
         self.files.remove(segment);
-        self.keeper.removing.leaving.lock().push_back(Leaving {
+        removing.leaving.lock().push_back(Leaving {
             segment,
             path: file.path(&self.dir, segment),
             rows,
+            size_bytes,
         });
     }
 
@@ -142,8 +158,10 @@ impl Shared {
             if !self.remove_file(&first.path) {
                 return false;
             }
-            if let Some(Leaving { segment, rows, .. }) = leaving.pop_front() {
-                self.keeper.note_removed(segment, rows);
+            if let Some(left) = leaving.pop_front() {
+                let leaving_bytes = &self.keeper.removing.leaving_bytes;
+                leaving_bytes.fetch_sub(left.size_bytes, Ordering::AcqRel);
+                self.keeper.note_removed(left.segment, left.rows);
                 *removed += 1;
             }
         }
@@ -186,7 +204,7 @@ impl Shared {
         let live_bytes = self.files.size_bytes().saturating_sub(dead_bytes);
         let slack_bytes = SLACK_SEGMENTS * self.options.segment_bytes;
         let is_much = dead_bytes > live_bytes.saturating_add(slack_bytes);
-        if is_much && newer > older && self.is_snapshot_whole(newer)? {
+        if (is_much || self.is_tight()) && newer > older && self.is_snapshot_whole(newer)? {
             return Ok(newer);
         }
         Ok(older)

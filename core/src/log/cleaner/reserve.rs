@@ -11,7 +11,8 @@ use super::super::shared::Shared;
 use super::super::storage::StorageFile;
 use super::plan::Job;
 
-const NAME: &str = "reserve";
+/// The name of its file.
+pub(in crate::log) const NAME: &str = "reserve";
 
 /// Segments of a log from which it makes a reserve, and below which it gives it up.
 const SEGMENTS_MIN: usize = 8;

@@ -38,7 +38,7 @@ use super::*;
 const RECOVERIES: u64 = 100_000;
 
 /// Each script, and how many openings a walk of it is at least.
-const SCRIPTS: [(Script, u64); 11] = [
+const SCRIPTS: [(Script, u64); 12] = [
     (scripts::LEVELS, 10_000),
     (scripts::ROLLS, 18_000),
     (scripts::CLOSES, 22_000),
@@ -50,6 +50,7 @@ const SCRIPTS: [(Script, u64); 11] = [
     (scripts::KEPT, 10_000),
     (scripts::CLEANED, 10_000),
     (scripts::MOVED, 10_000),
+    (scripts::TIGHT, 10_000),
 ];
 
 const _: () = {

@@ -51,6 +51,13 @@ pub(super) const MOVED: Script = Script {
     ..script("moved", 6 * 1_024, moved)
 };
 
+/// The same in a log that gives back whatever is dead.
+pub(super) const TIGHT: Script = Script {
+    keeping: Keeping::Little,
+    stride: 12,
+    ..script("tight", 6 * 1_024, moved)
+};
+
 /// What is played after each power cut of a script, until the next.
 pub(super) const CODA: Script = script("coda", 0, coda);
 

@@ -33,6 +33,8 @@ pub(super) enum Keeping {
     Nothing,
     /// Snapshots, wherever there may be one.
     Snapshots,
+    /// The same, in a log that is tight whatever it holds.
+    Little,
     /// Checkpoints too.
     Everything,
 }
@@ -267,6 +269,10 @@ impl Stage {
         match self.world.keeping {
             Keeping::Nothing => options,
             Keeping::Snapshots => snapshots,
+            Keeping::Little => LogOptions {
+                tight_bytes: Some(0),
+                ..snapshots
+            },
             Keeping::Everything => LogOptions {
                 checkpoint_bytes: CHECKPOINT_BYTES,
                 checkpoint_least_bytes: CHECKPOINT_BYTES,
