@@ -2,13 +2,17 @@
 //! footer of every other.
 //!
 //! - `run`: the batches of one partition in one segment; `segment`: all of a segment, and its footer
-//! - [`Index`]: the whole log. What it keeps of a sealed segment, cold ones among them, is a [`Row`] for each
-//!   partition in it; the rest is read from the footer when somebody asks, into a cache of bounded size.
+//! - `rows`: what the sealed segments hold of one partition; `held`: the partitions that one of them holds
+//! - [`Index`]: the whole log. What it keeps of a sealed segment, cold ones among them, is a row for each
+//!   partition in it, about 10 bytes, and which partitions those are; the rest is read from the footer when
+//!   somebody asks, into a cache of bounded size.
 //!
 //! What holds: an entry is in the index before anybody is told of it, and stays findable at every moment
 //! while its segment is sealed. Nothing here decides what a reader may see: that is the
 //! engine's high watermark.
 
+mod held;
+mod rows;
 mod run;
 mod segment;
 
@@ -22,16 +26,11 @@ use super::checkpoint::DirectoryRow;
 use crate::ids::PartitionId;
 use crate::sync::{Mutex, RwLock};
 
+use held::Held;
+use rows::{Row, Rows};
 pub(crate) use run::{IndexEntry, Summary};
 pub(crate) use segment::SegmentIndex;
 pub(super) use segment::{footer_header, read_footer};
-
-/// What a sealed segment holds of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) segment: u64,
-    pub(super) summary: Summary,
-}
 
 /// Where to look on.
 #[derive(Debug)]
@@ -81,22 +80,14 @@ pub(super) struct Index {
 
 #[derive(Debug)]
 struct View {
-    /// Of sealed segments, by partition, in order of offsets.
-    rows: HashMap<PartitionId, Vec<Row>>,
-    /// Sealed segments, with what each holds.
+    /// Of sealed segments, by partition.
+    rows: HashMap<PartitionId, Rows>,
+    /// Sealed segments, with the partitions that each holds.
     sealed: BTreeMap<u64, Held>,
     /// Those without a footer that can be read.
     resident: BTreeMap<u64, Arc<SegmentIndex>>,
     active: u64,
     active_index: SegmentIndex,
-}
-
-/// What a sealed segment holds.
-#[derive(Debug, Default)]
-struct Held {
-    /// The partitions, with the first offset of each, by which its row is found.
-    partitions: Vec<(PartitionId, i64)>,
-    is_cold: bool,
 }
 
 /// A sealed segment on its way into the index.
@@ -256,16 +247,15 @@ impl Index {
         let mut open: Vec<_> = segments.iter().copied().collect();
         while let Some(segment) = open.pop() {
             let held = view.sealed.get(&segment).into_iter();
-            for (partition, _) in held.flat_map(|held| held.partitions.iter()) {
-                let rows = view.rows_of(*partition);
-                let is_in = |row: &Row| all.contains(&row.segment);
-                let ends = rows
-                    .iter()
-                    .position(is_in)
-                    .zip(rows.iter().rposition(is_in));
-                let between = ends.and_then(|(first, last)| rows.get(first..=last));
-                let between: Vec<_> = between.into_iter().flatten().map(|it| it.segment).collect();
-                open.extend(between.into_iter().filter(|it| all.insert(*it)));
+            for partition in held.flat_map(Held::partitions) {
+                let holders = view.rows_of(partition).map(|row| row.segment);
+                let holders: Vec<_> = holders.collect();
+                let is_in = |segment: &u64| all.contains(segment);
+                let first = holders.iter().position(is_in);
+                let ends = first.zip(holders.iter().rposition(is_in));
+                let between = ends.and_then(|(first, last)| holders.get(first..=last));
+                let between = between.unwrap_or_default().iter();
+                open.extend(between.filter(|segment| all.insert(**segment)));
             }
         }
         all
@@ -274,8 +264,7 @@ impl Index {
     /// The sealed segment that holds an offset of a partition, or the first one above it.
     pub(super) fn holder_of(&self, partition: PartitionId, offset: i64) -> Option<u64> {
         let view = self.view.read();
-        let mut rows = view.rows_of(partition).iter();
-        let first = rows.find(|row| row.summary.next_offset > offset);
+        let first = view.rows_from(partition, offset).next();
         first.map(|row| row.segment)
     }
 
@@ -287,9 +276,9 @@ impl Index {
     /// What each segment holds of a partition, in order; the one that is written to comes last.
     pub(super) fn summaries_of(&self, partition: PartitionId) -> Vec<Summary> {
         let view = self.view.read();
-        let rows = view.rows_of(partition).iter().map(|row| &row.summary);
+        let rows = view.rows_of(partition).map(|row| row.summary);
         let active = view.active_index.run(partition).map(run::Run::summary);
-        rows.chain(active).copied().collect()
+        rows.chain(active.copied()).collect()
     }
 
     /// What a sealed segment holds, by partition.
@@ -315,9 +304,8 @@ impl Index {
     /// The batches of a partition from an offset on: those of the segment that holds it.
     pub(super) fn find(&self, wanted: Wanted) -> Answer<Option<Batches>> {
         let view = self.view.read();
-        let rows = view.rows_of(wanted.partition);
-        let at = rows.partition_point(|row| row.summary.next_offset <= wanted.offset);
-        match rows.get(at) {
+        let mut rows = view.rows_from(wanted.partition, wanted.offset);
+        match rows.next() {
             Some(row) if row.summary.first_offset >= wanted.end_offset => Answer::Found(None),
             Some(row) => Answer::LookIn(view.place(row.segment)),
             None => Answer::Found(batches(view.active, &view.active_index, wanted)),
@@ -333,11 +321,8 @@ impl Index {
         offset: i64,
     ) -> Answer<Option<(u64, IndexEntry)>> {
         let view = self.view.read();
-        let mut rows = view.rows_of(partition).iter();
-        let possible = rows.find(|row| {
-            row.summary.next_offset > offset && row.summary.max_timestamp_ms >= time_ms
-        });
-        if let Some(row) = possible {
+        let mut rows = view.rows_from(partition, offset);
+        if let Some(row) = rows.find(|row| row.summary.max_timestamp_ms >= time_ms) {
             return Answer::LookIn(view.place(row.segment));
         }
         let run = view.active_index.run(partition);
@@ -348,32 +333,38 @@ impl Index {
     /// Bytes of the batches of a partition that do not lie wholly below `offset`, by segments.
     pub(super) fn size_bytes(&self, partition: PartitionId, offset: i64) -> u64 {
         let view = self.view.read();
-        let held = |summary: &&Summary| summary.next_offset > offset;
-        let rows = view.rows_of(partition).iter().map(|row| &row.summary);
+        let rows = view.rows_from(partition, offset).map(|row| row.summary);
         let active = view.active_index.run(partition).map(run::Run::summary);
-        rows.chain(active)
-            .filter(held)
+        let active = active.filter(|summary| summary.next_offset > offset);
+        rows.chain(active.copied())
             .map(|summary| summary.size_bytes)
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 }
 
 impl View {
-    fn rows_of(&self, partition: PartitionId) -> &[Row] {
-        self.rows.get(&partition).map_or(&[], Vec::as_slice)
+    /// What sealed segments hold of a partition, in order of offsets.
+    fn rows_of(&self, partition: PartitionId) -> impl Iterator<Item = Row> + '_ {
+        let rows = self.rows.get(&partition).into_iter();
+        rows.flat_map(Rows::iter)
+    }
+
+    /// The same from the one on that holds `offset`, or the next above it.
+    fn rows_from(&self, partition: PartitionId, offset: i64) -> impl Iterator<Item = Row> + '_ {
+        let rows = self.rows.get(&partition).into_iter();
+        rows.flat_map(move |rows| rows.starting_at(offset))
     }
 
     /// What a sealed segment holds.
     fn rows_in(&self, segment: u64) -> Vec<DirectoryRow> {
         let held = self.sealed.get(&segment);
-        let held = held.into_iter().flat_map(|held| held.partitions.iter());
-        let rows = held.filter_map(|(partition, first_offset)| {
-            let rows = self.rows_of(*partition);
-            let at = rows.binary_search_by_key(first_offset, |row| row.summary.first_offset);
+        let held = held.into_iter().flat_map(Held::partitions);
+        let rows = held.filter_map(|partition| {
+            let row = self.rows.get(&partition)?.of_segment(segment)?;
             Some(DirectoryRow {
-                partition: *partition,
+                partition,
                 segment,
-                summary: rows.get(at.ok()?)?.summary,
+                summary: row.summary,
             })
         });
         rows.collect()
@@ -393,18 +384,14 @@ impl View {
             is_footed,
             is_cold,
         } = adding;
-        let mut partitions = Vec::new();
         for (partition, summary) in index.summaries() {
             let summary = *summary;
-            partitions.push((partition, summary.first_offset));
             let rows = self.rows.entry(partition).or_default();
-            let at = rows.partition_point(|row| row.summary.first_offset < summary.first_offset);
-            rows.insert(at, Row { segment, summary });
+            rows.insert(Row { segment, summary });
         }
-        let held = Held {
-            partitions,
-            is_cold,
-        };
+        let partitions = index.summaries().map(|(partition, _)| partition);
+        let before = self.sealed.range(..segment).next_back();
+        let held = Held::new(partitions, is_cold, before.map(|(_, held)| held));
         self.sealed.insert(segment, held);
         if !is_footed {
             self.resident.insert(segment, index);
@@ -413,19 +400,27 @@ impl View {
 
     fn remove(&mut self, segment: u64) {
         self.resident.remove(&segment);
-        let held = self.sealed.remove(&segment).unwrap_or_default();
-        for (partition, first_offset) in held.partitions {
+        let held = self.sealed.remove(&segment);
+        for partition in held.iter().flat_map(Held::partitions) {
             let Some(rows) = self.rows.get_mut(&partition) else {
                 continue;
             };
-            let at = rows.binary_search_by_key(&first_offset, |row| row.summary.first_offset);
-            if let Ok(at) = at {
-                rows.remove(at);
-            }
+            rows.remove(segment);
             if rows.is_empty() {
                 self.rows.remove(&partition);
             }
         }
+    }
+
+    /// Bytes that what is kept of sealed segments takes in memory, without those that have no footer.
+    #[cfg(test)]
+    fn directory_bytes(&self) -> usize {
+        let partitions = self.rows.capacity() * (size_of::<(PartitionId, Rows)>() + 1);
+        let rows = self.rows.values().map(Rows::memory_bytes);
+        // Nodes of a map are half empty at worst.
+        let segments = self.sealed.len() * 2 * size_of::<(u64, Held)>();
+        let held = self.sealed.values().map(Held::memory_bytes);
+        partitions + rows.sum::<usize>() + segments + held.sum::<usize>()
     }
 }
 

@@ -114,6 +114,18 @@ fn check_compacted(open: &Moving, said: &Said) -> std::result::Result<(usize, us
     Ok((found, tombstones))
 }
 
+/// Looks whether any offsets are in two segments. A reader need not come upon it: it reads those of one.
+fn check_nothing_twice(open: &Moving) -> std::result::Result<(), String> {
+    for partition in 0..3 {
+        let extents = open.log.extents(PartitionId(partition));
+        let mut pairs = extents.windows(2);
+        if pairs.any(|pair| pair[0].next_offset > pair[1].first_offset) {
+            return Err(format!("offsets of partition {partition} are there twice"));
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn of_each_key_the_last_record_stays_and_with_time_no_tombstone() {
     let open = Moving::new();
@@ -196,7 +208,7 @@ fn cut_everywhere(stride: usize) -> std::result::Result<u64, String> {
                 if open.living(2, 0) != living {
                     return Err("what was not to be touched is another".to_owned());
                 }
-                Ok(())
+                check_nothing_twice(open)
             };
             check(&again).map_err(what)?;
             again.clean_all(&compacted(0));
