@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::limits::FOOTER_CACHE_BYTES_MAX;
 
 use super::LogOptions;
@@ -14,7 +14,7 @@ use super::index::{Adding, Index, SegmentIndex};
 use super::keeper::{self, Keeper};
 use super::mark::{MARK_BYTES, Mark};
 use super::recovery::{self, Found, Place};
-use super::segment::{self, ActiveSegment};
+use super::segment::{self, ActiveSegment, SEGMENT_HEADER_BYTES};
 use super::shared::{Parts, Shared};
 use super::storage::Storage;
 use super::syncer::Syncer;
@@ -25,11 +25,36 @@ use super::writer::Writer;
 /// The term of a new log.
 const FIRST_TERM: u32 = 1;
 
+/// What opening writes at most, in bytes: a segment that begins, and a mark in it.
+const OPENING_BYTES: u64 = SEGMENT_HEADER_BYTES as u64 + MARK_BYTES;
+
 /// Opens the log in `dir`, or creates it.
 ///
 /// # Errors
 /// [`OpenError`], as the caller is told of it.
 pub(super) fn open(
+    storage: Arc<dyn Storage>,
+    dir: &str,
+    log_uuid: [u8; 16],
+    options: LogOptions,
+    machine: Arc<dyn Machine>,
+) -> Result<Shared> {
+    let disk = Arc::clone(&storage);
+    let opened = try_open(storage, dir, log_uuid, options, machine);
+    opened.map_err(|error| match (error.code(), disk.free_bytes()) {
+        (ErrorCode::DiskFull, Some(free)) => {
+            let missing = OPENING_BYTES.saturating_sub(free);
+            let message = format!(
+                "the disk has no room to open log {dir}, which takes {OPENING_BYTES} bytes: {free} are \
+                 free, {missing} are missing ({error})"
+            );
+            Error::new(ErrorCode::DiskFull, message).with_source(error)
+        }
+        _ => error,
+    })
+}
+
+fn try_open(
     storage: Arc<dyn Storage>,
     dir: &str,
     log_uuid: [u8; 16],

@@ -203,6 +203,10 @@ fn an_open_on_a_full_disk_says_so() {
     image.set_space(Some(file.length().unwrap()));
     let error = try_open(&image).err().unwrap();
     assert_eq!(error.code(), ErrorCode::DiskFull, "{error}");
+    let message = error.message();
+    for part in ["takes 4144 bytes", "0 are free", "4144 are missing", &path] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
     image.set_space(None);
     assert_eq!(open(&image).log.written(), 2);
 }

@@ -14,6 +14,7 @@ mod kept;
 mod model;
 mod moving;
 pub(super) mod mutant;
+mod quota;
 mod raft;
 mod reading;
 mod recording;
