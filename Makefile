@@ -1,7 +1,7 @@
 # The commands of this repository; `make` alone lists them. Each is a script in .ci/.
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor demo test bench check fmt clippy clean
+.PHONY: help doctor demo test bench profile check fmt clippy clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,10 @@ test: ## build, and run the tests of every language whose compiler is here
 bench: ## records per second and latency on this machine, at each durability
 	@.ci/doctor
 	@.ci/bench
+
+profile: ## instructions that a record costs, by function (valgrind)
+	@.ci/doctor
+	@.ci/profile
 
 check: ## all that must pass before a change lands: format, lints, licences, tests, examples
 	@.ci/run
