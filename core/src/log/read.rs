@@ -24,6 +24,9 @@ use super::storage::StorageFile;
 /// How often a read is begun anew because cleaning removed the segment it was about.
 const ATTEMPTS_MAX: usize = 8;
 
+/// Bytes of a batch from which on it is worth it to say that it is read next: less is read as fast as said.
+const HINTED_BYTES_MIN: u32 = 16 * 1_024;
+
 /// A record batch as the log holds it.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -177,6 +180,12 @@ fn load(log: &Shared, batches: &Batches) -> std::result::Result<Vec<Stored>, Fai
     let reading = Reading::new(log, segment, &entry, file.as_ref());
     let mut stored = Vec::with_capacity(batches.entries.len());
     let mut rest = batches.entries.as_slice();
+    if side_by_side(rest) < rest.len() {
+        // From a disk they come together then, instead of one after the other.
+        for entry in rest.iter().filter(|entry| entry.len >= HINTED_BYTES_MIN) {
+            file.will_read(entry.position, entry.end() - entry.position);
+        }
+    }
     while !rest.is_empty() {
         let count = side_by_side(rest);
         let (together, behind) = rest.split_at(count);

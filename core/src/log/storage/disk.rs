@@ -178,6 +178,13 @@ impl StorageFile for DiskFile {
         self.with_file("read", |file| system::read_at(file, buffer, position))
     }
 
+    fn will_read(&self, position: u64, count: u64) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        system::will_read(&self.file, position, count);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (position, count);
+    }
+
     fn write_at(&self, buffers: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         self.change("write", |file| {
             write_all(buffers, position, |buffers, position| {
@@ -289,6 +296,13 @@ mod system {
 
     pub(super) fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<()> {
         file.read_exact_at(buffer, position)
+    }
+
+    /// What goes wrong here is told by the read.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn will_read(file: &File, position: u64, count: u64) {
+        let count = std::num::NonZeroU64::new(count);
+        let _ = rustix::fs::fadvise(file, position, count, rustix::fs::Advice::WillNeed);
     }
 
     pub(super) fn write_some(

@@ -96,6 +96,9 @@ pub trait StorageFile: Debug + Send + Sync {
     /// `UnexpectedEof` if the file ends before; else the operating system's.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()>;
 
+    /// Says that these bytes are read next, so that they can be fetched together. A hint: it may do nothing.
+    fn will_read(&self, _position: u64, _count: u64) {}
+
     /// Writes all `buffers`, one after the other, from `position` on. A gap reads as zero.
     ///
     /// # Errors
