@@ -62,6 +62,8 @@ pub(super) struct Keeper {
     /// A bug; the threads of the log have to have it too.
     #[cfg(test)]
     is_ahead: bool,
+    #[cfg(test)]
+    is_without_segment: bool,
 }
 
 struct State {
@@ -125,6 +127,8 @@ impl Keeper {
             removing: Removing::default(),
             #[cfg(test)]
             is_ahead: mutant::is(mutant::Mutant::KeptAhead),
+            #[cfg(test)]
+            is_without_segment: mutant::is(mutant::Mutant::SnapshotBeforeSegment),
         }
     }
 
@@ -210,14 +214,30 @@ impl Keeper {
         work
     }
 
+    /// Whether the log is durable up to the first snapshot that waits, and so is the segment that begins there:
+    /// all before it may go once the snapshot is there, and without that segment there would be no log at all.
+    fn is_snapshot_due(&self, state: &State, log: &Shared) -> bool {
+        let Some(snapshot) = state.snapshots.first() else {
+            return false;
+        };
+        #[cfg(test)]
+        if self.is_ahead {
+            return true;
+        }
+        let has_segment = snapshot.segment <= log.syncer.segment();
+        #[cfg(test)]
+        let has_segment = has_segment || self.is_without_segment;
+        snapshot.index <= log.syncer.synced() && has_segment
+    }
+
     fn due(&self, state: &mut State, log: &Shared) -> Option<Work> {
         let options = &log.options;
+        if self.is_snapshot_due(state, log) {
+            return Some(Work::Snapshot(state.snapshots.remove(0)));
+        }
         let synced = log.syncer.synced();
         #[cfg(test)]
         let synced = if self.is_ahead { u64::MAX } else { synced };
-        if state.snapshots.first().is_some_and(|it| it.index <= synced) {
-            return Some(Work::Snapshot(state.snapshots.remove(0)));
-        }
         if let Some(update) = state.update.take_if(|it| it.position.index <= synced) {
             state.is_whole_due = true;
             return Some(Work::Commit(update, state.store.take()));
@@ -245,12 +265,11 @@ impl Keeper {
     /// Whether something is being done, or will be by the sync thread before it waits again.
     pub(super) fn is_busy(&self, log: &Shared) -> bool {
         let state = self.state.lock();
-        let snapshot = state.snapshots.first().map(|snapshot| snapshot.index);
         let update = state.update.as_ref().map(|update| update.position.index);
         let synced = log.syncer.synced();
         let is_due = self.logged.load(Ordering::Relaxed) >= log.options.checkpoint_bytes;
         state.is_running
-            || snapshot.is_some_and(|index| index <= synced)
+            || self.is_snapshot_due(&state, log)
             || update.map_or(is_due, |index| index <= synced)
     }
 }

@@ -83,7 +83,7 @@ fn try_open(
         active_file.set_end(active.position);
     }
     let syncer = Syncer::new(
-        Arc::clone(&active.file),
+        (active.segment, Arc::clone(&active.file)),
         found.last_index,
         options.os_sync_interval_ms,
         options.idle_mark_ms,

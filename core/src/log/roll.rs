@@ -197,7 +197,7 @@ impl Writer {
         self.active_since_ms = time_ms;
         log.index.roll(header.segment, header.first_index);
         if log.is_durable {
-            log.syncer.roll(sealed, file);
+            log.syncer.roll(sealed, header.segment, file);
         } else {
             seal::seal(log, &sealed).map_err(Fault::from)?;
         }

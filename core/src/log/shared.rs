@@ -286,6 +286,7 @@ impl Shared {
     pub(super) fn sync_round(&self, round: &Round, wakes: &mut Wakes) -> Result<(), Fault> {
         let seal = |sealed: &Sealed| seal::seal(self, sealed);
         round.sync(seal, || self.storage.sync_dir(&self.dir))?;
+        self.syncer.note_synced(round);
         let index = round.index();
         if index > self.syncer.synced() {
             self.syncer.publish(index);

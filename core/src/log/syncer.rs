@@ -65,6 +65,7 @@ impl Ack {
 pub(super) struct Round {
     sealed: Vec<Sealed>,
     active: Arc<dyn StorageFile>,
+    segment: u64,
     is_folder_dirty: bool,
     index: u64,
 }
@@ -96,6 +97,8 @@ pub(super) struct Syncer {
     state: Mutex<State>,
     due: Condvar,
     synced: AtomicU64,
+    /// The newest segment whose header and name are synced.
+    segment: AtomicU64,
     waiting_acks: AtomicUsize,
     os_sync_interval: Duration,
     idle_mark: Duration,
@@ -104,6 +107,8 @@ pub(super) struct Syncer {
 #[derive(Debug)]
 struct State {
     active: Arc<dyn StorageFile>,
+    /// Its segment.
+    segment: u64,
     sealed: Vec<Sealed>,
     is_folder_dirty: bool,
     /// The largest index noted as written.
@@ -123,15 +128,17 @@ struct State {
 }
 
 impl Syncer {
-    /// A syncer of a log whose entries up to `synced` are synced, and whose next frames go to `active`.
+    /// A syncer of a log whose entries up to `synced` are synced, and whose next frames go to `active`, the file
+    /// of `segment`, which is durable.
     pub(super) fn new(
-        active: Arc<dyn StorageFile>,
+        (segment, active): (u64, Arc<dyn StorageFile>),
         synced: u64,
         os_sync_interval_ms: u64,
         idle_mark_ms: u64,
     ) -> Self {
         let state = State {
             active,
+            segment,
             sealed: Vec::new(),
             is_folder_dirty: false,
             written: synced,
@@ -147,6 +154,7 @@ impl Syncer {
             state: Mutex::new(state),
             due: Condvar::new(),
             synced: AtomicU64::new(synced),
+            segment: AtomicU64::new(segment),
             waiting_acks: AtomicUsize::new(0),
             os_sync_interval: Duration::from_millis(os_sync_interval_ms),
             idle_mark: Duration::from_millis(idle_mark_ms),
@@ -156,6 +164,17 @@ impl Syncer {
     /// The largest index synced.
     pub(super) fn synced(&self) -> u64 {
         self.synced.load(Ordering::Acquire)
+    }
+
+    /// The newest segment that a power cut cannot take: whatever was synced before it, it may be missing
+    /// until then.
+    pub(super) fn segment(&self) -> u64 {
+        self.segment.load(Ordering::Acquire)
+    }
+
+    /// Notes that a round is synced.
+    pub(super) fn note_synced(&self, round: &Round) {
+        self.segment.store(round.segment, Ordering::Release);
     }
 
     /// Answers that wait for a sync.
@@ -220,9 +239,10 @@ impl Syncer {
     }
 
     /// Notes that a segment is full and another is written to. Called under the writer's lock.
-    pub(super) fn roll(&self, sealed: Sealed, active: Arc<dyn StorageFile>) {
+    pub(super) fn roll(&self, sealed: Sealed, segment: u64, active: Arc<dyn StorageFile>) {
         let mut state = self.state.lock();
         state.active = active;
+        state.segment = segment;
         state.sealed.push(sealed);
         state.is_folder_dirty = true;
         state.mark_dirty();
@@ -342,6 +362,7 @@ impl State {
         Round {
             sealed: mem::take(&mut self.sealed),
             active: Arc::clone(&self.active),
+            segment: self.segment,
             is_folder_dirty: mem::take(&mut self.is_folder_dirty),
             index: self.written,
         }

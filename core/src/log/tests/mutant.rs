@@ -40,6 +40,8 @@ pub(in crate::log) enum Mutant {
     ProducersForgotten,
     /// Checkpoints and snapshots are written before the log is synced up to them.
     KeptAhead,
+    /// A snapshot is written before the segment that begins there is durable.
+    SnapshotBeforeSegment,
     /// Segments are removed whether a snapshot makes up for them or not.
     CleanedAhead,
     /// Cold segments get their names unsynced.

@@ -4,7 +4,7 @@ use super::cleaning::below;
 use super::*;
 use crate::error::{Error, ErrorCode};
 
-const SEGMENT_BYTES: u64 = 64 * 1_024;
+const SEGMENT_BYTES: u64 = 256 * 1_024;
 const MAX_BYTES: u64 = 16 * SEGMENT_BYTES;
 
 fn limited() -> LogOptions {
@@ -14,14 +14,36 @@ fn limited() -> LogOptions {
     }
 }
 
+/// A machine without a state: snapshots of it are short.
+struct Nothing;
+
+impl Machine for Nothing {
+    fn apply(&self, _: &Entry<'_>, _: &mut Wakes) {}
+
+    fn synced(&self, _: u64, _: &mut Wakes) {}
+
+    fn pairs(&self, _: Scope) -> Vec<StatePair> {
+        Vec::new()
+    }
+
+    fn restore(&self, _: &[StatePair]) -> Result<()> {
+        Ok(())
+    }
+}
+
 fn open_limited(storage: &FaultyStorage) -> Open {
-    try_open_with(Arc::new(storage.clone()), limited()).unwrap()
+    let storage = Arc::new(storage.clone());
+    let log = Log::open(storage, DIR, LOG_UUID, limited(), Arc::new(Nothing));
+    Open {
+        log: Arc::new(log.unwrap()),
+        memory: Arc::default(),
+    }
 }
 
 /// Appends until the limit is reached; says how many records that were.
 fn fill(open: &Open) -> (i64, Error) {
     for count in 0.. {
-        match open.append(records(0, &[&[7; 20_000]]).disk()) {
+        match open.append(records(0, &[&[7; 80_000]]).disk()) {
             Ok(_) => {}
             Err(error) => return (count, error),
         }
@@ -69,8 +91,13 @@ fn what_gives_space_back_may_begin_a_segment_and_nothing_else_may_be_written_to_
     let storage = FaultyStorage::new();
     let open = open_limited(&storage);
     open.open_partition(0);
-    let (count, _) = fill(&open);
-    while open.append(records(0, &[b"small"])).is_ok() {}
+    let (mut count, _) = fill(&open);
+    // Few entries, since the state that is kept of them counts too.
+    for len in [8_000, 800, 80, 8] {
+        while open.append(records(0, &[&vec![7; len]])).is_ok() {
+            count += 1;
+        }
+    }
     let segments = open.log.segment_count();
     while open.log.segment_count() == segments {
         open.append(log_start(1)).unwrap();
@@ -86,7 +113,7 @@ fn what_gives_space_back_may_begin_a_segment_and_nothing_else_may_be_written_to_
     assert!(removed.unwrap() > 4, "{removed:?}");
     assert!(!open.log.is_tight());
     open.append(records(0, &[b"small"])).unwrap();
-    open.append(records(0, &[&[7; 20_000]])).unwrap();
+    open.append(records(0, &[&[7; 80_000]])).unwrap();
     open.log.close().unwrap();
 }
 
@@ -99,7 +126,7 @@ fn a_tight_log_says_which_records_are_the_oldest_and_never_those_that_have_to_st
     while !refused {
         for partition in 0..3 {
             refused |= open
-                .append(records(partition, &[&[7; 9_000]]).disk())
+                .append(records(partition, &[&[7; 40_000]]).disk())
                 .is_err();
         }
     }

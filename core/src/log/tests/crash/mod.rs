@@ -152,6 +152,11 @@ fn logs_with_cold_segments_keep_what_lives_through_power_cuts() {
 }
 
 #[test]
+fn logs_that_are_tight_keep_what_lives_through_power_cuts() {
+    walk("tight");
+}
+
+#[test]
 fn numbers_of_segments_that_come_again_bring_nothing_back() {
     walk("numbers");
 }

@@ -120,6 +120,11 @@ fn a_checkpoint_ahead_of_the_log_is_found() {
 }
 
 #[test]
+fn a_snapshot_before_the_segment_that_begins_there_is_found() {
+    is_found(Mutant::SnapshotBeforeSegment, "tight");
+}
+
+#[test]
 fn a_front_that_is_removed_without_a_snapshot_behind_it_is_found() {
     is_found(Mutant::CleanedAhead, "cleaned");
 }
