@@ -47,6 +47,8 @@ pub const FOOTER_CACHE_BYTES_MAX: usize = 8 * MIB;
 pub const SNAPSHOT_BYTES_MAX: u64 = 1_024 * MIB as u64;
 /// Bytes of the checkpoint that its database keeps in memory.
 pub const CHECKPOINT_CACHE_BYTES_MAX: usize = 4 * MIB;
+/// Bytes of the active segment's index that a checkpoint holds; with a longer one opening reads the segment.
+pub const CHECKPOINT_INDEX_BYTES_MAX: usize = MIB;
 /// Bytes of the map of keys while a partition is compacted; with more keys it takes several passes.
 pub const COMPACTION_MAP_BYTES_MAX: usize = 16 * MIB;
 /// Segment files that one log keeps open to read from.

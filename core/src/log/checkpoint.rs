@@ -10,7 +10,8 @@
 //! Tables: `state` (the pairs), `rows` (partition u32, last offset i64, segment u64, all big-endian: what
 //! the segment holds of the partition), `segments` (the sealed segments whose rows are in `rows`, with
 //! their last index),
-//! `meta` (what this is a checkpoint of).
+//! `active` (what lies where in the segment that is written to, as its footer would say it), `meta` (what this
+//! is a checkpoint of).
 
 mod backend;
 
@@ -29,21 +30,23 @@ use thiserror::Error;
 use crate::ids::PartitionId;
 use crate::limits::CHECKPOINT_CACHE_BYTES_MAX;
 
-use super::index::Summary;
+use super::index::{SegmentIndex, Summary};
 use super::pair::StatePair;
 use super::storage::Storage;
 use backend::Backend;
 pub(super) use backend::Gate;
 
 const FILE_NAME: &str = "state.redb";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const META_KEY: &[u8] = b"checkpoint";
+const ACTIVE_KEY: &[u8] = b"index";
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const META: Bytes = TableDefinition::new("meta");
 const STATE: Bytes = TableDefinition::new("state");
 const ROWS: Bytes = TableDefinition::new("rows");
 const SEGMENTS: Bytes = TableDefinition::new("segments");
+const ACTIVE: Bytes = TableDefinition::new("active");
 
 /// Where in the log a checkpoint was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +57,8 @@ pub(super) struct Position {
     pub(super) term: u32,
     /// The segment that holds it.
     pub(super) segment: u64,
+    /// Where in the segment its frame stands.
+    pub(super) frame: u64,
 }
 
 /// What a sealed segment holds of a partition.
@@ -81,6 +86,8 @@ pub(super) struct Checkpoint {
     pub(super) rows: Vec<DirectoryRow>,
     /// Sealed segments of which the rows speak, with their last index.
     pub(super) segments: Vec<(u64, u64)>,
+    /// What lies where up to the last entry in the segment that holds it.
+    pub(super) active: Option<SegmentIndex>,
 }
 
 /// What a new checkpoint changes.
@@ -95,6 +102,8 @@ pub(super) struct Update {
     pub(super) sealed: Vec<SealedSegment>,
     /// Segments that are gone, with what they held.
     pub(super) removed: Vec<(u64, Vec<DirectoryRow>)>,
+    /// The index of the segment that holds the last entry, up to that, as a footer's payload.
+    pub(super) active: Option<Vec<u8>>,
 }
 
 /// Why a checkpoint cannot be read or written.
@@ -316,9 +325,14 @@ fn read(transaction: &ReadTransaction, log_uuid: &[u8; 16]) -> Result<Option<Che
     let Some(meta) = meta.get(META_KEY)? else {
         return Ok(None);
     };
-    let meta: Meta = postcard::from_bytes(meta.value())
-        .map_err(|_| CheckpointError::Damaged("its meta data"))?;
-    let Some(position) = meta.position.filter(|_| meta.version == VERSION) else {
+    let damaged = |_| CheckpointError::Damaged("its meta data");
+    // Another version may say other things behind it.
+    let (version, _) = postcard::take_from_bytes::<u32>(meta.value()).map_err(damaged)?;
+    if version != VERSION {
+        return Ok(None);
+    }
+    let meta: Meta = postcard::from_bytes(meta.value()).map_err(damaged)?;
+    let Some(position) = meta.position else {
         return Ok(None);
     };
     if meta.log_uuid != *log_uuid {
@@ -361,11 +375,14 @@ fn read(transaction: &ReadTransaction, log_uuid: &[u8; 16]) -> Result<Option<Che
     if sum != meta.segments {
         return Err(DAMAGED_ROW);
     }
+    let active = transaction.open_table(ACTIVE)?.get(ACTIVE_KEY)?;
     Ok(Some(Checkpoint {
         position,
         pairs,
         rows,
         segments,
+        // It has a checksum of its own; without it more of the log is read.
+        active: active.and_then(|payload| SegmentIndex::decode(payload.value())),
     }))
 }
 
@@ -382,7 +399,7 @@ fn commit(database: &Database, update: &Update) -> Result<()> {
         let is_own = |meta: &Meta| meta.log_uuid == update.log_uuid && meta.version == VERSION;
         let mut meta = stored.filter(is_own).unwrap_or_default();
         if update.is_whole {
-            for table in [STATE, ROWS, SEGMENTS] {
+            for table in [STATE, ROWS, SEGMENTS, ACTIVE] {
                 transaction.delete_table(table)?;
             }
             meta = Meta::default();
@@ -408,6 +425,11 @@ fn commit(database: &Database, update: &Update) -> Result<()> {
                 rows.put(&key, None)?;
             }
             segments.put(&segment.to_be_bytes(), None)?;
+        }
+        let mut active = transaction.open_table(ACTIVE)?;
+        match &update.active {
+            Some(payload) => drop(active.insert(ACTIVE_KEY, payload.as_slice())?),
+            None => drop(active.remove(ACTIVE_KEY)?),
         }
         meta.version = VERSION;
         meta.log_uuid = update.log_uuid;

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::completion::Wakes;
+use crate::limits::CHECKPOINT_INDEX_BYTES_MAX;
 use crate::sync::{Condvar, Mutex};
 
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
@@ -89,6 +90,9 @@ struct State {
     is_running: bool,
     is_closed: bool,
 }
+
+/// The state, and the active segment's index, as of an entry.
+type Copied = (Position, Vec<StatePair>, Option<Vec<u8>>);
 
 /// One thing to do.
 enum Work {
@@ -350,7 +354,7 @@ impl Shared {
             Scope::Changed
         };
         let taken = self.with_writer(|writer| self.copy_state(writer, scope));
-        let Some((position, pairs)) = taken else {
+        let Some((position, pairs, active)) = taken else {
             // There is no entry to say that it goes up to.
             let mut state = self.keeper.state.lock();
             state.unlisted.extend(unlisted);
@@ -367,6 +371,7 @@ impl Shared {
             pairs,
             sealed: listed.collect(),
             removed,
+            active,
         };
         self.keeper.state.lock().update = Some(update);
     }
@@ -380,8 +385,12 @@ impl Shared {
         })
     }
 
-    fn copy_state(&self, writer: &mut Writer, scope: Scope) -> Option<(Position, Vec<StatePair>)> {
+    fn copy_state(&self, writer: &mut Writer, scope: Scope) -> Option<Copied> {
         let position = writer.position()?;
+        // The last entry may stand in a segment that is sealed already.
+        let is_active = position.segment == writer.active.segment;
+        let active = self.index.active_payload(CHECKPOINT_INDEX_BYTES_MAX);
+        let active = active.filter(|_| is_active);
         let mut pairs = writer.pairs(scope);
         if scope == Scope::All {
             // What has changed up to here is in it.
@@ -389,7 +398,7 @@ impl Shared {
             drop(self.machine.pairs(Scope::Changed));
         }
         pairs.extend(self.machine.pairs(scope));
-        Some((position, pairs))
+        Some((position, pairs, active))
     }
 
     fn commit(&self, update: &Update, store: Option<Store>) {

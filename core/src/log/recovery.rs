@@ -71,6 +71,8 @@ struct Walk<'a> {
     last_entry: Option<LastEntry>,
     durable: u64,
     is_clean: bool,
+    /// Bytes that were read.
+    read_bytes: u64,
 }
 
 /// What was walked of a segment.
@@ -168,6 +170,7 @@ fn walk(
         order: Order::default(),
         last_entry: None,
         is_clean: false,
+        read_bytes: 0,
     };
     let failure = match walk.run()? {
         Ending::Whole => None,
@@ -183,11 +186,9 @@ fn walk(
         rewrite_from = None;
     }
     walk.replay.settle(walk.order.index);
-    let read = walk.kept.iter().skip_while(|kept| kept.is_passed);
-    let read_bytes = read.map(|kept| kept.end).sum();
     Ok(Some(Found {
         is_from_checkpoint,
-        read_bytes,
+        read_bytes: walk.read_bytes,
         doomed: walk.doomed,
         is_cut,
         last_segment: candidates.last().map_or(0, |last| last.segment),
@@ -308,22 +309,30 @@ impl Walk<'_> {
         let length = self.candidates.get(at).map_or(0, |it| it.length);
         let file = self.place.storage.open(&path, true)?;
         let seed = CrcSeed::new(self.place.log_uuid, header.segment);
-        let scanner = Scanner::new(file.as_ref(), seed, length);
+        let mut scanner = Scanner::new(file.as_ref(), seed, length);
         if let Some(before) = self.kept.last_mut().filter(|before| before.is_footed) {
             before.index = Arc::new(before.index.outline());
         }
+        let skipped = self.skip_to_base(at, &header, &mut scanner)?;
+        // What is skipped is durable, the segment's header among it.
+        let start = skipped.as_ref().map_or(0, |(position, _)| *position);
         self.anchor(Anchor {
             before: self.order.index,
             kept: self.kept.len(),
-            position: 0,
+            position: start,
+        });
+        let (position, index) = skipped.unwrap_or_else(|| {
+            let index = SegmentIndex::new(header.first_index);
+            (SEGMENT_HEADER_BYTES as u64, index)
         });
         let mut walked = Walked {
-            position: SEGMENT_HEADER_BYTES as u64,
-            index: SegmentIndex::new(header.first_index),
+            position,
+            index,
             is_footed: false,
         };
         let failure = self.walk_frames(at, scanner, header.segment, &mut walked);
         let failure = failure.map_err(|error| error.in_file(path))?;
+        self.read_bytes += walked.position - start;
         self.kept.push(Kept {
             header,
             end: walked.position,
@@ -333,7 +342,6 @@ impl Walk<'_> {
             index: Arc::new(walked.index),
             is_footed: walked.is_footed,
             is_listed: false,
-            is_passed: false,
         });
         Ok(failure)
     }
@@ -423,6 +431,7 @@ impl Walk<'_> {
             }
             self.last_entry = Some(LastEntry {
                 segment,
+                position,
                 term: header.term,
             });
         }

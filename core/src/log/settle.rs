@@ -116,7 +116,6 @@ impl Found {
             index: Arc::new(SegmentIndex::new(header.first_index)),
             is_footed: false,
             is_listed: false,
-            is_passed: false,
         });
         self.last_segment = header.segment;
         self.is_cut = false;

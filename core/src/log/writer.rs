@@ -105,6 +105,7 @@ impl Writer {
             index: self.last_index,
             term: entry.term,
             segment: entry.segment,
+            frame: entry.position,
         })
     }
 
@@ -249,6 +250,7 @@ impl Writer {
         self.last_index = index;
         self.last_entry = Some(LastEntry {
             segment: self.active.segment,
+            position: self.active.position,
             term: self.term,
         });
         let header = self.frame_header(log, append.kind, append.payload.len(), time_ms);

@@ -157,6 +157,14 @@ impl Index {
         self.active_bytes.load(Ordering::Relaxed)
     }
 
+    /// The active segment's index as its footer would say it; `None` if it is longer than `bytes_max`.
+    pub(super) fn active_payload(&self, bytes_max: usize) -> Option<Vec<u8>> {
+        let view = self.view.read();
+        let payload =
+            (view.active_index.memory_bytes() <= bytes_max).then(|| view.active_index.encode());
+        payload.filter(|payload| payload.len() <= bytes_max)
+    }
+
     /// The active segment is sealed, and `next` is written to from the entry `first_index` on.
     pub(super) fn roll(&self, next: u64, first_index: u64) {
         let mut view = self.view.write();

@@ -100,6 +100,14 @@ struct Before {
 }
 
 impl Before {
+    fn behind(entry: &IndexEntry) -> Self {
+        Self {
+            next_offset: entry.next_offset,
+            end: entry.end(),
+            timestamp_ms: entry.max_timestamp_ms,
+        }
+    }
+
     fn restart(restart: &Restart) -> Self {
         Self {
             next_offset: restart.base_offset,
@@ -231,37 +239,37 @@ impl Run {
             });
         }
         let entries = bytes.get(restarts_end..restarts_end.checked_add(byte_count)?)?;
-        let run = Self {
+        let mut run = Self {
             summary: *summary,
             restarts,
             bytes: entries.to_vec(),
             last: Before::default(),
         };
-        run.adds_up().then_some(run)
+        run.last = run.adds_up()?;
+        Some(run)
     }
 
-    /// Whether the entries are what the summary says of them, in order.
-    fn adds_up(&self) -> bool {
+    /// What the next entry is told apart from, if the entries are what the summary says of them, in order.
+    fn adds_up(&self) -> Option<Before> {
         let (mut entries, mut size_bytes) = (0_u32, 0_u64);
         let mut next_offset = self.summary.first_offset;
+        let mut last = Before::default();
         for entry in self.iter() {
             if entry.base_offset < next_offset || entry.next_offset <= entry.base_offset {
-                return false;
+                return None;
             }
             entries = entries.saturating_add(1);
             next_offset = entry.next_offset;
             size_bytes = size_bytes.saturating_add(u64::from(entry.len));
+            last = Before::behind(&entry);
         }
-        (entries, next_offset, size_bytes)
-            == (
-                self.summary.entries,
-                self.summary.next_offset,
-                self.summary.size_bytes,
-            )
+        let found = (entries, next_offset, size_bytes);
+        let said = &self.summary;
+        (found == (said.entries, said.next_offset, said.size_bytes)).then_some(last)
     }
 }
 
-/// By what they hold; one that was read is not added to.
+/// By what they hold.
 impl PartialEq for Run {
     fn eq(&self, other: &Self) -> bool {
         self.summary == other.summary
@@ -281,11 +289,7 @@ impl Iterator for Entries<'_> {
 
     fn next(&mut self) -> Option<IndexEntry> {
         let entry = decode(&mut self.bytes, self.before)?;
-        self.before = Before {
-            next_offset: entry.next_offset,
-            end: entry.end(),
-            timestamp_ms: entry.max_timestamp_ms,
-        };
+        self.before = Before::behind(&entry);
         Some(entry)
     }
 }
@@ -309,11 +313,7 @@ fn encode(out: &mut Vec<u8>, before: Before, entry: &IndexEntry) -> Before {
     if !is_plain {
         varint::put_i64(out, i64::from(entry.payload_at));
     }
-    Before {
-        next_offset: entry.next_offset,
-        end: entry.end(),
-        timestamp_ms: entry.max_timestamp_ms,
-    }
+    Before::behind(entry)
 }
 
 fn decode(bytes: &mut &[u8], before: Before) -> Option<IndexEntry> {
@@ -406,6 +406,22 @@ mod tests {
             let again = Run::decode(&bytes, run.summary()).unwrap();
             prop_assert_eq!(again.iter().collect::<Vec<_>>(), batches);
             prop_assert_eq!(again.summary(), run.summary());
+        }
+
+        #[test]
+        fn a_run_that_was_read_goes_on_as_if_it_had_not_been(
+            batches in batches(),
+            place in any::<prop::sample::Index>(),
+        ) {
+            let (first, rest) = batches.split_at(place.index(batches.len() + 1));
+            let mut bytes = Vec::new();
+            let before = run_of(first);
+            before.encode(&mut bytes);
+            let mut run = Run::decode(&bytes, before.summary()).unwrap();
+            for batch in rest {
+                run.push(batch, batch.max_timestamp_ms.wrapping_add(1));
+            }
+            prop_assert_eq!(run, run_of(&batches));
         }
 
         #[test]

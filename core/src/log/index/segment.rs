@@ -75,6 +75,11 @@ impl SegmentIndex {
         }
     }
 
+    /// Index of its first entry.
+    pub(crate) const fn first_index(&self) -> u64 {
+        self.first_index
+    }
+
     /// Index of its last entry.
     pub(crate) const fn last_index(&self) -> u64 {
         self.last_index

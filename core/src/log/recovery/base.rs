@@ -29,6 +29,8 @@ pub(in crate::log) struct Base {
     pub(in crate::log) pairs: Vec<StatePair>,
     /// The last index of sealed segments, and what they hold.
     directory: HashMap<u64, (u64, Vec<DirectoryRow>)>,
+    /// Where the frame of the last entry stands, and what lies where in its segment up to it.
+    pub(super) active: Option<(u64, SegmentIndex)>,
 }
 
 impl Base {
@@ -83,6 +85,9 @@ impl Base {
             segment: checkpoint.position.segment,
             pairs: checkpoint.pairs,
             directory,
+            active: checkpoint
+                .active
+                .map(|index| (checkpoint.position.frame, index)),
         }
     }
 }
@@ -146,6 +151,7 @@ impl<'a> Bases<'a> {
                     segment,
                     pairs: found.pairs,
                     directory: HashMap::new(),
+                    active: None,
                 }));
             }
         }

@@ -50,7 +50,7 @@ pub(in crate::log) struct Found {
     pub(in crate::log) vote: Option<Vote>,
     /// Whether the state began with the checkpoint.
     pub(in crate::log) is_from_checkpoint: bool,
-    /// Bytes of the segments that were read, and not passed over.
+    /// Bytes of the log that were read, and not passed over.
     pub(in crate::log) read_bytes: u64,
     /// The checkpoint's store, if finding out what it holds meant opening it for writing.
     pub(in crate::log) store: Option<Store>,
@@ -60,6 +60,8 @@ pub(in crate::log) struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::log) struct LastEntry {
     pub(in crate::log) segment: u64,
+    /// Position of its frame.
+    pub(in crate::log) position: u64,
     /// The term that the entry itself carries.
     pub(in crate::log) term: u32,
 }
@@ -82,8 +84,6 @@ pub(in crate::log) struct Kept {
     pub(in crate::log) is_footed: bool,
     /// Whether the checkpoint's directory has it.
     pub(in crate::log) is_listed: bool,
-    /// Whether it was passed over, because the state was known behind it.
-    pub(in crate::log) is_passed: bool,
 }
 
 /// A cold segment.

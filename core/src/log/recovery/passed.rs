@@ -1,16 +1,19 @@
-//! What a segment holds that is passed over: from its footer, or, without one, from its frames.
+//! What a segment holds that is passed over, all of it or up to the checkpoint's entry: from its footer or the
+//! checkpoint, or, without either, from its frames.
 
 use std::io;
 use std::sync::Arc;
 
 use super::verdict::Failure;
-use super::{Kept, Place, Walk};
+use super::{Kept, LastEntry, Place, Walk};
+use crate::log::entry::Kind;
 use crate::log::error::{OpenError, Problem};
 use crate::log::frame::CrcSeed;
 use crate::log::index::{SegmentIndex, read_footer};
 use crate::log::order::Order;
 use crate::log::rebuild;
-use crate::log::segment::{self, SegmentHeader};
+use crate::log::scan::{self, Scanner};
+use crate::log::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// A segment that is passed over.
 struct Passed {
@@ -81,9 +84,50 @@ impl Walk<'_> {
             index: Arc::new(index),
             is_footed,
             is_listed,
-            is_passed: true,
         });
         Ok(None)
+    }
+
+    /// Goes to the frame that the checkpoint ends with, if it stands where that says: what lies before it in its
+    /// segment is known. Says where the frame ends. If it does not stand there the segment is read from its
+    /// beginning, and shows whether the log holds it at all.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(super) fn skip_to_base(
+        &mut self,
+        at: usize,
+        header: &SegmentHeader,
+        scanner: &mut Scanner<'_>,
+    ) -> io::Result<Option<(u64, SegmentIndex)>> {
+        let Some(base) = self.base.as_mut().filter(|_| at == self.first) else {
+            return Ok(None);
+        };
+        let (index, term) = (base.index, base.term);
+        let Some((position, known)) = base.active.take() else {
+            return Ok(None);
+        };
+        let is_of_segment =
+            known.first_index() == header.first_index && known.last_index() == index;
+        if !is_of_segment || index > self.limits.of(at) || position < SEGMENT_HEADER_BYTES as u64 {
+            return Ok(None);
+        }
+        let scan::Found::Frame(frame) = scanner.find(position)? else {
+            return Ok(None);
+        };
+        let takes_index = frame.known_kind().is_some_and(Kind::takes_index);
+        let is_it = takes_index && (frame.index, frame.term) == (index, term);
+        if !is_it || !self.try_restore(index, term) {
+            return Ok(None);
+        }
+        self.order = Order { index, term };
+        self.last_entry = Some(LastEntry {
+            segment: header.segment,
+            position,
+            term,
+        });
+        self.promise(frame.durable);
+        Ok(Some((position + frame.padded_bytes(), known)))
     }
 
     /// The term of the last frame of a segment that is passed over: the next one says it. 0 if none does.

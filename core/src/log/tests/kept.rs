@@ -1,9 +1,10 @@
 //! Snapshots and checkpoints: opening from them is opening from the whole log, and losing them loses nothing.
 
 use std::collections::BTreeMap;
-use std::io::IoSlice;
+use std::io::{ErrorKind as IoErrorKind, IoSlice};
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::log::storage::faulty::CrashMode;
 use crate::log::{segment, snapshot};
 
@@ -259,23 +260,80 @@ fn copy(from: &FaultyStorage, to: &FaultyStorage, name: &str) {
     to.sync_dir(DIR).unwrap();
 }
 
-#[test]
-fn damage_before_what_the_checkpoint_covers_is_never_cut() {
-    let storage = FaultyStorage::new();
-    let open = open_eager(&storage);
+/// A log that was closed, and where the entries of its last segment stand.
+fn closed_with_entries_at(storage: &FaultyStorage) -> (Open, Vec<Location>) {
+    let open = open_eager(storage);
     fill(&open, 0, 30);
     open.log.close().unwrap();
-    let last = segment::list(&storage, DIR).unwrap().pop().unwrap();
-    let path = segment::path(DIR, last);
+    let last = segment::list(storage, DIR).unwrap().pop().unwrap();
+    let seen = open.memory.seen().into_iter().map(|seen| seen.location);
+    let places = seen.filter(|place| place.segment == last).collect();
+    (open, places)
+}
+
+fn damage(storage: &FaultyStorage, place: Location) {
+    let path = segment::path(DIR, place.segment);
     let file = storage.open(&path, false).unwrap();
-    // The first frame of the segment that is read, though everything in it is known.
-    file.write_at(&[IoSlice::new(&[0xff; 8])], 4_096).unwrap();
+    file.write_at(&[IoSlice::new(&[0xff; 8])], place.position)
+        .unwrap();
+}
+
+#[test]
+fn damage_before_what_the_checkpoint_covers_is_never_cut_and_told_to_who_reads_it() {
+    let storage = FaultyStorage::new();
+    let (open, places) = closed_with_entries_at(&storage);
+    damage(&storage, places[0]);
+    let again = open_eager(&storage);
+    assert_eq!(again.memory.payloads(), open.memory.payloads());
+    again.append(records(0, &[b"more"]).disk()).unwrap();
+    let error = again.log.read(places[0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let position = format!("position {}", places[0].position);
+    assert!(error.message().contains(&position), "{error}");
+    for place in &places[1..] {
+        again.log.read(*place).unwrap();
+    }
+}
+
+#[test]
+fn damage_of_the_entry_that_the_checkpoint_ends_with_is_damage_of_the_log() {
+    let storage = FaultyStorage::new();
+    let (_, places) = closed_with_entries_at(&storage);
+    let last = places[places.len() - 1];
+    damage(&storage, last);
     let before = storage.now();
     let error = try_open_with(Arc::new(storage.clone()), eager())
         .map(drop)
         .unwrap_err();
-    assert!(error.message().contains("position 4096"), "{error}");
+    let position = format!("position {}", last.position);
+    assert!(error.message().contains(&position), "{error}");
     assert_eq!(storage.now(), before);
+}
+
+#[test]
+fn an_open_reads_nothing_of_the_segment_before_what_the_checkpoint_covers() {
+    let storage = FaultyStorage::new();
+    let (open, places) = closed_with_entries_at(&storage);
+    let (first, last) = (places[0], places[places.len() - 1]);
+    let path = segment::path(DIR, first.segment);
+    storage.fail_reads(&path, first.position..last.position, IoErrorKind::Other);
+    let again = open_eager(&storage);
+    storage.clear_faults();
+    // What lies where is known all the same, and goes on with what comes.
+    again.append(records(0, &[b"more"]).disk()).unwrap();
+    for partition in 0..2 {
+        let end = again.log.next_offset(PartitionId(partition)).unwrap();
+        let (mut at, mut batches) = (0, 0);
+        while at < end {
+            let read = again.log.read_from(PartitionId(partition), at, end, 1);
+            let batch = read.unwrap().pop().unwrap();
+            assert_eq!(batch.base_offset, at);
+            at = batch.next_offset;
+            batches += 1;
+        }
+        assert!(batches > 1, "{batches}");
+    }
+    drop(open);
 }
 
 #[test]
