@@ -58,7 +58,7 @@ pub(super) fn open(
         active_file.set_end(active.position);
     }
     let syncer = Syncer::new(
-        Arc::clone(&active.file),
+        Arc::clone(&active.ahead),
         found.last_index,
         options.os_sync_interval_ms,
         options.idle_mark_ms,

@@ -130,6 +130,16 @@ fn a_cold_segment_that_is_not_synced_is_found() {
 }
 
 #[test]
+fn zeros_over_frames_that_were_written_meanwhile_are_found() {
+    is_found(Mutant::ZeroesUngranted, "zeroes");
+}
+
+#[test]
+fn a_failed_sync_of_zeros_that_is_ignored_is_found() {
+    is_found(Mutant::ZeroesSyncIgnored, "zeroes");
+}
+
+#[test]
 fn a_forgotten_producer_is_found() {
     is_found(Mutant::ProducersForgotten, "levels");
 }
