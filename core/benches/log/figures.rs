@@ -6,23 +6,27 @@ use std::time::{Duration, Instant};
 const TICKS_PER_S: f64 = 100.0;
 
 pub(crate) struct Percentiles {
+    pub(crate) p25: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) mean: f64,
 }
 
 /// Of times, in us.
 pub(crate) fn percentiles(mut times: Vec<Duration>) -> Percentiles {
     times.sort_unstable();
     let at = |part: usize| {
-        let time = times
-            .get(times.len() * part / 100)
-            .copied()
-            .unwrap_or_default();
-        time.as_secs_f64() * 1e6
+        let time = times.get(times.len() * part / 1_000).copied();
+        time.unwrap_or_default().as_secs_f64() * 1e6
     };
+    let sum: f64 = times.iter().map(Duration::as_secs_f64).sum();
     Percentiles {
-        p50: at(50),
-        p99: at(99),
+        p25: at(250),
+        p50: at(500),
+        p99: at(990),
+        p999: at(999),
+        mean: sum / times.len().max(1) as f64 * 1e6,
     }
 }
 

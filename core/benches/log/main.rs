@@ -1,16 +1,19 @@
 //! Appends and reads in process, beside the plain calls they cannot do without, in the same run.
 //!
-//! `cargo bench -p headwater --bench log -- [quick] [appends] [partitions] [cold]`: all parts, or those named;
+//! `cargo bench -p headwater --bench log -- [quick] [appends] [ahead] [partitions] [cold]`: all parts, or those named;
 //! `quick` takes less data, to see that it works. Rounds alternate between the two sides, and medians over the
 //! rounds are printed. About 11 GB are written below `target`, 5 GB at a time.
 //!
 //! - appends: against the same bytes by one `pwrite` per batch to a plain file of the same folder, and
 //!   `fdatasync` after it where the log syncs; the batches are made outside of the clock on both sides
+//! - ahead: what is made ready ahead of the writer, with and without it
 //! - partitions: 1,000 of one log against one
 //! - cold: one partition of 100 from the disk, against `pread` of the same; and once cleaning has moved it into
 //!   cold segments, against a file that is read from front to back
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
+#[cfg(target_os = "linux")]
+mod ahead;
 #[cfg(target_os = "linux")]
 mod cold;
 mod figures;
@@ -26,10 +29,10 @@ use headwater::log::LogOptions;
 
 use self::figures::{Percentiles, median, percentiles};
 use self::floor::Floor;
-use self::opened::{OpenLog, batch, open_log};
+use self::opened::{DIR, OpenLog, batch, open_log};
 
 const ROUNDS: usize = 5;
-const PARTS: [&str; 3] = ["appends", "partitions", "cold"];
+const PARTS: [&str; 4] = ["appends", "ahead", "partitions", "cold"];
 
 fn main() {
     let args: Vec<_> = std::env::args()
@@ -51,6 +54,10 @@ fn main() {
     println!("load before: {}", load.trim());
     if is_wanted("appends") {
         appends(folder.path(), if is_quick { 10 } else { 1 });
+    }
+    #[cfg(target_os = "linux")]
+    if is_wanted("ahead") {
+        ahead::run(folder.path(), is_quick);
     }
     if is_wanted("partitions") {
         partitions::run(folder.path(), is_quick);
@@ -80,7 +87,7 @@ fn appends(folder: &Path, part: usize) {
         disk,
     );
     throughput("batches of 1,000, os", folder, &large, 1_000 / part, os);
-    reopen("open and replay, clean", folder, &large, 2_000 / part);
+    reopen(folder, &large, 2_000 / part);
     throughput(
         "batches of 1,000, disk each",
         folder,
@@ -136,24 +143,34 @@ fn throughput(name: &str, folder: &Path, batch: &[u8], count: usize, ack: Durabi
     );
 }
 
-/// Time to open a log that was closed cleanly: every checksum verified, every entry replayed.
-fn reopen(name: &str, folder: &Path, batch: &[u8], count: usize) {
+/// Time to open a log that was closed cleanly; and without the checkpoint, when every checksum is verified and
+/// every entry replayed.
+fn reopen(folder: &Path, batch: &[u8], count: usize) {
     let open = new_log(folder);
     open.times(batch, count, Durability::Os);
-    let times = (0..ROUNDS).map(|_| {
+    let checkpoint = open.folder.path().join(DIR).join("state.redb");
+    let time = || {
         let begin = Instant::now();
         let log = open_log(open.folder.path(), LogOptions::default());
         let time = begin.elapsed().as_secs_f64();
         assert_eq!(log.written(), count as u64 + 1);
         time
-    });
-    let time = median(times.collect());
+    };
     let size = (batch.len() * count) as f64;
+    let clean = median((0..ROUNDS).map(|_| time()).collect());
+    std::fs::remove_file(checkpoint).expect("a checkpoint was written at the close");
+    let replay = median((0..ROUNDS).map(|_| time()).collect());
     println!(
-        "{name:<30} log   {:6.2} M records/s, {:.2} GB/s ({:.0} MB in {:.0} ms)",
-        (count * 1_000) as f64 / time / 1e6,
-        size / time / 1e9,
-        size / 1e6,
-        time * 1e3
+        "{:<30} log   {:6.2} ms, of {:.0} MB",
+        "open, closed cleanly",
+        clean * 1e3,
+        size / 1e6
+    );
+    println!(
+        "{:<30} log   {:6.2} M records/s, {:.2} GB/s ({:.0} ms)",
+        "open and replay all of it",
+        (count * 1_000) as f64 / replay / 1e6,
+        size / replay / 1e9,
+        replay * 1e3
     );
 }

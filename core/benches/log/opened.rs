@@ -47,6 +47,19 @@ pub(crate) fn batch(count: usize) -> Vec<u8> {
     builder.finish(-1, -1, -1).expect("it has records")
 }
 
+/// A batch of one record of so many bytes.
+pub(crate) fn batch_of_one(bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(bytes + 1_024);
+    let value = vec![b'v'; bytes];
+    let record = RecordRef {
+        timestamp_ms: 1,
+        value: Some(&value),
+        ..RecordRef::default()
+    };
+    builder.push(&record).expect("a record that fits");
+    builder.finish(-1, -1, -1).expect("it has records")
+}
+
 /// The largest batch of records of 100 bytes that does not exceed `bytes`.
 pub(crate) fn batch_of_bytes(bytes: usize) -> Vec<u8> {
     let (one, two) = (batch(1).len(), batch(2).len());

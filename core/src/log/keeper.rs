@@ -4,7 +4,8 @@
 //! waits for an answer waits for this. A snapshot is taken where a segment begins, a checkpoint anywhere.
 //! Neither is needed for the log to go on: what fails is said, and tried again.
 
-use std::io;
+mod start;
+
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +16,13 @@ use crate::completion::Wakes;
 use crate::limits::CHECKPOINT_INDEX_BYTES_MAX;
 use crate::sync::{Condvar, Mutex};
 
+pub(super) use self::start::{Start, start};
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
 use super::cleaner::Removing;
 use super::error::Fault;
 use super::pair::{Scope, StatePair};
-use super::recovery::{Found, Kept, Place};
 use super::shared::Shared;
-use super::snapshot::{self, Snapshot};
+use super::snapshot::Snapshot;
 #[cfg(test)]
 use super::tests::mutant;
 use super::writer::Writer;
@@ -33,24 +34,6 @@ const SNAPSHOT_RATIO: u64 = 8;
 /// Segments begun since the last snapshot from which another is worth it, however short they are: each is a
 /// file that opening has to look at.
 const SNAPSHOT_SEGMENTS: u32 = 64;
-
-/// What the log found when it was opened.
-#[derive(Debug, Default)]
-pub(super) struct Start {
-    /// The store, if it is open.
-    pub(super) store: Option<Store>,
-    /// Whether the state began with the checkpoint, so that the next one says what has changed since.
-    pub(super) is_from_checkpoint: bool,
-    /// Sealed segments with a footer that the checkpoint's directory lacks.
-    pub(super) unlisted: Vec<u64>,
-    /// Bytes that were read behind the checkpoint.
-    pub(super) logged_bytes: u64,
-    /// Bytes that lie behind the newest snapshot, and its own.
-    pub(super) snapshot_logged_bytes: u64,
-    pub(super) snapshot_bytes: u64,
-    /// Segments that lie behind it.
-    pub(super) snapshot_segments: u32,
-}
 
 pub(super) struct Keeper {
     /// Bytes of frames since the last checkpoint was taken.
@@ -493,32 +476,4 @@ impl Drop for RestOnPanic<'_> {
         self.0.keeper.state.lock().is_running = false;
         self.0.keeper.idle.notify_all();
     }
-}
-
-/// What opening found, for the keeper.
-///
-/// # Errors
-/// The storage's.
-pub(super) fn start(log: Place<'_>, found: &mut Found) -> io::Result<Start> {
-    let snapshots = snapshot::list(log.storage, log.dir)?;
-    let newest = snapshots.last().copied().unwrap_or_default();
-    let sealed = found.kept.len().saturating_sub(1);
-    let unlisted = found.kept.iter().take(sealed);
-    let unlisted = unlisted.filter(|kept| kept.is_footed && !kept.is_listed);
-    let cold = found.cold.iter().filter(|it| it.is_footed && !it.is_listed);
-    let cold = cold.map(|kept| kept.header.segment);
-    let is_behind = |kept: &&Kept| kept.header.segment >= newest;
-    let behind: Vec<_> = found.kept.iter().filter(is_behind).collect();
-    Ok(Start {
-        is_from_checkpoint: found.is_from_checkpoint,
-        unlisted: unlisted
-            .map(|kept| kept.header.segment)
-            .chain(cold)
-            .collect(),
-        logged_bytes: found.read_bytes,
-        snapshot_segments: u32::try_from(behind.len()).unwrap_or(u32::MAX),
-        snapshot_logged_bytes: behind.iter().map(|kept| kept.end).sum(),
-        snapshot_bytes: snapshot::size(log.storage, log.dir, newest)?,
-        store: found.store.take(),
-    })
 }

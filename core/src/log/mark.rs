@@ -51,6 +51,7 @@ impl Mark {
             .file
             .write_at(&[IoSlice::new(&bytes)], active.position)?;
         active.position += MARK_BYTES;
+        active.note_written();
         Ok(())
     }
 }

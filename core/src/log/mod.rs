@@ -34,6 +34,7 @@ use crate::completion::{Assist, Completion};
 use crate::error::Result;
 use crate::ids::{LeaderEpoch, PartitionId};
 
+mod ahead;
 mod append;
 mod checkpoint;
 mod cleaner;
@@ -51,6 +52,7 @@ pub(crate) mod index;
 mod io_thread;
 mod keeper;
 pub mod lock;
+mod look_ahead;
 mod mark;
 mod open;
 mod order;
@@ -124,6 +126,13 @@ pub struct LogOptions {
     pub snapshot_least_bytes: u64,
     /// Bytes a second that cleaning reads, as long as it keeps up; default 64 MiB, 0: as many as it can.
     pub clean_bytes_per_s: u64,
+    /// Whether the sync thread reserves space before the writer needs it; default true. Otherwise an append
+    /// does that finds none.
+    pub reserves_ahead: bool,
+    /// Zeros that the sync thread writes ahead at a time, while others wait for syncs and little is written
+    /// between them, bytes; default 1 MiB, 0: none. Only what was written before is synced without a commit of
+    /// the file system's journal. Where that makes no difference none are written.
+    pub zero_bytes: u64,
     /// Whether the sync thread itself writes snapshots and checkpoints: for tests that count what is done to
     /// the files. Default false: a thread of their own.
     pub keeps_inline: bool,
@@ -149,6 +158,8 @@ impl Default for LogOptions {
             checkpoint_least_bytes: 4 * 1_024 * 1_024,
             snapshot_least_bytes: 16 * 1_024 * 1_024,
             clean_bytes_per_s: 64 * 1_024 * 1_024,
+            reserves_ahead: true,
+            zero_bytes: 1_024 * 1_024,
             keeps_inline: false,
         }
     }

@@ -83,7 +83,7 @@ fn try_open(
         active_file.set_end(active.position);
     }
     let syncer = Syncer::new(
-        (active.segment, Arc::clone(&active.file)),
+        Arc::clone(&active.ahead),
         found.last_index,
         options.os_sync_interval_ms,
         options.idle_mark_ms,

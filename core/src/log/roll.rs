@@ -190,14 +190,13 @@ impl Writer {
         self.active = ActiveSegment::new(Arc::clone(&file), &header, start, start, log.is_durable);
         self.active_file.seal(self.last_index);
         self.take_snapshot(log, &header, sealed.end);
-        let added = Some(Arc::clone(&file));
         self.active_file = log
             .files
-            .add(header.segment, header.first_index, start, added);
+            .add(header.segment, header.first_index, start, Some(file));
         self.active_since_ms = time_ms;
         log.index.roll(header.segment, header.first_index);
         if log.is_durable {
-            log.syncer.roll(sealed, header.segment, file);
+            log.syncer.roll(sealed, Arc::clone(&self.active.ahead));
         } else {
             seal::seal(log, &sealed).map_err(Fault::from)?;
         }

@@ -11,14 +11,14 @@
 //! the term then: entries above it in lower segments are cut. The header is written and synced before a
 //! frame of the segment counts as synced.
 //!
-//! [`ActiveSegment`] is the one place that creates segments and reserves their space.
+//! [`ActiveSegment`] is where the next frame goes; `ahead` gets it its space.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::error::is_full;
+use super::ahead::Ahead;
 use super::frame::{CrcSeed, padded};
 use super::storage::{Storage, StorageFile};
 
@@ -33,10 +33,6 @@ pub(super) const VOTE_COMMITTED: u32 = 1;
 const MAGIC_BYTES: [u8; 8] = *b"HWSEG1\0\0";
 const NAME_DIGITS: usize = 20;
 const NAME_SUFFIX: &str = ".log";
-
-/// The first step by which space is reserved, and what doubling ends at.
-const STEP_BYTES_MIN: u64 = 1_024 * 1_024;
-const STEP_BYTES_MAX: u64 = 16 * STEP_BYTES_MIN;
 
 const MAGIC: usize = 0;
 const FORMAT: usize = MAGIC + 8;
@@ -337,7 +333,7 @@ pub(super) fn create(
     Ok(file)
 }
 
-/// The segment that is written to: where its next frame goes, and how far space is reserved.
+/// The segment that is written to: where its next frame goes, and what was made ready for it.
 #[derive(Debug)]
 pub(super) struct ActiveSegment {
     /// Its file.
@@ -348,10 +344,10 @@ pub(super) struct ActiveSegment {
     pub(super) seed: CrcSeed,
     /// Position of the next frame.
     pub(super) position: u64,
-    /// Up to where the file has been given space.
-    reserved: u64,
-    /// The next step of reserving.
-    step_bytes: u64,
+    /// What lies behind that: shared with the sync thread.
+    pub(super) ahead: Arc<Ahead>,
+    /// Up to where this may be written.
+    granted: u64,
     is_reserving: bool,
 }
 
@@ -365,13 +361,14 @@ impl ActiveSegment {
         length: u64,
         is_reserving: bool,
     ) -> Self {
+        let segment = header.segment;
         Self {
+            ahead: Arc::new(Ahead::new(Arc::clone(&file), segment, position, length)),
             file,
-            segment: header.segment,
-            seed: CrcSeed::new(&header.log_uuid, header.segment),
+            segment,
+            seed: CrcSeed::new(&header.log_uuid, segment),
             position,
-            reserved: length.max(position),
-            step_bytes: STEP_BYTES_MIN,
+            granted: position,
             is_reserving,
         }
     }
@@ -384,37 +381,24 @@ impl ActiveSegment {
     }
 
     /// Bytes by which the file has to grow to reach `end`.
-    pub(super) const fn lacks(&self, end: u64) -> u64 {
-        end.saturating_sub(self.reserved)
+    pub(super) fn lacks(&self, end: u64) -> u64 {
+        end.saturating_sub(self.ahead.reserved())
     }
 
-    /// Reserves space up to `end`: in steps that double, not beyond `segment_bytes` unless a frame is.
+    /// Sees to it that `end` may be written, reserving space if there is too little.
     ///
     /// # Errors
     /// `StorageFull` when there is none even for `end` itself; nothing was written then.
     pub(super) fn reserve(&mut self, end: u64, segment_bytes: u64) -> io::Result<()> {
-        if end <= self.reserved || !self.is_reserving {
-            return Ok(());
+        if end > self.granted && self.is_reserving {
+            self.granted = self.ahead.claim(end, segment_bytes)?;
         }
-        let ahead = self
-            .reserved
-            .saturating_add(self.step_bytes)
-            .min(segment_bytes)
-            .max(end);
-        match self.file.preallocate(ahead) {
-            Ok(()) => {
-                self.reserved = ahead;
-                self.step_bytes = (self.step_bytes * 2).min(STEP_BYTES_MAX);
-                Ok(())
-            }
-            // Too little for the step may still be enough for the frame.
-            Err(error) if is_full(&error) && ahead > end => {
-                self.file.preallocate(end)?;
-                self.reserved = end;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        Ok(())
+    }
+
+    /// Says that everything below the position is written.
+    pub(super) fn note_written(&self) {
+        self.ahead.set_written(self.position);
     }
 }
 

@@ -21,6 +21,7 @@ use super::files::Files;
 use super::index::Index;
 use super::io_thread::IoThread;
 use super::keeper::Keeper;
+use super::look_ahead::Pace;
 use super::queue::{Queue, Refusal, closed};
 use super::quota::Quota;
 use super::seal::{self, Sealed};
@@ -61,6 +62,8 @@ pub(super) struct Shared {
     pub(super) threads: Mutex<Threads>,
     has_sync_thread: AtomicBool,
     has_io_thread: AtomicBool,
+    /// The sync thread has answered a round and is not done with what comes after it: tests wait for that.
+    pub(super) is_preparing: AtomicBool,
     /// The result of the close; its lock is held while closing.
     pub(super) closing: Mutex<Option<Result<()>>>,
 }
@@ -123,6 +126,7 @@ impl Shared {
             threads: Mutex::new(Threads::default()),
             has_sync_thread: AtomicBool::new(false),
             has_io_thread: AtomicBool::new(false),
+            is_preparing: AtomicBool::new(false),
             closing: Mutex::new(None),
         }
     }
@@ -300,14 +304,21 @@ impl Shared {
     /// What the sync thread does.
     fn run_sync_thread(self: &Arc<Self>) {
         mark_own_thread();
+        let mut pace = Pace::default();
         loop {
             let mut wakes = Wakes::new();
             let next = self.syncer.next();
             let guard = FenceOnPanic { shared: self };
             let has_work = matches!(next, Next::Sync(_) | Next::Housekeeping);
+            let mut answered = None;
             let result = match next {
                 Next::Stop => Err(None),
-                Next::Sync(round) => self.sync_round(&round, &mut wakes).map_err(Some),
+                Next::Sync(round) => {
+                    self.is_preparing.store(true, Ordering::Release);
+                    let synced = self.sync_round(&round, &mut wakes);
+                    answered = synced.is_ok().then_some(round);
+                    synced.map_err(Some)
+                }
                 Next::Idle => self.mark_idle().map_err(Some),
                 Next::Housekeeping => {
                     self.keeper.note_housekeeping();
@@ -324,6 +335,9 @@ impl Shared {
                 _ => {}
             }
             self.hand_over(wakes);
+            if let Some(round) = answered {
+                self.look_ahead(&mut pace, &round);
+            }
         }
     }
 
@@ -351,7 +365,7 @@ impl Shared {
     }
 
     /// Has wake-ups run by the io thread.
-    fn hand_over(self: &Arc<Self>, wakes: Wakes) {
+    pub(super) fn hand_over(self: &Arc<Self>, wakes: Wakes) {
         if wakes.is_empty() {
             return;
         }
@@ -423,8 +437,8 @@ impl Shared {
 }
 
 /// Stops the log when the writer panics: what it had half done is not to be built upon.
-struct FenceOnPanic<'a> {
-    shared: &'a Shared,
+pub(super) struct FenceOnPanic<'a> {
+    pub(super) shared: &'a Shared,
 }
 
 impl Drop for FenceOnPanic<'_> {

@@ -21,10 +21,10 @@ use crate::sync::{Condvar, Mutex};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, Outcome};
 
+use super::ahead::Ahead;
 use super::append::Appended;
 use super::error::Fault;
 use super::seal::Sealed;
-use super::storage::StorageFile;
 
 /// An answer that waits for a sync.
 #[derive(Debug)]
@@ -64,10 +64,12 @@ impl Ack {
 #[derive(Debug)]
 pub(super) struct Round {
     sealed: Vec<Sealed>,
-    active: Arc<dyn StorageFile>,
-    segment: u64,
+    active: Arc<Ahead>,
     is_folder_dirty: bool,
     index: u64,
+    /// Where the frames of the active segment end.
+    end: u64,
+    is_asked: bool,
 }
 
 /// What the sync thread does next.
@@ -106,9 +108,7 @@ pub(super) struct Syncer {
 
 #[derive(Debug)]
 struct State {
-    active: Arc<dyn StorageFile>,
-    /// Its segment.
-    segment: u64,
+    active: Arc<Ahead>,
     sealed: Vec<Sealed>,
     is_folder_dirty: bool,
     /// The largest index noted as written.
@@ -128,17 +128,17 @@ struct State {
 }
 
 impl Syncer {
-    /// A syncer of a log whose entries up to `synced` are synced, and whose next frames go to `active`, the file
-    /// of `segment`, which is durable.
+    /// A syncer of a log whose entries up to `synced` are synced, and whose next frames go to `active`, which is
+    /// durable.
     pub(super) fn new(
-        (segment, active): (u64, Arc<dyn StorageFile>),
+        active: Arc<Ahead>,
         synced: u64,
         os_sync_interval_ms: u64,
         idle_mark_ms: u64,
     ) -> Self {
+        let segment = active.segment();
         let state = State {
             active,
-            segment,
             sealed: Vec::new(),
             is_folder_dirty: false,
             written: synced,
@@ -174,7 +174,8 @@ impl Syncer {
 
     /// Notes that a round is synced.
     pub(super) fn note_synced(&self, round: &Round) {
-        self.segment.store(round.segment, Ordering::Release);
+        let segment = round.active.segment();
+        self.segment.store(segment, Ordering::Release);
     }
 
     /// Answers that wait for a sync.
@@ -239,13 +240,20 @@ impl Syncer {
     }
 
     /// Notes that a segment is full and another is written to. Called under the writer's lock.
-    pub(super) fn roll(&self, sealed: Sealed, segment: u64, active: Arc<dyn StorageFile>) {
+    pub(super) fn roll(&self, sealed: Sealed, active: Arc<Ahead>) {
         let mut state = self.state.lock();
-        state.active = active;
-        state.segment = segment;
+        let full = mem::replace(&mut state.active, active);
         state.sealed.push(sealed);
         state.is_folder_dirty = true;
         state.mark_dirty();
+        drop(state);
+        full.end();
+    }
+
+    /// Whether the thread is to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        let state = self.state.lock();
+        state.stop.is_some() || state.fault.is_some()
     }
 
     /// What to do next, waiting for it.
@@ -341,7 +349,10 @@ impl Syncer {
         let mut state = self.state.lock();
         state.stop = Some(Stop::Abandon);
         let acks = mem::take(&mut state.acks);
+        let active = Arc::clone(&state.active);
         drop(state);
+        // Another log may write to the file from here on.
+        active.end();
         self.waiting_acks.fetch_sub(acks.len(), Ordering::Relaxed);
         self.due.notify_one();
         acks
@@ -358,13 +369,13 @@ impl State {
 
     fn take_round(&mut self) -> Round {
         self.dirty_since = None;
-        self.is_wanted = false;
         Round {
             sealed: mem::take(&mut self.sealed),
+            end: self.active.written(),
             active: Arc::clone(&self.active),
-            segment: self.segment,
             is_folder_dirty: mem::take(&mut self.is_folder_dirty),
             index: self.written,
+            is_asked: mem::take(&mut self.is_wanted),
         }
     }
 }
@@ -373,6 +384,21 @@ impl Round {
     /// The largest index that is synced once this is.
     pub(super) const fn index(&self) -> u64 {
         self.index
+    }
+
+    /// The segment that is written to.
+    pub(super) const fn active(&self) -> &Arc<Ahead> {
+        &self.active
+    }
+
+    /// Where the frames of that segment end which this syncs; there may be more by now.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether somebody asked for this, and it was not just time.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.is_asked
     }
 
     /// Syncs, in order: sealed segments by `seal`, the one that is written to, and last, by `sync_folder`,
@@ -386,7 +412,7 @@ impl Round {
         sync_folder: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
         self.sealed.iter().try_for_each(seal)?;
-        self.active.sync()?;
+        self.active.file().sync()?;
         if self.is_folder_dirty {
             sync_folder()?;
         }

@@ -296,6 +296,7 @@ impl Writer {
         log.keeper
             .note_logged(self.active.position - self.active_file.end());
         self.active_file.set_end(self.active.position);
+        self.active.note_written();
         let is_wanted = self.group.is_sync_wanted();
         let has_frames = self.group.has_frames();
         let mut staged = self.group.take_staged();

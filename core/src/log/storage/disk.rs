@@ -124,6 +124,11 @@ impl Storage for DiskStorage {
         true
     }
 
+    /// On Linux's file systems that write in place. Apple's copies what it writes over.
+    fn gains_by_zeros(&self) -> bool {
+        cfg!(any(target_os = "linux", target_os = "android"))
+    }
+
     fn free_bytes(&self) -> Option<u64> {
         system::free_bytes(&self.root)
     }

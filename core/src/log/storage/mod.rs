@@ -76,6 +76,12 @@ pub trait Storage: Debug + Send + Sync {
     /// Whether a sync here survives the power: false for memory.
     fn is_durable(&self) -> bool;
 
+    /// Whether a sync is quicker where the file was written before: so that it is worth it to write zeros
+    /// where something will be written. Not where every write goes to another place on the disk.
+    fn gains_by_zeros(&self) -> bool {
+        self.is_durable()
+    }
+
     /// Bytes by which files may still grow, for a message; `None` where that is not known.
     fn free_bytes(&self) -> Option<u64> {
         None

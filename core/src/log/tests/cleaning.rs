@@ -114,6 +114,33 @@ fn assert_reads_without_damage(storage: &FaultyStorage, last_index: u64) {
     );
 }
 
+/// Rolls where everything is synced, keeps what is due, and removes all that is dead: everything. Says what is
+/// left of the log after a power cut, and whether there was a new snapshot.
+fn roll_and_lose_the_power() -> (u64, u64, bool) {
+    let storage = FaultyStorage::new();
+    let open = open_eager(&storage);
+    fill(&open, 30);
+    let newest = || snapshot::list(&storage, DIR).unwrap().pop();
+    let before = newest();
+    open.log.shared.roll_for_snapshot();
+    open.log.shared.keep_up();
+    let is_kept = newest() > before;
+    remove_below(&open, i64::MAX);
+    let survivor = open_eager(&storage.crash_image(CrashMode::OnlySynced));
+    (survivor.log.written(), open.log.written(), is_kept)
+}
+
+/// It was written while the power could still take the segment that begins there: with all before that
+/// removed there was no log any more.
+#[test]
+fn a_snapshot_waits_until_the_segment_that_begins_there_is_durable() {
+    let (left, written, is_kept) = roll_and_lose_the_power();
+    assert_eq!((left, is_kept), (written, false));
+    let bug = mutant::Mutant::SnapshotBeforeSegment;
+    let (left, _, is_kept) = mutant::with(bug, roll_and_lose_the_power);
+    assert_eq!((left, is_kept), (0, true));
+}
+
 #[test]
 fn as_long_as_little_is_dead_the_older_snapshot_decides() {
     let storage = FaultyStorage::new();

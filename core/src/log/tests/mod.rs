@@ -1,5 +1,6 @@
 //! What the tests of the log share: a machine that remembers, batches, and short ways to append and wait.
 
+mod ahead;
 mod basics;
 mod cleaned_model;
 mod cleaning;
@@ -193,6 +194,7 @@ pub(super) fn options(segment_bytes: u64) -> LogOptions {
         // Far away: a test that wants them says so.
         os_sync_interval_ms: 3_600_000,
         idle_mark_ms: 3_600_000,
+        zero_bytes: 0,
         keeps_inline: true,
         ..LogOptions::default()
     }

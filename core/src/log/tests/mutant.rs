@@ -58,6 +58,12 @@ pub(in crate::log) enum Mutant {
     PurgedAhead,
     /// A vote is written and not synced.
     VoteUnsynced,
+    /// Zeros are written from where a sync has ended, whatever was written since.
+    ZeroesUngranted,
+    /// The writer does not wait for zeros that are being written where its frame goes.
+    ZeroesNotAwaited,
+    /// A sync of zeros that fails, and with it what was written meanwhile, is not minded.
+    ZeroesSyncIgnored,
 }
 
 thread_local! {
@@ -80,6 +86,11 @@ pub(in crate::log) fn with<T>(mutant: Mutant, action: impl FnOnce() -> T) -> T {
 /// Whether this thread has this bug.
 pub(in crate::log) fn is(mutant: Mutant) -> bool {
     MUTANT.get() == Some(mutant)
+}
+
+/// The bug that this thread has, for what other threads do on its behalf.
+pub(in crate::log) fn current() -> Option<Mutant> {
+    MUTANT.get()
 }
 
 /// Hook of the writer: what it is about to answer.

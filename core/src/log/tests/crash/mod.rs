@@ -38,7 +38,7 @@ use super::*;
 const RECOVERIES: u64 = 100_000;
 
 /// Each script, and how many openings a walk of it is at least.
-const SCRIPTS: [(Script, u64); 12] = [
+const SCRIPTS: [(Script, u64); 13] = [
     (scripts::LEVELS, 10_000),
     (scripts::ROLLS, 18_000),
     (scripts::CLOSES, 22_000),
@@ -51,6 +51,7 @@ const SCRIPTS: [(Script, u64); 12] = [
     (scripts::CLEANED, 10_000),
     (scripts::MOVED, 10_000),
     (scripts::TIGHT, 10_000),
+    (scripts::ZEROES, 10_000),
 ];
 
 const _: () = {
@@ -154,6 +155,11 @@ fn logs_with_cold_segments_keep_what_lives_through_power_cuts() {
 #[test]
 fn logs_that_are_tight_keep_what_lives_through_power_cuts() {
     walk("tight");
+}
+
+#[test]
+fn logs_with_zeros_written_ahead_keep_what_they_promise_through_power_cuts() {
+    walk("zeroes");
 }
 
 #[test]

@@ -120,11 +120,6 @@ fn a_checkpoint_ahead_of_the_log_is_found() {
 }
 
 #[test]
-fn a_snapshot_before_the_segment_that_begins_there_is_found() {
-    is_found(Mutant::SnapshotBeforeSegment, "tight");
-}
-
-#[test]
 fn a_front_that_is_removed_without_a_snapshot_behind_it_is_found() {
     is_found(Mutant::CleanedAhead, "cleaned");
 }
@@ -132,6 +127,16 @@ fn a_front_that_is_removed_without_a_snapshot_behind_it_is_found() {
 #[test]
 fn a_cold_segment_that_is_not_synced_is_found() {
     is_found(Mutant::ColdUnsynced, "moved");
+}
+
+#[test]
+fn zeros_over_frames_that_were_written_meanwhile_are_found() {
+    is_found(Mutant::ZeroesUngranted, "zeroes");
+}
+
+#[test]
+fn a_failed_sync_of_zeros_that_is_ignored_is_found() {
+    is_found(Mutant::ZeroesSyncIgnored, "zeroes");
 }
 
 #[test]

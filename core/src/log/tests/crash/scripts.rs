@@ -1,6 +1,8 @@
 //! What is played before the power goes. A script is a function over a stage whose log is not open yet;
 //! it ends with `None` as soon as a word of it does. The coda is what every later life plays.
 
+mod zeroes;
+
 use super::stage::{Keeping, Stage};
 use super::*;
 use crate::log::control::{OffsetCommit, ProducerExpire, TopicDelete};
@@ -13,6 +15,8 @@ pub(super) struct Script {
     pub(super) name: &'static str,
     pub(super) segment_bytes: u64,
     pub(super) keeping: Keeping,
+    /// Zeros written ahead at a time.
+    pub(super) zero_bytes: u64,
     /// How far the operations are apart that one walk ends it at: the next one begins at another.
     pub(super) stride: u64,
     pub(super) play: fn(&mut Stage) -> Option<()>,
@@ -28,6 +32,13 @@ pub(super) const CUTS: Script = Script {
 };
 pub(super) const PRODUCERS: Script = script("producers", 8 * 1_024, producers);
 pub(super) const SETS: Script = script("sets", 12 * 1_024, sets);
+
+pub(super) const ZEROES: Script = Script {
+    // Fewer than what is written while a sync runs: so there is need of them then.
+    zero_bytes: 2 * 1_024,
+    stride: 3,
+    ..script("zeroes", 32 * 1_024, zeroes::zeroes)
+};
 
 pub(super) const NUMBERS: Script = Script {
     stride: 2,
@@ -70,6 +81,7 @@ const fn script(
         name,
         segment_bytes,
         keeping: Keeping::Nothing,
+        zero_bytes: 0,
         stride: 1,
         play,
     }

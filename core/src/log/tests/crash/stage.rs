@@ -44,6 +44,8 @@ pub(super) enum Keeping {
 pub(super) struct World {
     pub(super) segment_bytes: u64,
     pub(super) keeping: Keeping,
+    /// Zeros written ahead at a time.
+    pub(super) zero_bytes: u64,
     /// Syncs that the log calls and that do nothing: a bug.
     pub(super) dropped: Option<Dropped>,
     pub(super) tally: Rc<Tally>,
@@ -261,7 +263,10 @@ impl Stage {
     }
 
     fn options(&self) -> LogOptions {
-        let options = options(self.world.segment_bytes);
+        let options = LogOptions {
+            zero_bytes: self.world.zero_bytes,
+            ..options(self.world.segment_bytes)
+        };
         let snapshots = LogOptions {
             snapshot_least_bytes: 0,
             ..options.clone()

@@ -25,6 +25,7 @@ impl Walk {
         let world = World {
             segment_bytes: script.segment_bytes,
             keeping: script.keeping,
+            zero_bytes: script.zero_bytes,
             ..world.clone()
         };
         Self {
@@ -154,6 +155,7 @@ const OPEN: Script = Script {
     name: "open",
     segment_bytes: 0,
     keeping: Keeping::Nothing,
+    zero_bytes: 0,
     stride: 1,
     play: Stage::open,
 };

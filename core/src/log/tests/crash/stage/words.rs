@@ -152,10 +152,11 @@ impl Stage {
         }
     }
 
-    /// After a sync: waits until every snapshot and checkpoint is written that is due then.
+    /// After a sync: waits until every snapshot and checkpoint is written that is due then, and the zeros.
     fn await_keeping(&self) -> Option<()> {
         let log = self.log()?;
-        while log.shared.keeper.is_busy(&log.shared) {
+        let is_preparing = || log.shared.is_preparing.load(Ordering::Acquire);
+        while log.shared.keeper.is_busy(&log.shared) || is_preparing() {
             if self.storage.is_off() || log.shared.queue.refusal().is_some() {
                 return None;
             }
