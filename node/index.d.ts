@@ -304,7 +304,7 @@ export interface GroupDescription {
 export interface ConnectOptions {
   /** Whether a missing folder is created. Default: true. */
   create?: boolean
-  /** The size at which a new segment file is begun. Default: 67108864, or a 16th of `maxBytes`. */
+  /** The size at which a new segment file is begun. Default: 67108864, or a 16th of the folder's limit. */
   segmentBytes?: number
   /** Bytes of the folder at most, 8 segments or more. Default: none: no limit. */
   maxBytes?: number
@@ -424,7 +424,7 @@ export interface ServeOptions {
   listen?: string[]
   /** The folder to serve. Default: required (--dev: mem:). */
   data?: string
-  /** The size at which a new segment file is begun. Default: 67108864, or a 16th of `maxBytes`. */
+  /** The size at which a new segment file is begun. Default: 67108864, or a 16th of the folder's limit. */
   segmentBytes?: number
   /** Bytes of the folder at most, 8 segments or more. Default: none: no limit. */
   maxBytes?: number

@@ -251,7 +251,7 @@ options! {
         /// Whether a missing folder is created.
         create: bool, default(true, "true"), BOOLEANS;
         /// The size at which a new segment file is begun.
-        segment_bytes: u64, none("67108864, or a 16th of `max_bytes`"), numbers(1 << 20, 1 << 30);
+        segment_bytes: u64, none("67108864, or a 16th of the folder's limit"), numbers(1 << 20, 1 << 30);
         /// Bytes of the folder at most, 8 segments or more.
         max_bytes: u64, none("none: no limit"), numbers(MAX_BYTES_MIN, i64::MAX);
         /// What happens when the folder has no room for another segment.
@@ -275,7 +275,7 @@ options! {
         /// The folder to serve.
         data: String, none("required (--dev: mem:)"), Range::Any("a path");
         /// The size at which a new segment file is begun.
-        segment_bytes: u64, none("67108864, or a 16th of `max_bytes`"), numbers(1 << 20, 1 << 30);
+        segment_bytes: u64, none("67108864, or a 16th of the folder's limit"), numbers(1 << 20, 1 << 30);
         /// Bytes of the folder at most, 8 segments or more.
         max_bytes: u64, none("none: no limit"), numbers(MAX_BYTES_MIN, i64::MAX);
         /// What happens when the folder has no room for another segment.
