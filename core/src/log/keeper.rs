@@ -416,6 +416,7 @@ impl Shared {
     /// Rolls the active segment, and has a snapshot taken where the next one begins.
     pub(super) fn roll_for_snapshot(self: &Arc<Self>) {
         self.roll_by(|writer| writer.roll_for_snapshot(self));
+        self.syncer.hurry();
     }
 
     fn roll_by(self: &Arc<Self>, roll: impl FnOnce(&mut Writer) -> Result<(), Fault>) {

@@ -106,8 +106,9 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Bytes of the log's files at most, 8 segments or more; default none: no limit.
     pub max_bytes: Option<u64>,
-    /// Bytes of the log's files from which all that is dead is given back, and the housekeeper called for it;
-    /// default none: as for `max_bytes`.
+    /// Bytes of the log's files from which all that is dead is given back, and the housekeeper called for it, who
+    /// is to drop more: until it says that there is no hope ([`Log::let_in`]), what finds no room within
+    /// `max_bytes` waits. Default none: what finds no room is refused.
     pub tight_bytes: Option<u64>,
     /// The wall clock.
     pub clock: Clock,
@@ -372,6 +373,13 @@ impl Log {
     #[must_use]
     pub fn is_tight(&self) -> bool {
         self.shared.is_tight()
+    }
+
+    /// Lets in the appends that wait for room, which a log of `tight_bytes` has them do. Without `is_hopeful`, and
+    /// while no snapshot is on its way, what finds none is refused from now on. For the housekeeper alone.
+    pub fn let_in(&self, is_hopeful: bool) {
+        let is_hopeful = is_hopeful || self.shared.keeper.has_snapshot_to_write();
+        self.shared.let_in(is_hopeful);
     }
 
     /// Of a log that is tight: which partitions would have to lose their oldest

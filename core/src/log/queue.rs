@@ -1,4 +1,7 @@
 //! The queue in front of the writer: bounded in bytes, and the place where a log that has stopped refuses.
+//!
+//! Where the oldest records go to make room for what comes, what found none is *parked*: it waits here, in its
+//! order and with all that comes behind it, until the housekeeper lets it in again. What gives space back passes it.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -10,6 +13,7 @@ use crate::limits::APPEND_QUEUE_BYTES_MAX;
 
 use super::append::Append;
 use super::error::Fault;
+use super::roll::gives_space;
 
 /// Why nothing is taken any more.
 #[derive(Clone, Debug)]
@@ -48,7 +52,12 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     appends: VecDeque<Append>,
+    /// What passes those that are parked.
+    express: VecDeque<Append>,
     bytes: usize,
+    is_parked: bool,
+    /// There is no hope of room: what finds none is not parked.
+    is_hopeless: bool,
     refusal: Option<Refusal>,
 }
 
@@ -74,13 +83,57 @@ impl Queue {
             return Err((append, error));
         }
         state.bytes = bytes;
-        state.appends.push_back(append);
+        if state.is_parked && gives_space(append.kind, &append.payload) {
+            state.express.push_back(append);
+        } else {
+            state.appends.push_back(append);
+        }
         Ok(())
+    }
+
+    /// Takes back what found no room, and all that was taken behind it, in order: it is not given out before
+    /// [`let_in`](Self::let_in). Gives it back if there is no hope, or no log any more.
+    pub(super) fn park(&self, mut waiting: VecDeque<Append>) -> Result<(), VecDeque<Append>> {
+        let mut state = self.state.lock();
+        if state.is_hopeless || state.refusal.is_some() {
+            return Err(waiting);
+        }
+        state.bytes += waiting.iter().map(size_of).sum::<usize>();
+        waiting.append(&mut state.appends);
+        let (express, waiting) = waiting
+            .into_iter()
+            .partition(|append| gives_space(append.kind, &append.payload));
+        (state.express, state.appends) = (express, waiting);
+        state.is_parked = true;
+        Ok(())
+    }
+
+    /// Whether what finds no room may be parked.
+    pub(super) fn is_hopeful(&self) -> bool {
+        let state = self.state.lock();
+        !state.is_hopeless && state.refusal.is_none()
+    }
+
+    /// Gives out again what is parked. Without hope what finds no room is refused from now on.
+    pub(super) fn let_in(&self, is_hopeful: bool) {
+        let mut state = self.state.lock();
+        state.is_parked = false;
+        state.is_hopeless = !is_hopeful;
     }
 
     /// Moves the oldest appends, about `bytes_max` and at least one, to `group`.
     pub(super) fn take(&self, group: &mut VecDeque<Append>, bytes_max: usize) {
         let mut state = self.state.lock();
+        if !state.express.is_empty() {
+            let express = mem::take(&mut state.express);
+            let bytes = express.iter().map(size_of).sum();
+            state.bytes = state.bytes.saturating_sub(bytes);
+            group.extend(express);
+            return;
+        }
+        if state.is_parked {
+            return;
+        }
         if state.bytes <= bytes_max && group.is_empty() {
             state.bytes = 0;
             mem::swap(&mut state.appends, group);
@@ -97,14 +150,17 @@ impl Queue {
         state.bytes = state.bytes.saturating_sub(bytes);
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing waits that may be written.
     pub(super) fn is_empty(&self) -> bool {
-        self.state.lock().appends.is_empty()
+        let state = self.state.lock();
+        state.express.is_empty() && (state.is_parked || state.appends.is_empty())
     }
 
-    /// Refuses from now on; what waits stays.
+    /// Refuses from now on; what waits stays, and is parked no more.
     pub(super) fn close(&self) {
-        self.state.lock().refusal.get_or_insert(Refusal::Closed);
+        let mut state = self.state.lock();
+        state.refusal.get_or_insert(Refusal::Closed);
+        state.is_parked = false;
     }
 
     /// Refuses from now on, and gives out what waits.
@@ -115,7 +171,10 @@ impl Queue {
             state.refusal = Some(refusal);
         }
         state.bytes = 0;
-        mem::take(&mut state.appends)
+        state.is_parked = false;
+        let mut waiting = mem::take(&mut state.express);
+        waiting.append(&mut state.appends);
+        waiting
     }
 
     /// Why it refuses, if it does.

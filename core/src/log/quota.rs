@@ -6,15 +6,20 @@
 //! begin a segment in the room of cleaning; records then wait until that is free again.
 //!
 //! A log whose next segment does not fit is *tight*: its housekeeper is called, and cleans what it would else
-//! leave for later. One whose oldest records may go is set to be tight earlier, so that they are gone in time.
+//! leave for later. One whose oldest records may go is set to be tight earlier, so that they are gone in time; and
+//! what finds no room there all the same waits in the queue, as long as there is hope of any.
 //! A log that is a member of a group looks at none of this.
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode};
 
+use super::append::Append;
 use super::cleaner::RESERVE_NAME;
 use super::cold;
 use super::frame::padded;
@@ -156,6 +161,29 @@ impl Shared {
         Ok(())
     }
 
+    /// Whether what was refused with this may wait: the oldest records are to make room for it.
+    pub(super) fn is_room_made_for(&self, error: &Error) -> bool {
+        error.code() == ErrorCode::QuotaExceeded
+            && self.options.tight_bytes.is_some()
+            && self.queue.is_hopeful()
+    }
+
+    /// Has what found no room wait for the housekeeper, or refuses it if there is no hope any more.
+    pub(super) fn park(&self, waiting: VecDeque<Append>, error: &Error, wakes: &mut Wakes) {
+        match self.queue.park(waiting) {
+            Ok(()) => self.syncer.set_housekeeping(Instant::now()),
+            Err(waiting) => waiting
+                .into_iter()
+                .for_each(|append| append.completion.complete(Err(error.clone()), wakes)),
+        }
+    }
+
+    /// Lets in what waits for room; without hope what finds none is refused.
+    pub(super) fn let_in(self: &Arc<Self>, is_hopeful: bool) {
+        self.queue.let_in(is_hopeful);
+        self.leave_queued();
+    }
+
     fn exceeded(&self, used_bytes: u64, missing_bytes: u64) -> Error {
         let max_bytes = self.options.max_bytes.unwrap_or_default();
         Error::new(
@@ -182,6 +210,8 @@ impl Shared {
         // Once: whoever is refused again and again does not have it called as often.
         if !self.quota.is_tight.swap(true, Ordering::AcqRel) {
             self.syncer.set_housekeeping(Instant::now());
+            // What decides how far it may go waits for the newest segment to be durable.
+            self.syncer.hurry();
         }
     }
 

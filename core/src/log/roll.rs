@@ -248,7 +248,7 @@ fn spare_bytes(log: &Shared) -> usize {
 }
 
 /// Whether an entry does nothing but make records dead, or forget.
-fn gives_space(kind: Kind, payload: &[u8]) -> bool {
+pub(super) fn gives_space(kind: Kind, payload: &[u8]) -> bool {
     match kind {
         Kind::LogStart | Kind::TopicDelete | Kind::ProducerExpire => true,
         Kind::Set => set::parts(payload).is_ok_and(|parts| {

@@ -319,6 +319,14 @@ impl Syncer {
         due.into_iter().for_each(|ack| ack.succeed(wakes));
     }
 
+    /// Has a round come at once, if anything is not synced.
+    pub(super) fn hurry(&self) {
+        let mut state = self.state.lock();
+        state.is_wanted |= state.dirty_since.is_some();
+        drop(state);
+        self.due.notify_one();
+    }
+
     /// Has [`Next::Idle`] come once more, unless something is written before.
     pub(super) fn idle_again(&self) {
         let mut state = self.state.lock();

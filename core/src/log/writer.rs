@@ -138,14 +138,23 @@ impl Writer {
             return Ok(false);
         }
         let time_ms = (log.options.clock)();
-        let mut result = Ok(());
+        let mut result = Ok(None);
         while let Some(append) = taken.pop_front() {
             result = self.stage(log, append, time_ms, wakes);
-            if result.is_err() {
+            if !matches!(result, Ok(None)) {
                 break;
             }
         }
-        let result = result.and_then(|()| self.write_staged(log, wakes));
+        let result = result.and_then(|waiting| {
+            self.write_staged(log, wakes)?;
+            Ok(waiting)
+        });
+        let result = result.map(|waiting| {
+            if let Some((append, error)) = waiting {
+                taken.push_front(append);
+                log.park(mem::take(&mut taken), &error, wakes);
+            }
+        });
         if let Err(fault) = &result {
             self.group.fail(&fault.error(Outcome::Unknown), wakes);
             let not_done = fault.error(Outcome::NotDone);
@@ -170,39 +179,47 @@ impl Writer {
     ) -> Result<(), Fault> {
         let time_ms = (log.options.clock)();
         let staged = self.stage(log, append, time_ms, wakes);
-        let result = staged.and_then(|()| self.write_staged(log, wakes));
+        let result = staged.and_then(|waiting| {
+            if let Some((append, error)) = waiting {
+                append.completion.complete(Err(error), wakes);
+            }
+            self.write_staged(log, wakes)
+        });
         if let Err(fault) = &result {
             self.group.fail(&fault.error(Outcome::Unknown), wakes);
         }
         result
     }
 
-    /// Gives an append its place in the group, or answers it.
+    /// Gives an append its place in the group, or answers it. Gives it back with the error if it may wait for room.
     fn stage(
         &mut self,
         log: &Shared,
         append: Append,
         time_ms: i64,
         wakes: &mut Wakes,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<(Append, Error)>, Fault> {
         let plan = match self.plan(&append) {
             Ok(Plan::Duplicate(sequenced, batches)) => {
                 self.group.push_duplicate(append, sequenced, batches);
-                return Ok(());
+                return Ok(None);
             }
             Ok(plan) => plan,
             Err(error) => {
                 #[cfg(test)]
                 super::tests::mutant::refused(&append, &mut self.sequencer);
                 append.completion.complete(Err(error), wakes);
-                return Ok(());
+                return Ok(None);
             }
         };
         match self.make_room(log, &append, time_ms, wakes) {
             Ok(()) => {}
+            Err(Refused::Append(error)) if log.is_room_made_for(&error) => {
+                return Ok(Some((append, error)));
+            }
             Err(Refused::Append(error)) => {
                 append.completion.complete(Err(error), wakes);
-                return Ok(());
+                return Ok(None);
             }
             Err(Refused::Log(fault)) => {
                 append
@@ -212,7 +229,7 @@ impl Writer {
             }
         }
         self.place(log, append, plan, time_ms);
-        Ok(())
+        Ok(None)
     }
 
     /// Gives an append for which there is room its index, offsets and place.

@@ -31,7 +31,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// Until the next look when one has decided something whose consequences are still to come.
 const INTERVAL_SOON: Duration = Duration::from_secs(1);
 /// The same while writers wait for space.
-const INTERVAL_TIGHT: Duration = Duration::from_millis(20);
+const INTERVAL_TIGHT: Duration = Duration::from_millis(10);
 /// The age at which a segment rolls: a quarter of the shortest retention, within these.
 const SEGMENT_MS_MIN: i64 = 10_000;
 const SEGMENT_MS_MAX: i64 = DAY_MS;
@@ -99,6 +99,7 @@ impl Inner {
         is_busy |= self.clean();
         is_busy |= self.expire_producers(now_ms, limits::PRODUCERS_MAX);
         let is_tight = self.log.is_tight();
+        self.log.let_in(is_busy || !is_tight);
         if is_tight && is_busy {
             return INTERVAL_TIGHT;
         }
