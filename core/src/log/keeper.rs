@@ -12,14 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::completion::Wakes;
 use crate::limits::CHECKPOINT_INDEX_BYTES_MAX;
 use crate::sync::{Condvar, Mutex};
 
 pub(super) use self::start::{Start, start};
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
 use super::cleaner::Removing;
-use super::error::Fault;
 use super::pair::{Scope, StatePair};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
@@ -28,6 +26,9 @@ use super::tests::mutant;
 use super::writer::Writer;
 
 const THREAD: &str = "headwater-keep";
+
+/// After this long it is tried again, if it could not be.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Bytes logged since the last snapshot, as a multiple of its size, from which another is worth it.
 const SNAPSHOT_RATIO: u64 = 8;
@@ -65,6 +66,8 @@ struct State {
     taken_at: Instant,
     /// Taken, and not synced yet: the first and the last of them.
     snapshots: Vec<Snapshot>,
+    /// One that could not be written: tried again at the next housekeeping, unless there is a newer one.
+    unwritten: Option<Snapshot>,
     snapshot_bytes: u64,
     snapshot_logged_bytes: u64,
     snapshot_segments: u32,
@@ -76,6 +79,15 @@ struct State {
 
 /// The state, and the active segment's index, as of an entry.
 type Copied = (Position, Vec<StatePair>, Option<Vec<u8>>);
+
+impl State {
+    fn take_unwritten(&mut self) {
+        let unwritten = self.unwritten.take().into_iter();
+        if self.snapshots.is_empty() {
+            self.snapshots.extend(unwritten);
+        }
+    }
+}
 
 /// One thing to do.
 enum Work {
@@ -102,6 +114,7 @@ impl Keeper {
                 update: None,
                 taken_at: Instant::now(),
                 snapshots: Vec::new(),
+                unwritten: None,
                 snapshot_bytes: start.snapshot_bytes,
                 snapshot_logged_bytes: start.snapshot_logged_bytes,
                 snapshot_segments: start.snapshot_segments,
@@ -176,7 +189,8 @@ impl Keeper {
 
     /// Whether a snapshot was taken that is not written yet.
     pub(super) fn has_snapshot_to_write(&self) -> bool {
-        !self.state.lock().snapshots.is_empty()
+        let state = self.state.lock();
+        state.unwritten.is_some() || !state.snapshots.is_empty()
     }
 
     /// Has a snapshot written once the log is synced up to it. Of those that wait, the first is written
@@ -283,6 +297,8 @@ impl Shared {
         if let Err(error) = spawned {
             tracing::warn!(%error, "the system gives no thread to write a checkpoint on");
             self.keeper.state.lock().is_running = false;
+            // What was to be done is lost; whoever waits for room does not wait for ever.
+            self.syncer.set_housekeeping(Instant::now() + AGAIN);
         }
     }
 
@@ -309,12 +325,16 @@ impl Shared {
                         // There may be more to give back now.
                         state.is_housekeeping_due |= state.housekeeper.is_some();
                     }
-                    Err(error) => self.not_kept("snapshot", &error),
+                    Err(error) => {
+                        self.not_kept("snapshot", &error);
+                        self.keeper.state.lock().unwritten = Some(snapshot);
+                    }
                 }
             }
             Work::Take => self.take_checkpoint(),
             Work::Commit(update, store) => self.commit(&update, store),
             Work::Housekeeping(housekeeper) => {
+                self.keeper.state.lock().take_unwritten();
                 let again = housekeeper();
                 self.syncer.set_housekeeping(Instant::now() + again);
             }
@@ -408,26 +428,6 @@ impl Shared {
         }
     }
 
-    /// Rolls the active segment if it has reached its age.
-    pub(super) fn roll_aged(self: &Arc<Self>) {
-        self.roll_by(|writer| writer.roll_aged(self));
-    }
-
-    /// Rolls the active segment, and has a snapshot taken where the next one begins.
-    pub(super) fn roll_for_snapshot(self: &Arc<Self>) {
-        self.roll_by(|writer| writer.roll_for_snapshot(self));
-        self.syncer.hurry();
-    }
-
-    fn roll_by(self: &Arc<Self>, roll: impl FnOnce(&mut Writer) -> Result<(), Fault>) {
-        let mut wakes = Wakes::new();
-        if self.queue.refusal().is_none()
-            && let Err(fault) = self.with_writer(roll)
-        {
-            self.fence(&fault, &mut wakes);
-        }
-    }
-
     fn not_kept(&self, what: &str, error: &dyn std::error::Error) {
         tracing::warn!(dir = %self.dir, %error, "a {what} could not be written");
     }
@@ -476,5 +476,7 @@ impl Drop for RestOnPanic<'_> {
     fn drop(&mut self) {
         self.0.keeper.state.lock().is_running = false;
         self.0.keeper.idle.notify_all();
+        self.0.queue.let_in(false);
+        self.0.syncer.set_housekeeping(Instant::now() + AGAIN);
     }
 }

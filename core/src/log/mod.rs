@@ -32,6 +32,7 @@ use bytes::Bytes;
 
 use crate::completion::{Assist, Completion};
 use crate::error::Result;
+use crate::fork;
 use crate::ids::{LeaderEpoch, PartitionId};
 
 mod ahead;
@@ -183,6 +184,8 @@ impl fmt::Debug for LogOptions {
 /// is joined, and what was not answered is answered `Closed`.
 pub struct Log {
     shared: Arc<Shared>,
+    /// The fork generation that it was opened in.
+    generation: usize,
 }
 
 impl Log {
@@ -203,10 +206,12 @@ impl Log {
         options: LogOptions,
         machine: Arc<dyn Machine>,
     ) -> Result<Self> {
+        let generation = fork::current()?;
         let shared = open::open(storage, dir, log_uuid, options, machine)?;
         shared.begin_quota();
         Ok(Self {
             shared: Arc::new(shared),
+            generation,
         })
     }
 
@@ -436,7 +441,10 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.shared.abandon();
+        // A forked child has none of its threads, and waits for none: what they are at is the parent's.
+        if fork::check_process(self.generation).is_ok() {
+            self.shared.abandon();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::mem;
 use crate::sync::Mutex;
 
 use crate::error::{Error, ErrorCode, Outcome};
-use crate::limits::APPEND_QUEUE_BYTES_MAX;
+use crate::limits::{APPEND_QUEUE_BYTES_MAX, SET_BYTES_MAX};
 
 use super::append::Append;
 use super::error::Fault;
@@ -70,7 +70,10 @@ impl Queue {
             return Err((append, error));
         }
         let bytes = state.bytes.saturating_add(size_of(&append));
-        if bytes > APPEND_QUEUE_BYTES_MAX && !state.appends.is_empty() {
+        let is_express = state.is_parked && gives_space(append.kind, &append.payload);
+        // What makes room is not to wait for it.
+        let more_bytes = if is_express { SET_BYTES_MAX } else { 0 };
+        if bytes > APPEND_QUEUE_BYTES_MAX + more_bytes && !state.appends.is_empty() {
             let error = Error::new(
                 ErrorCode::BufferFull,
                 format!(
@@ -83,7 +86,7 @@ impl Queue {
             return Err((append, error));
         }
         state.bytes = bytes;
-        if state.is_parked && gives_space(append.kind, &append.payload) {
+        if is_express {
             state.express.push_back(append);
         } else {
             state.appends.push_back(append);
@@ -91,27 +94,34 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes back what found no room, and all that was taken behind it, in order: it is not given out before
-    /// [`let_in`](Self::let_in). Gives it back if there is no hope, or no log any more.
-    pub(super) fn park(&self, mut waiting: VecDeque<Append>) -> Result<(), VecDeque<Append>> {
+    /// Takes back `first`, which found no room, and all that was taken behind it, in order: it is not given out
+    /// before [`let_in`](Self::let_in). Without hope, or a log, `first` comes back with the reason, if that is
+    /// not the room, and the others are given out again.
+    pub(super) fn park(
+        &self,
+        first: Append,
+        mut behind: VecDeque<Append>,
+    ) -> Result<(), (Append, Option<Error>)> {
         let mut state = self.state.lock();
-        if state.is_hopeless || state.refusal.is_some() {
-            return Err(waiting);
+        let is_parked = !state.is_hopeless && state.refusal.is_none();
+        let mut refused = None;
+        if is_parked {
+            behind.push_front(first);
+        } else {
+            let reason = state.refusal.as_ref().map(Refusal::error);
+            refused = Some((first, reason));
         }
-        state.bytes += waiting.iter().map(size_of).sum::<usize>();
-        waiting.append(&mut state.appends);
-        let (express, waiting) = waiting
-            .into_iter()
-            .partition(|append| gives_space(append.kind, &append.payload));
-        (state.express, state.appends) = (express, waiting);
-        state.is_parked = true;
-        Ok(())
-    }
-
-    /// Whether what finds no room may be parked.
-    pub(super) fn is_hopeful(&self) -> bool {
-        let state = self.state.lock();
-        !state.is_hopeless && state.refusal.is_none()
+        state.bytes += behind.iter().map(size_of).sum::<usize>();
+        behind.append(&mut state.appends);
+        for append in behind {
+            if is_parked && gives_space(append.kind, &append.payload) {
+                state.express.push_back(append);
+            } else {
+                state.appends.push_back(append);
+            }
+        }
+        state.is_parked |= is_parked;
+        refused.map_or(Ok(()), Err)
     }
 
     /// Gives out again what is parked. Without hope what finds no room is refused from now on.
@@ -119,6 +129,12 @@ impl Queue {
         let mut state = self.state.lock();
         state.is_parked = false;
         state.is_hopeless = !is_hopeful;
+    }
+
+    /// Whether what finds no room may be parked.
+    pub(super) fn is_hopeful(&self) -> bool {
+        let state = self.state.lock();
+        !state.is_hopeless && state.refusal.is_none()
     }
 
     /// Moves the oldest appends, about `bytes_max` and at least one, to `group`.

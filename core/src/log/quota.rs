@@ -23,6 +23,7 @@ use super::append::Append;
 use super::cleaner::RESERVE_NAME;
 use super::cold;
 use super::frame::padded;
+use super::roll::gives_space;
 use super::segment::{self, SEGMENT_HEADER_BYTES};
 use super::shared::Shared;
 use super::snapshot;
@@ -42,6 +43,8 @@ pub(super) struct Quota {
     beside_bytes: AtomicU64,
     /// Bytes that are being moved.
     moving_bytes: AtomicU64,
+    /// Bytes of the segment that was refused last; 0 once the housekeeper has seen to it.
+    wanted_bytes: AtomicU64,
     /// Whether space has to be given back.
     is_tight: AtomicBool,
     /// Whether the active segment stands in the room of cleaning: nothing but what gives space back may be
@@ -66,37 +69,56 @@ impl Shared {
 
     /// Bytes that have to go before the log is no longer tight; 0 if it is not.
     pub(super) fn excess_bytes(&self) -> u64 {
-        let limits = [self.options.max_bytes, self.options.tight_bytes].into_iter();
-        let Some(limit) = limits.flatten().min() else {
+        let Some(limit) = self.limit() else {
             return 0;
         };
-        let wanted = self.used_bytes() + 2 * self.options.segment_bytes;
+        let wanted = self.used_bytes() + self.next_bytes() + self.options.segment_bytes;
         wanted.saturating_sub(limit)
+    }
+
+    /// Where the log becomes tight.
+    fn limit(&self) -> Option<u64> {
+        let limits = [self.options.max_bytes, self.options.tight_bytes];
+        limits.into_iter().flatten().min()
+    }
+
+    /// Bytes of the next segment: more than others have if what was refused last needs them.
+    fn next_bytes(&self) -> u64 {
+        let wanted_bytes = self.quota.wanted_bytes.load(Ordering::Acquire);
+        wanted_bytes.max(self.options.segment_bytes)
+    }
+
+    /// Bytes of a segment that is not as long as its data yet, with a footer.
+    fn full_bytes(&self) -> u64 {
+        let segment_bytes = self.options.segment_bytes;
+        segment_bytes + (segment_bytes / FOOTER_PART).max(self.index.active_bytes() as u64)
     }
 
     /// Takes room for `bytes` that are written before what they take the place of is gone, beside the room that
     /// is kept for that; until [`end_moving`](Self::end_moving) no segment begins in it. False if there is not as
     /// much.
-    pub(super) fn begin_moving(&self, bytes: u64) -> bool {
-        // First taken and then looked at: a segment that begins meanwhile is seen here, or sees this.
-        self.quota.moving_bytes.store(bytes, Ordering::SeqCst);
-        let max_bytes = self.options.max_bytes;
-        let wanted = self.used_bytes().saturating_add(self.cleaning_bytes());
-        let has_room = max_bytes.is_none_or(|max_bytes| wanted <= max_bytes);
-        if !has_room {
-            self.end_moving();
-        }
-        has_room
+    pub(super) fn begin_moving(self: &Arc<Self>, bytes: u64) -> bool {
+        // Under the writer's lock: no segment begins between looking and taking.
+        self.with_writer(|_| {
+            self.quota.moving_bytes.store(bytes, Ordering::Release);
+            let max_bytes = self.options.max_bytes;
+            let wanted = self.used_bytes().saturating_add(self.cleaning_bytes());
+            let has_room = max_bytes.is_none_or(|max_bytes| wanted <= max_bytes);
+            if !has_room {
+                self.end_moving();
+            }
+            has_room
+        })
     }
 
     /// Gives back the room that was taken.
     pub(super) fn end_moving(&self) {
-        self.quota.moving_bytes.store(0, Ordering::SeqCst);
+        self.quota.moving_bytes.store(0, Ordering::Release);
     }
 
     /// The room that is kept for what is moved, and what is taken for it beside.
     fn cleaning_bytes(&self) -> u64 {
-        let moving_bytes = self.quota.moving_bytes.load(Ordering::SeqCst);
+        let moving_bytes = self.quota.moving_bytes.load(Ordering::Acquire);
         self.options.segment_bytes.saturating_add(moving_bytes)
     }
 
@@ -108,9 +130,7 @@ impl Shared {
 
     /// Bytes of all that is counted but the room of cleaning.
     fn used_bytes(&self) -> u64 {
-        let segment_bytes = self.options.segment_bytes;
-        let footer_bytes = (segment_bytes / FOOTER_PART).max(self.index.active_bytes() as u64);
-        let segments = self.files.reserved_bytes(segment_bytes + footer_bytes);
+        let segments = self.files.reserved_bytes(self.full_bytes());
         let leaving = self.keeper.removing.leaving_bytes();
         segments + leaving + self.quota.beside_bytes.load(Ordering::Relaxed)
     }
@@ -132,12 +152,18 @@ impl Shared {
             Purpose::GivesSpace => used + next + cleaning - self.options.segment_bytes,
         };
         if wanted > max_bytes {
+            self.quota.wanted_bytes.store(next, Ordering::Release);
             self.note_tight();
             return Err(self.exceeded(used, wanted - max_bytes));
         }
         let is_closed = used + next + cleaning > max_bytes;
         self.quota.is_closed.store(is_closed, Ordering::Release);
         Ok(())
+    }
+
+    /// A segment begins without room for it: nothing but what gives space back may be written to it.
+    pub(super) fn close_next(&self) {
+        self.quota.is_closed.store(true, Ordering::Release);
     }
 
     /// Whether anything but what gives space back may be written to the active segment.
@@ -161,25 +187,44 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether what was refused with this may wait: the oldest records are to make room for it.
-    pub(super) fn is_room_made_for(&self, error: &Error) -> bool {
+    /// Whether what was refused with this may wait: the oldest records are to make room for it, and could.
+    pub(super) fn is_room_made_for(&self, append: &Append, error: &Error) -> bool {
         error.code() == ErrorCode::QuotaExceeded
             && self.options.tight_bytes.is_some()
             && self.queue.is_hopeful()
+            && !gives_space(append.kind, &append.payload)
+            && self.fits_an_empty_log()
     }
 
-    /// Has what found no room wait for the housekeeper, or refuses it if there is no hope any more.
-    pub(super) fn park(&self, waiting: VecDeque<Append>, error: &Error, wakes: &mut Wakes) {
-        match self.queue.park(waiting) {
+    /// Whether what was refused last would fit if all that is sealed were gone.
+    fn fits_an_empty_log(&self) -> bool {
+        let active_bytes = self.full_bytes();
+        let beside_bytes = self.quota.beside_bytes.load(Ordering::Relaxed);
+        let wanted = self.next_bytes() + self.options.segment_bytes + active_bytes + beside_bytes;
+        self.limit().is_none_or(|limit| wanted <= limit)
+    }
+
+    /// Has what found no room wait for the housekeeper, and all behind it; or refuses it if there is no hope any
+    /// more.
+    pub(super) fn park(
+        &self,
+        first: Append,
+        behind: VecDeque<Append>,
+        error: Error,
+        wakes: &mut Wakes,
+    ) {
+        match self.queue.park(first, behind) {
             Ok(()) => self.syncer.set_housekeeping(Instant::now()),
-            Err(waiting) => waiting
-                .into_iter()
-                .for_each(|append| append.completion.complete(Err(error.clone()), wakes)),
+            Err((first, reason)) => {
+                let error = reason.unwrap_or(error);
+                first.completion.complete(Err(error), wakes);
+            }
         }
     }
 
     /// Lets in what waits for room; without hope what finds none is refused.
     pub(super) fn let_in(self: &Arc<Self>, is_hopeful: bool) {
+        self.quota.wanted_bytes.store(0, Ordering::Release);
         self.queue.let_in(is_hopeful);
         self.leave_queued();
     }

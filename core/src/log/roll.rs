@@ -65,14 +65,19 @@ impl Writer {
             purpose = Purpose::Data;
             log.check_active().map_err(Refused::Append)?;
         }
-        if !self.active.has_room(len, log.options.segment_bytes)
-            || log.index.active_bytes() >= SEGMENT_INDEX_BYTES_MAX
-            || self.is_aged(log, time_ms)
-        {
+        let is_full = !self.active.has_room(len, log.options.segment_bytes)
+            || log.index.active_bytes() >= SEGMENT_INDEX_BYTES_MAX;
+        if is_full || self.is_aged(log, time_ms) {
             // What is staged counts once it is written.
             self.write_staged(log, wakes)?;
-            log.check_roll(len, purpose).map_err(Refused::Append)?;
-            self.roll(log, time_ms)?;
+            // The room of cleaning is not for one that is only old.
+            let purpose = if is_full { purpose } else { Purpose::Data };
+            let has_room = log.check_roll(len, purpose).map_err(Refused::Append);
+            match has_room.and_then(|()| self.roll(log, time_ms)) {
+                // A segment that is only old goes on where there is no room for another.
+                Err(Refused::Append(_)) if !is_full => {}
+                rolled => rolled?,
+            }
         }
         self.reserve(log, len)
     }
@@ -93,10 +98,14 @@ impl Writer {
         if !self.is_written || !self.is_aged(log, time_ms) {
             return Ok(());
         }
-        self.roll_if_it_fits(log, time_ms, Purpose::Data)
+        if log.check_roll(0, Purpose::Data).is_err() {
+            return Ok(());
+        }
+        self.try_roll(log, time_ms)
     }
 
-    /// Begins the next segment for the snapshot that is taken there, if the active one holds anything.
+    /// Begins the next segment for the snapshot that is taken there, if the active one holds anything: also where
+    /// the log is at its limit, since nothing can be given back without.
     ///
     /// # Errors
     /// What stops the log.
@@ -105,18 +114,13 @@ impl Writer {
             return Ok(());
         }
         log.keeper.want_snapshot();
-        self.roll_if_it_fits(log, (log.options.clock)(), Purpose::GivesSpace)
+        if log.check_roll(0, Purpose::GivesSpace).is_err() {
+            log.close_next();
+        }
+        self.try_roll(log, (log.options.clock)())
     }
 
-    fn roll_if_it_fits(
-        &mut self,
-        log: &Shared,
-        time_ms: i64,
-        purpose: Purpose,
-    ) -> Result<(), Fault> {
-        if log.check_roll(0, purpose).is_err() {
-            return Ok(());
-        }
+    fn try_roll(&mut self, log: &Shared, time_ms: i64) -> Result<(), Fault> {
         match self.roll(log, time_ms) {
             Err(Refused::Log(fault)) => Err(fault),
             // No space for it: the segment stays as it is.
@@ -237,6 +241,28 @@ impl Writer {
             Refused::Append(disk_full(log, segment::SEGMENT_HEADER_BYTES as u64))
         } else {
             Refused::Log(error.into())
+        }
+    }
+}
+
+impl Shared {
+    /// Rolls the active segment if it has reached its age.
+    pub(super) fn roll_aged(self: &Arc<Self>) {
+        self.roll_by(|writer| writer.roll_aged(self));
+    }
+
+    /// Rolls the active segment, and has a snapshot taken where the next one begins.
+    pub(super) fn roll_for_snapshot(self: &Arc<Self>) {
+        self.roll_by(|writer| writer.roll_for_snapshot(self));
+        self.syncer.hurry();
+    }
+
+    fn roll_by(self: &Arc<Self>, roll: impl FnOnce(&mut Writer) -> Result<(), Fault>) {
+        let mut wakes = Wakes::new();
+        if self.queue.refusal().is_none()
+            && let Err(fault) = self.with_writer(roll)
+        {
+            self.fence(&fault, &mut wakes);
         }
     }
 }

@@ -289,9 +289,12 @@ impl Syncer {
         }
     }
 
-    /// Has [`Next::Housekeeping`] come at a time.
+    /// Has [`Next::Housekeeping`] come at a time, or earlier if it is to come then already.
     pub(super) fn set_housekeeping(&self, at: Instant) {
-        self.state.lock().housekeeping_at = Some(at);
+        let mut state = self.state.lock();
+        let known = state.housekeeping_at.unwrap_or(at);
+        state.housekeeping_at = Some(known.min(at));
+        drop(state);
         self.due.notify_one();
     }
 

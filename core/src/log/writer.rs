@@ -151,8 +151,7 @@ impl Writer {
         });
         let result = result.map(|waiting| {
             if let Some((append, error)) = waiting {
-                taken.push_front(append);
-                log.park(mem::take(&mut taken), &error, wakes);
+                log.park(append, mem::take(&mut taken), error, wakes);
             }
         });
         if let Err(fault) = &result {
@@ -214,7 +213,7 @@ impl Writer {
         };
         match self.make_room(log, &append, time_ms, wakes) {
             Ok(()) => {}
-            Err(Refused::Append(error)) if log.is_room_made_for(&error) => {
+            Err(Refused::Append(error)) if log.is_room_made_for(&append, &error) => {
                 return Ok(Some((append, error)));
             }
             Err(Refused::Append(error)) => {

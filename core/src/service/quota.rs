@@ -5,7 +5,7 @@
 //! keys, however old.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Inner;
 use super::retention::Decided;
@@ -17,10 +17,10 @@ use crate::limits;
 use crate::log::{Appended, Kind, Run, SetPart, control, encode_set};
 
 impl Inner {
-    /// Cuts off the oldest records, if the next segment has no room and they may go.
-    pub(super) fn drop_oldest(&self, decided: &Decided) {
+    /// Cuts off the oldest records, if the next segment has no room and they may go; says whether there were any.
+    pub(super) fn drop_oldest(&self, decided: &Decided) -> bool {
         if !self.drops_oldest || !self.log.is_tight() {
-            return;
+            return false;
         }
         let victims: Vec<_> = {
             let topics = self.state.topics.read();
@@ -34,12 +34,15 @@ impl Inner {
                 .filter_map(|(id, until)| Some((Arc::clone(topics.partition(id)?), until)))
                 .collect()
         };
+        let mut is_any = false;
         for victims in victims.chunks(limits::DELETE_RECORDS_PARTITIONS_MAX) {
-            self.drop_until(victims);
+            is_any |= self.drop_until(victims);
         }
+        is_any
     }
 
-    fn drop_until(&self, victims: &[(Arc<Partition>, i64)]) {
+    /// Whether there were any, and it was not refused; it may be under way still.
+    fn drop_until(&self, victims: &[(Arc<Partition>, i64)]) -> bool {
         let (mut parts, mut records) = (Vec::new(), 0);
         for (partition, until) in victims {
             let status = partition.status();
@@ -52,8 +55,10 @@ impl Inner {
             }
         }
         if parts.is_empty() {
-            return;
+            return false;
         }
+        let is_refused = Arc::new(AtomicBool::new(false));
+        let refused = Arc::clone(&is_refused);
         let partitions = parts.len();
         let (name, dropped) = (self.name.clone(), Arc::clone(&self.dropped_records));
         let done = Completion::call(
@@ -62,10 +67,14 @@ impl Inner {
                     dropped.fetch_add(records, Ordering::Relaxed);
                     tracing::info!(%name, records, partitions, "dropped the oldest records: `max_bytes` is reached");
                 }
-                Err(error) => tracing::warn!(%name, %error, "the oldest records stay"),
+                Err(error) => {
+                    refused.store(true, Ordering::Relaxed);
+                    tracing::warn!(%name, %error, "the oldest records stay");
+                }
             },
         );
         let payload = encode_set(&parts);
         self.append_encoded(Kind::Set, PartitionId(0), payload, None, Run::Here, done);
+        !is_refused.load(Ordering::Relaxed)
     }
 }

@@ -94,7 +94,7 @@ impl Inner {
             .set_segment_ms(quarter_ms.clamp(SEGMENT_MS_MIN, SEGMENT_MS_MAX));
         self.log.roll_aged();
         if self.log.is_tight() {
-            self.drop_oldest(&self.decide());
+            is_busy |= self.drop_oldest(&self.decide());
         }
         is_busy |= self.clean();
         is_busy |= self.expire_producers(now_ms, limits::PRODUCERS_MAX);

@@ -285,3 +285,29 @@ fn a_close_waits_for_no_room() {
     assert!(found.log_end_offset > 0);
     db.close(None).wait(None).unwrap();
 }
+
+/// It needs more than a segment, so more has to go for it; and what could never fit does not wait for that.
+#[test]
+fn a_record_larger_than_a_segment_finds_room_or_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    let db = open(&path, MaxBytesPolicy::DropOldest);
+    let large = TopicOptions {
+        max_message_bytes: Some(16 * MIB),
+        ..Default::default()
+    };
+    create(&db, "t", large);
+    let watch = Watch::begin(&path);
+    for megabytes in [4, 6, 4, 7] {
+        send(&db, "t", 12 * MIB);
+        let value = vec![7; megabytes << 20];
+        try_send(&db, "t", &Record::new(&value)).unwrap();
+    }
+    let (most, files) = watch.end();
+    assert!(most <= MAX_BYTES, "{most}: {files:?}");
+    let value = vec![7; 13 << 20];
+    let error = try_send(&db, "t", &Record::new(&value)).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::QuotaExceeded, "{error}");
+    send(&db, "t", 4 * MIB);
+    db.close(None).wait(None).unwrap();
+}

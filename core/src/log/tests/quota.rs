@@ -141,3 +141,26 @@ fn a_tight_log_says_which_records_are_the_oldest_and_never_those_that_have_to_st
     assert_eq!(open.log.oldest(&rules, &|_| false), []);
     open.log.close().unwrap();
 }
+
+/// Every append wanted to begin a segment, and was refused with it.
+#[test]
+fn a_segment_that_is_only_old_goes_on_where_there_is_no_room_for_another() {
+    let storage = FaultyStorage::new();
+    let open = open_limited(&storage);
+    open.open_partition(0);
+    let (count, _) = fill(&open);
+    open.log.set_segment_ms(0);
+    let segments = open.log.segment_count();
+    open.append(records(0, &[b"small"])).unwrap();
+    open.append(log_start(1)).unwrap();
+    assert_eq!(open.log.segment_count(), segments);
+    open.append(log_start(count)).unwrap();
+    let rules = |_| Some(below(count));
+    assert!(open.log.clean(open.log.last_index(), &rules).unwrap() > 4);
+    open.append(records(0, &[b"small"])).unwrap();
+    assert!(bytes_of(&storage) <= MAX_BYTES);
+
+    // The same where it is the disk that is full.
+    storage.set_space(Some(space::used(&storage)));
+    open.append(log_start(count + 1)).unwrap();
+}

@@ -12,7 +12,7 @@ fn numbers(error: &Error) -> Vec<u64> {
     words.filter_map(|word| word.parse().ok()).collect()
 }
 
-fn used(storage: &FaultyStorage) -> u64 {
+pub(super) fn used(storage: &FaultyStorage) -> u64 {
     storage.set_space(Some(1 << 40));
     (1 << 40) - storage.free_bytes().unwrap()
 }
