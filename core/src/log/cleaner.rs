@@ -25,7 +25,7 @@ mod plan;
 mod removal;
 mod reserve;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -159,13 +159,15 @@ impl Shared {
     /// Moves what lives of a job's sources or, where there is no room for that, of the first of them. Says how
     /// many segments that was.
     fn make_move(self: &Arc<Self>, job: Job, rules: &Rules<'_>) -> Result<usize, Stopped> {
-        let mut moved = Err(Stopped::Io(ErrorKind::QuotaExceeded.into()));
+        let mut moved = Ok(0);
         if self.begin_moving(job.live_bytes) {
             moved = copy::run(self, &job, rules, Space::Any).map(|()| job.sources.len());
             self.end_moving();
+            if !matches!(&moved, Err(Stopped::Io(error)) if is_full(error)) {
+                return moved;
+            }
         }
-        let is_without_room = matches!(&moved, Err(Stopped::Io(error)) if is_full(error));
-        let Some(first) = job.first().filter(|_| is_without_room) else {
+        let Some(first) = job.first().filter(|_| self.begin_moving_in_room()) else {
             return moved;
         };
         let space = if self.has_reserve() {
@@ -173,7 +175,9 @@ impl Shared {
         } else {
             Space::Any
         };
-        copy::run(self, &first, rules, space).map(|()| first.sources.len())
+        let moved = copy::run(self, &first, rules, space).map(|()| first.sources.len());
+        self.end_moving();
+        moved
     }
 
     /// Moves what lives of these, whether it is worth it or not.

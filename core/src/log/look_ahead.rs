@@ -12,6 +12,7 @@
 
 use std::mem;
 use std::sync::Arc;
+#[cfg(test)]
 use std::sync::atomic::Ordering;
 
 use crate::completion::Wakes;
@@ -71,6 +72,7 @@ impl Shared {
             self.hand_over(wakes);
         }
         mem::forget(guard);
+        #[cfg(test)]
         self.is_preparing.store(false, Ordering::Release);
     }
 

@@ -111,6 +111,24 @@ impl Shared {
         })
     }
 
+    /// Takes the room that is kept for moving; false if the active segment stands in it.
+    pub(super) fn begin_moving_in_room(self: &Arc<Self>) -> bool {
+        self.with_writer(|_| {
+            let is_free = self.check_active().is_ok();
+            if is_free {
+                // Against what gives space back, which may else begin a segment there.
+                let room_bytes = self.options.segment_bytes;
+                self.quota.moving_bytes.store(room_bytes, Ordering::Release);
+            }
+            is_free
+        })
+    }
+
+    /// Whether the active segment stands in the room that is kept for moving.
+    pub(super) fn is_room_taken(&self) -> bool {
+        self.quota.is_closed.load(Ordering::Acquire)
+    }
+
     /// Gives back the room that was taken.
     pub(super) fn end_moving(&self) {
         self.quota.moving_bytes.store(0, Ordering::Release);
@@ -156,14 +174,19 @@ impl Shared {
             self.note_tight();
             return Err(self.exceeded(used, wanted - max_bytes));
         }
-        let is_closed = used + next + cleaning > max_bytes;
-        self.quota.is_closed.store(is_closed, Ordering::Release);
+        if used + next + cleaning > max_bytes {
+            self.close_next();
+        } else {
+            self.quota.is_closed.store(false, Ordering::Release);
+        }
         Ok(())
     }
 
-    /// A segment begins without room for it: nothing but what gives space back may be written to it.
+    /// A segment begins in the room that is kept for moving, or without any: nothing but what gives space back may
+    /// be written to it, and there is no reserve beside it.
     pub(super) fn close_next(&self) {
         self.quota.is_closed.store(true, Ordering::Release);
+        self.give_up_reserve();
     }
 
     /// Whether anything but what gives space back may be written to the active segment.
@@ -171,7 +194,7 @@ impl Shared {
     /// # Errors
     /// `QUOTA_EXCEEDED`, with the figures.
     pub(super) fn check_active(&self) -> Result<(), Error> {
-        if !self.quota.is_closed.load(Ordering::Acquire) {
+        if !self.is_room_taken() {
             return Ok(());
         }
         let (used, most) = (

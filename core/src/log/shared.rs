@@ -63,6 +63,7 @@ pub(super) struct Shared {
     has_sync_thread: AtomicBool,
     has_io_thread: AtomicBool,
     /// The sync thread has answered a round and is not done with what comes after it: tests wait for that.
+    #[cfg(test)]
     pub(super) is_preparing: AtomicBool,
     /// The result of the close; its lock is held while closing.
     pub(super) closing: Mutex<Option<Result<()>>>,
@@ -126,6 +127,7 @@ impl Shared {
             threads: Mutex::new(Threads::default()),
             has_sync_thread: AtomicBool::new(false),
             has_io_thread: AtomicBool::new(false),
+            #[cfg(test)]
             is_preparing: AtomicBool::new(false),
             closing: Mutex::new(None),
         }
@@ -314,6 +316,7 @@ impl Shared {
             let result = match next {
                 Next::Stop => Err(None),
                 Next::Sync(round) => {
+                    #[cfg(test)]
                     self.is_preparing.store(true, Ordering::Release);
                     let synced = self.sync_round(&round, &mut wakes);
                     answered = synced.is_ok().then_some(round);

@@ -58,17 +58,27 @@ impl Shared {
         let (has_reserve, segments) = (self.has_reserve(), self.files.count());
         let path = self.reserve_path();
         if has_reserve && segments < SEGMENTS_KEPT_MIN {
-            drop(self.storage.unlink(&path));
+            self.give_up_reserve();
         }
         let bytes = self.options.segment_bytes;
         let free = self.storage.free_bytes();
         let has_room = free.is_none_or(|free| free >= FREE_RESERVES_MIN * bytes);
+        let has_room = has_room && !self.is_room_taken();
         if !self.is_durable || has_reserve || segments < SEGMENTS_MIN || !has_room {
             return;
         }
         let made = self.storage.create(&path);
-        if made.and_then(|file| file.preallocate(bytes)).is_err() {
-            drop(self.storage.unlink(&path));
+        let is_made = made.and_then(|file| file.preallocate(bytes)).is_ok();
+        // A segment may have begun in its room meanwhile.
+        if !is_made || self.is_room_taken() {
+            self.give_up_reserve();
+        }
+    }
+
+    /// Removes it, if there is one.
+    pub(in crate::log) fn give_up_reserve(&self) {
+        if self.is_durable {
+            drop(self.storage.unlink(&self.reserve_path()));
         }
     }
 

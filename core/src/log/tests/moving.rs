@@ -11,7 +11,7 @@ use crate::record::Batch;
 
 /// A machine without a state: so that every segment gets a snapshot.
 #[derive(Debug)]
-struct Stateless;
+pub(super) struct Stateless;
 
 impl Machine for Stateless {
     fn apply(&self, _: &Entry<'_>, _: &mut Wakes) {}

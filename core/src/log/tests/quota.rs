@@ -1,6 +1,7 @@
 //! A log with a limit: who is refused there, what gives space back all the same, and how it goes on.
 
 use super::cleaning::below;
+use super::moving::Stateless;
 use super::*;
 use crate::error::{Error, ErrorCode};
 
@@ -14,26 +15,9 @@ fn limited() -> LogOptions {
     }
 }
 
-/// A machine without a state: snapshots of it are short.
-struct Nothing;
-
-impl Machine for Nothing {
-    fn apply(&self, _: &Entry<'_>, _: &mut Wakes) {}
-
-    fn synced(&self, _: u64, _: &mut Wakes) {}
-
-    fn pairs(&self, _: Scope) -> Vec<StatePair> {
-        Vec::new()
-    }
-
-    fn restore(&self, _: &[StatePair]) -> Result<()> {
-        Ok(())
-    }
-}
-
 fn open_limited(storage: &FaultyStorage) -> Open {
     let storage = Arc::new(storage.clone());
-    let log = Log::open(storage, DIR, LOG_UUID, limited(), Arc::new(Nothing));
+    let log = Log::open(storage, DIR, LOG_UUID, limited(), Arc::new(Stateless));
     Open {
         log: Arc::new(log.unwrap()),
         memory: Arc::default(),
@@ -98,10 +82,19 @@ fn what_gives_space_back_may_begin_a_segment_and_nothing_else_may_be_written_to_
             count += 1;
         }
     }
+    open.sync().unwrap();
+    // Nothing is dead yet; a reserve is made, which stands in the room of cleaning.
+    let nothing = |_| Some(below(0));
+    open.log.clean(open.log.last_index(), &nothing).unwrap();
+    let reserve = format!("{DIR}/reserve");
+    assert!(storage.open(&reserve, true).is_ok());
     let segments = open.log.segment_count();
     while open.log.segment_count() == segments {
         open.append(log_start(1)).unwrap();
     }
+    assert!(storage.open(&reserve, true).is_err());
+    open.log.clean(open.log.last_index(), &nothing).unwrap();
+    assert!(storage.open(&reserve, true).is_err());
     // In the room of cleaning: what gives no space back has to wait until it is free again.
     let error = open.append(records(0, &[b"small"])).unwrap_err();
     assert_eq!(error.code(), ErrorCode::QuotaExceeded);
