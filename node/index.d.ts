@@ -253,7 +253,10 @@ export type OffsetMeaning = 'earliest' | 'latest' | Date | { time: number | Date
 
 /** What closing left undone. */
 export interface CloseReport {
-  /** Records that were still on their way at the deadline: they may be in the log or not. */
+  /**
+   * Records that were not acknowledged at the deadline: each has failed with `CLOSED`, whose outcome says whether it
+   * may be in the log.
+   */
   unsentRecords: number
   /** Records that failed and that nobody was told about until now. */
   failedRecords: number

@@ -100,7 +100,7 @@ pub struct NativeGroup {
 /// What closing left undone.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct NativeReport {
-    /// Records still on their way at the deadline.
+    /// Records that were not acknowledged at the deadline.
     pub unsent_records: i64,
     /// Records that failed and that nobody was told about.
     pub failed_records: i64,

@@ -443,29 +443,38 @@ class Producer extends EventEmitter {
     const timeout = timeoutOf(timeoutMs) ?? this.#closeTimeoutMs
     const deadline = performance.now() + timeout
     if (!this.#push()) await this.#handOver(AbortSignal.timeout(timeout)).catch(() => {})
+    const unsentRecords = this.#dropLeft()
     const left = Math.max(0, deadline - performance.now())
     const report = await hub.ask((ticket) => this.#native.close(ticket, left))
     this.#settle()
     this.#reportFailures()
     for (const ticket of this.#tickets) hub.forget(ticket)
-    const own = { unsentRecords: this.#drop(), failedRecords: this.#failed, firstError: this.#takeError() }
+    this.#dropUnanswered()
+    const own = { unsentRecords, failedRecords: this.#failed, firstError: this.#takeError() }
     this.#onClosed(this)
     return sum(reportOf(report), own)
   }
 
-  /** Ends every promise that nobody else will end; how many records core never took. */
-  #drop() {
+  /** Ends what core never took, before core is closed and would refuse it row by row; how many records. */
+  #dropLeft() {
     let dropped = 0
     for (const rows of this.#leftRows()) {
       for (const ticket of rows.tickets()) {
         dropped++
         this.#delivered(ticket)?.reject(errorOf('CLOSED', 'the producer was closed before it could send the record'))
       }
+      rows.drop(rows.length)
     }
+    this.#waiting = []
+    for (const resolve of this.#handedOver.splice(0)) resolve()
+    return dropped
+  }
+
+  /** Core has ended all that it took; a promise that is left all the same must not wait for ever. */
+  #dropUnanswered() {
     for (const ticket of [...this.#deliveries.keys()]) {
       this.#delivered(ticket).reject(errorOf('CLOSED', 'the producer was closed before the answer came', 'unknown'))
     }
-    return dropped
   }
 }
 

@@ -26,7 +26,7 @@ test('closing a producer answers the sends before it', async (t) => {
   assert.equal((await sent).offset, 0)
 })
 
-test('closing without time to deliver ends every send, and says how many may be in the log', async (t) => {
+test('closing without time to deliver ends every send, and says how many there were', async (t) => {
   const db = await slowLog(t)
   const p = db.producer({ bufferBytes: 262_144 })
   await p.send('orders', 'first')
@@ -37,7 +37,8 @@ test('closing without time to deliver ends every send, and says how many may be 
   const failed = ends.filter(({ status }) => status === 'rejected')
   assert.ok(failed.length > 500)
   assert.ok(failed.every(({ reason }) => reason.kind === 'Closed'))
-  assert.equal(failed.filter(({ reason }) => reason.outcome === 'unknown').length, unsentRecords)
+  assert.equal(failed.length, unsentRecords)
+  assert.ok(failed.some(({ reason }) => reason.outcome === 'not_done'))
 })
 
 test('failures that nobody was told about come out of close, and of disposal', async (t) => {

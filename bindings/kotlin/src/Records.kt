@@ -63,7 +63,7 @@ class DeliveryFailure(val topic: String, val partition: Int, val records: Long, 
 
 /** What closing left undone. */
 class CloseReport(
-    /** Records that were still on their way at the deadline: they may be in the log or not. */
+    /** Records not acknowledged at the deadline: each failed with `CLOSED`, whose outcome says whether it may be in the log. */
     val unsentRecords: Long,
     /** Records that failed and that nobody was told about until now. */
     val failedRecords: Long,

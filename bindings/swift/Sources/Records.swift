@@ -112,7 +112,7 @@ public struct DeliveryFailure: Sendable {
 
 /// What closing left undone.
 public struct CloseReport: Sendable {
-    /// Records that were still on their way at the deadline: they may be in the log or not.
+    /// Records not acknowledged at the deadline: each failed with `CLOSED`, whose outcome says whether it may be in the log.
     public let unsentRecords: Int64
     /// Records that failed and that nobody was told about until now.
     public let failedRecords: Int64

@@ -322,7 +322,8 @@ impl fmt::Debug for Client {
 /// What closing left undone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CloseReport {
-    /// Records that were still on their way at the deadline: they may be in the log or not.
+    /// Records that were not acknowledged at the deadline. Each has failed with `CLOSED`, whose outcome says
+    /// whether it may be in the log.
     pub unsent_records: u64,
     /// Records that failed and that nobody was told about until now.
     pub failed_records: u64,

@@ -76,7 +76,8 @@ class DeliveryFailure(NamedTuple):
 class CloseReport(NamedTuple):
     """What closing left undone."""
 
-    #: Records that were still on their way at the deadline: they may be in the log or not.
+    #: Records that were not acknowledged at the deadline: each has failed with ``CLOSED``, whose outcome
+    #: says whether it may be in the log.
     unsent_records: int
     #: Records that failed and that nobody was told about until now.
     failed_records: int

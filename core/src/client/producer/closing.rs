@@ -46,23 +46,36 @@ impl Sender {
         let completion = Arc::new(Mutex::new(Some(completion)));
         let (late, sender) = (Arc::clone(&completion), Arc::clone(self));
         let timer = timer::at(deadline, move || {
-            if let Some(completion) = late.lock().take() {
-                completion.finish(Ok(sender.report()));
+            // Giving up ends the flush below: not under the lock that it takes.
+            let completion = late.lock().take();
+            if let Some(completion) = completion {
+                let mut wakes = Wakes::new();
+                let report = sender.give_up(&mut wakes);
+                completion.complete(Ok(report), &mut wakes);
             }
         });
         let sender = Arc::clone(self);
         self.flush(Completion::call(move |_, wakes| {
             drop(timer);
-            if let Some(completion) = completion.lock().take() {
-                completion.complete(Ok(sender.report()), wakes);
+            let completion = completion.lock().take();
+            if let Some(completion) = completion {
+                let report = sender.give_up(wakes);
+                completion.complete(Ok(report), wakes);
             }
         }));
     }
 
-    fn report(&self) -> CloseReport {
+    /// Ends what has not ended, and says how much that was: what is counted and what its deliveries say
+    /// are one, however late the answers come.
+    fn give_up(self: &Arc<Self>, wakes: &mut Wakes) -> CloseReport {
         let untold = self.ledger.take_untold();
+        let mut unsent_records = 0;
+        self.step(wakes, |desk, told| {
+            unsent_records = desk.accumulator.outstanding_records();
+            desk.accumulator.give_up(told);
+        });
         CloseReport {
-            unsent_records: self.desk.lock().accumulator.outstanding_records(),
+            unsent_records,
             failed_records: untold.records,
             first_error: untold.first,
         }

@@ -345,6 +345,42 @@ fn a_close_that_comes_to_its_deadline_says_what_is_not_delivered() {
 }
 
 #[test]
+fn a_close_that_comes_to_its_deadline_ends_what_it_counts() {
+    // It counted what was on its way, and an acknowledgement that came a moment later made it wrong.
+    let (fake, producer) = ready();
+    let sent = producer.send("t", &Record::new(b"x")).unwrap();
+    fake.settle(1);
+    let mut report = producer.close(Some(Duration::ZERO));
+    let report = report.wait(None).unwrap();
+    fake.next().unwrap().acknowledge(1);
+    assert_eq!(report.unsent_records, 1);
+    let error = sent.peek().unwrap().unwrap_err();
+    assert_eq!(
+        (error.code(), error.outcome()),
+        (ErrorCode::Closed, Outcome::Unknown)
+    );
+    assert_eq!(producer.remembered().buffered_bytes(), 0);
+}
+
+#[test]
+fn a_close_that_comes_to_its_deadline_says_that_what_never_left_is_not_in_the_log() {
+    let (fake, producer) = open(ProducerOptions {
+        in_flight: Some(1),
+        ..Default::default()
+    });
+    producer.enqueue("t", &Record::new(b"first")).unwrap();
+    fake.settle(1);
+    fake.next().unwrap().acknowledge(0);
+    let first = producer.send("t", &Record::new(b"x")).unwrap();
+    fake.settle(1);
+    let second = producer.send("t", &Record::new(b"y")).unwrap();
+    let mut report = producer.close(Some(Duration::ZERO));
+    assert_eq!(report.wait(None).unwrap().unsent_records, 2);
+    let outcomes = [first, second].map(|sent| sent.peek().unwrap().unwrap_err().outcome());
+    assert_eq!(outcomes, [Outcome::Unknown, Outcome::NotDone]);
+}
+
+#[test]
 fn a_close_reports_what_failed_and_nobody_was_told() {
     let (fake, producer) = ready();
     producer.enqueue("t", &Record::new(b"x")).unwrap();

@@ -44,6 +44,28 @@ impl Accumulator {
         }
     }
 
+    /// Ends everything: the producer is closed and waits for no answer any more.
+    pub(in crate::client::producer) fn give_up(&mut self, told: &mut Told) {
+        let unknown = Error::new(
+            ErrorCode::Closed,
+            "the producer was closed before the answer came",
+        )
+        .with_outcome(Outcome::Unknown);
+        for (topic, partition) in self.topics.partitions() {
+            let queue = self.topics.queue_mut(topic, partition);
+            let sent = std::mem::take(&mut queue.in_flight);
+            self.in_flight -= sent.len();
+            for meta in sent {
+                self.settle(topic, partition, meta, Err(unknown.clone()), told);
+            }
+        }
+        let unsent = Error::new(
+            ErrorCode::Closed,
+            "the producer was closed before it could send the record",
+        );
+        self.fail_queued(&unsent, told);
+    }
+
     /// Completes `done` when everything that is here now is settled; lets nothing linger.
     ///
     /// # Errors
