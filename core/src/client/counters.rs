@@ -9,6 +9,7 @@ pub(crate) struct Counters {
     pub(crate) records_acknowledged: Counter,
     pub(crate) records_failed: Counter,
     pub(crate) batches_sent: Counter,
+    pub(crate) batches_resent: Counter,
     pub(crate) records_received: Counter,
     pub(crate) bytes_received: Counter,
     pub(crate) log_truncations: Counter,

@@ -271,6 +271,7 @@ impl Client {
             records_acknowledged: counters.records_acknowledged.now(),
             records_failed: counters.records_failed.now(),
             batches_sent: counters.batches_sent.now(),
+            batches_resent: counters.batches_resent.now(),
             records_received: counters.records_received.now(),
             bytes_received: counters.bytes_received.now(),
             log_truncations: counters.log_truncations.now(),
@@ -357,8 +358,10 @@ pub struct Metrics {
     pub records_acknowledged: u64,
     /// Records that failed.
     pub records_failed: u64,
-    /// Batches handed to the log.
+    /// Batches handed to the log, each counted once.
     pub batches_sent: u64,
+    /// Batches handed to it again, because an attempt had failed for a reason that passes.
+    pub batches_resent: u64,
     /// Records given out by consumers.
     pub records_received: u64,
     /// Bytes of the record batches that consumers read.
@@ -376,7 +379,7 @@ pub struct Metrics {
 impl Metrics {
     /// Every figure with its name.
     #[must_use]
-    pub const fn entries(&self) -> [(&'static str, u64); 14] {
+    pub const fn entries(&self) -> [(&'static str, u64); 15] {
         [
             ("threads", self.threads),
             ("producers", self.producers),
@@ -386,6 +389,7 @@ impl Metrics {
             ("records_acknowledged", self.records_acknowledged),
             ("records_failed", self.records_failed),
             ("batches_sent", self.batches_sent),
+            ("batches_resent", self.batches_resent),
             ("records_received", self.records_received),
             ("bytes_received", self.bytes_received),
             ("log_truncations", self.log_truncations),

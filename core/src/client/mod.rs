@@ -16,6 +16,7 @@ mod handle;
 pub mod options;
 mod producer;
 mod registry;
+mod retry;
 #[cfg(feature = "tcp")]
 pub mod runtime;
 mod timer;

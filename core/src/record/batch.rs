@@ -424,6 +424,24 @@ pub fn stamp_append_time(bytes: &mut [u8], time_ms: i64) {
     write_checksum(bytes);
 }
 
+/// Makes a batch that of another producer, epoch and sequence: what a producer does that begins again.
+///
+/// Sets the checksum again. On fewer than 61 bytes nothing happens.
+pub(crate) fn stamp_producer(
+    bytes: &mut [u8],
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+) {
+    let Some(header) = bytes.first_chunk_mut::<HEADER_BYTES>() else {
+        return;
+    };
+    put(header, PRODUCER_ID, producer_id.to_be_bytes());
+    put(header, PRODUCER_EPOCH, producer_epoch.to_be_bytes());
+    put(header, BASE_SEQUENCE, base_sequence.to_be_bytes());
+    write_checksum(bytes);
+}
+
 /// A batch of a header and what stands behind it, with the length and the checksum that it has to have.
 pub(super) fn assemble(header: &BatchHeader, section: &[u8]) -> Vec<u8> {
     let total_bytes = HEADER_BYTES + section.len();

@@ -26,6 +26,7 @@ pub mod records;
 mod sample;
 pub mod varint;
 
+pub(crate) use batch::stamp_producer;
 pub use batch::{Batch, BatchHeader, Codec, TimestampType};
 pub use builder::BatchBuilder;
 pub use compression::Compressor;

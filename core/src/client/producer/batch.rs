@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::delivery::OpenSlot;
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 use crate::record::BatchBuilder;
 
 /// Consecutive tickets of consecutive records.
@@ -16,7 +18,32 @@ pub(super) struct TicketRange {
     pub(super) count: u32,
 }
 
-/// Who is to be told what becomes of a batch. Everything about it but its bytes.
+/// Under which identity a partition's batches are sent, so that the log tells a repetition from a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) producer_id: i64,
+    pub(super) producer_epoch: i16,
+}
+
+impl Stamp {
+    /// Of a producer that is not idempotent.
+    pub(super) const NONE: Self = Self {
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+
+    /// The identity after this one, under which sequences begin at 0 again; none when epochs are used up.
+    pub(super) fn next(self) -> Option<Self> {
+        let producer_epoch = self.producer_epoch.checked_add(1)?;
+        Some(Self {
+            producer_epoch,
+            ..self
+        })
+    }
+}
+
+/// Who is to be told what becomes of a batch. Everything about it but its bytes, unless it waits to be sent
+/// again.
 #[derive(Debug)]
 pub(super) struct Meta {
     /// Names the batch among all of its producer.
@@ -35,6 +62,16 @@ pub(super) struct Meta {
     pub(super) tickets: Vec<TicketRange>,
     /// Records that were sent before their partition was known: a slot for each that has a delivery.
     pub(super) followers: Vec<(u32, OpenSlot)>,
+    /// What it was sent as.
+    pub(super) stamp: Stamp,
+    /// Attempts that failed.
+    pub(super) failed_attempts: u32,
+    /// Its bytes while it waits to be sent again; none while it is on its way.
+    pub(super) again: Option<Bytes>,
+    /// Whether an attempt that failed may have got into the log.
+    pub(super) may_be_there: bool,
+    /// Why the last attempt failed.
+    pub(super) last_error: Option<Error>,
 }
 
 impl Meta {
@@ -49,6 +86,20 @@ impl Meta {
             slot: None,
             tickets: Vec::new(),
             followers: Vec::new(),
+            stamp: Stamp::NONE,
+            failed_attempts: 0,
+            again: None,
+            may_be_there: false,
+            last_error: None,
+        }
+    }
+
+    /// What is known of a batch that ends with `outcome`, given the attempts before.
+    pub(super) const fn outcome(&self, outcome: Outcome) -> Outcome {
+        if self.may_be_there {
+            Outcome::Unknown
+        } else {
+            outcome
         }
     }
 
@@ -75,16 +126,47 @@ pub(super) struct Building {
     pub(super) meta: Meta,
 }
 
-/// One partition's batches. Order: `in_flight`, then `closed`, then `open`.
+/// What the producer thinks of the log's memory of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// The log knows what it has acknowledged.
+    #[default]
+    Whole,
+    /// The log does not know where the sequence stands: it is to be asked what it has.
+    Doubted,
+    /// It was asked.
+    Asked,
+}
+
+/// What a partition can do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Send a batch that was not sent yet.
+    New,
+    /// Send this one of those that were sent again.
+    Again(usize),
+    /// Ask where the partition ends.
+    Ask,
+}
+
+/// One partition's batches. Order: `sent`, then `closed`, then `open`.
 #[derive(Debug, Default)]
 pub(super) struct PartitionQueue {
     pub(super) open: Option<Building>,
     pub(super) closed: VecDeque<Building>,
-    pub(super) in_flight: VecDeque<Meta>,
+    /// On their way, or waiting to be sent again.
+    pub(super) sent: VecDeque<Meta>,
+    /// What new batches are sent as; none: not known yet.
+    pub(super) stamp: Option<Stamp>,
     /// The sequence of the next batch's first record.
     pub(super) next_sequence: i32,
-    /// Why batches in flight behind a failed one fail too.
+    /// Why batches of an older stamp fail.
     pub(super) broken: Option<Error>,
+    /// Nothing is sent before.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) memory: Memory,
+    /// Behind the last record that was acknowledged.
+    pub(super) acknowledged_end: i64,
     /// Whether the partition is in the accumulator's list of those that have something to send.
     pub(super) is_listed: bool,
 }
@@ -97,6 +179,34 @@ impl PartitionQueue {
         };
         self.closed.push_back(open);
         true
+    }
+
+    /// What can be done next. What failed goes first, in order, and not before all that was sent behind it has
+    /// come back: so the log sees every sequence in its turn.
+    pub(super) fn ready(&self, takes_open: bool, in_flight_max: usize) -> Option<Ready> {
+        if self.retry_at.is_some() || self.memory == Memory::Asked {
+            return None;
+        }
+        let waits = |meta: &Meta| meta.again.is_some();
+        let Some(first) = self.sent.iter().position(waits) else {
+            let has_next = !self.closed.is_empty() || (takes_open && self.open.is_some());
+            return (has_next && self.sent.len() < in_flight_max).then_some(Ready::New);
+        };
+        if !self.sent.iter().skip(first).all(waits) {
+            return None;
+        }
+        match self.memory {
+            Memory::Whole => Some(Ready::Again(first)),
+            _ => (first == 0).then_some(Ready::Ask),
+        }
+    }
+
+    /// Begins again at sequence 0 under the next identity.
+    pub(super) fn renew(&mut self) {
+        self.stamp = self.stamp.and_then(Stamp::next);
+        self.next_sequence = 0;
+        self.retry_at = None;
+        self.memory = Memory::Whole;
     }
 
     /// The next batch to send.

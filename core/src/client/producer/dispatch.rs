@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::DeliveryFailure;
 use super::accumulator::{BatchKey, Dispatch, Outgoing, Settled, Told};
+use super::batch::Stamp;
 use super::delivery::Placed;
 use super::sender::{Desk, Sender};
 use super::topics::Lookup;
@@ -48,10 +49,8 @@ impl Sender {
             desk.accumulator.recycle(builder);
         }
         let dispatch = desk.accumulator.next_dispatch()?;
-        let topic = match &dispatch {
-            Dispatch::Identify => Arc::default(),
-            Dispatch::Batch(outgoing) => desk.accumulator.topics.name(outgoing.key.topic),
-        };
+        let topic = dispatch.topic();
+        let topic = topic.map_or_else(Arc::default, |it| desk.accumulator.topics.name(it));
         Some((dispatch, topic))
     }
 
@@ -61,9 +60,9 @@ impl Sender {
         topic: Arc<str>,
         compressor: &mut Compressor,
     ) -> Option<BatchBuilder> {
-        let sender = Arc::clone(self);
         match dispatch {
             Dispatch::Identify => {
+                let sender = Arc::clone(self);
                 let completion =
                     Completion::call(move |answer, wakes| sender.identified(answer, wakes));
                 self.transport
@@ -72,18 +71,52 @@ impl Sender {
             }
             Dispatch::Batch(mut outgoing) => {
                 let payload = self.encode(&mut outgoing, compressor);
-                let key = outgoing.key;
-                let request = Request::Produce {
-                    topic: String::from(&*topic),
-                    partition: key.partition,
-                    durability: self.durability,
-                };
-                let completion =
-                    Completion::call(move |answer, wakes| sender.answered(key, answer, wakes));
-                self.transport.run_here(request, payload, completion);
+                self.produce(&topic, outgoing.key, payload);
                 Some(outgoing.builder)
             }
+            Dispatch::Again { key, payload } => {
+                self.counters.batches_resent.add(1);
+                self.produce(&topic, key, payload);
+                None
+            }
+            Dispatch::AskEnd {
+                topic: number,
+                partition,
+            } => {
+                self.ask_end(&topic, number, partition);
+                None
+            }
         }
+    }
+
+    fn produce(self: &Arc<Self>, topic: &str, key: BatchKey, payload: Bytes) {
+        let request = Request::Produce {
+            topic: topic.to_owned(),
+            partition: key.partition,
+            durability: self.durability,
+        };
+        let (sender, sent) = (Arc::clone(self), payload.clone());
+        let completion =
+            Completion::call(move |answer, wakes| sender.answered(key, sent, answer, wakes));
+        self.transport.run_here(request, payload, completion);
+    }
+
+    /// Asks where a partition ends, of which the log has forgotten this producer.
+    fn ask_end(self: &Arc<Self>, topic: &str, number: u32, partition: i32) {
+        let sender = Arc::clone(self);
+        let completion = Completion::call(move |answer: Result<Response>, wakes: &mut Wakes| {
+            let answer = answer.and_then(|response| match response {
+                Response::Topics(topics) => end_of(&topics, partition),
+                other => Err(unexpected("topics", &other)),
+            });
+            sender.step(wakes, |desk, told| {
+                let accumulator = &mut desk.accumulator;
+                accumulator.log_end(number, partition, answer, Instant::now(), told);
+            });
+        });
+        let names = vec![topic.to_owned()];
+        self.transport
+            .run_here(Request::DescribeTopics { names }, Bytes::new(), completion);
     }
 
     /// The records are compressed, and checksum and header are computed, here, without the lock.
@@ -92,17 +125,15 @@ impl Sender {
         self.counters
             .records_sent
             .add(outgoing.builder.record_count().into());
-        let Outgoing {
+        let Stamp {
             producer_id,
             producer_epoch,
-            base_sequence,
-            ..
-        } = *outgoing;
+        } = outgoing.stamp;
         let bytes = outgoing.builder.finish_compressed(
             compressor,
             producer_id,
             producer_epoch,
-            base_sequence,
+            outgoing.base_sequence,
         );
         Bytes::from(bytes.unwrap_or_default())
     }
@@ -112,24 +143,37 @@ impl Sender {
             Ok(Response::Producer {
                 producer_id,
                 producer_epoch,
-            }) => Ok((producer_id, producer_epoch)),
+            }) => Ok(Stamp {
+                producer_id,
+                producer_epoch,
+            }),
             Ok(other) => Err(unexpected("a producer id", &other)),
             Err(error) => Err(error.with_outcome(Outcome::NotDone)),
         };
         self.step(wakes, |desk, told| {
-            desk.accumulator.identified(answer, told)
+            desk.accumulator.identified(answer, Instant::now(), told)
         });
     }
 
-    fn answered(self: &Arc<Self>, key: BatchKey, answer: Result<Response>, wakes: &mut Wakes) {
-        self.step(wakes, |desk, told| match answer {
-            Ok(Response::Produced(ack)) => desk.accumulator.acknowledge(key, ack, told),
-            Ok(other) => {
-                let error = unexpected("an acknowledgement", &other);
-                desk.accumulator
-                    .fail(key, error.with_outcome(Outcome::Unknown), told);
+    fn answered(
+        self: &Arc<Self>,
+        key: BatchKey,
+        sent: Bytes,
+        answer: Result<Response>,
+        wakes: &mut Wakes,
+    ) {
+        let error = match answer {
+            Ok(Response::Produced(ack)) => {
+                return self.step(wakes, |desk, told| {
+                    desk.accumulator.acknowledge(key, ack, told);
+                });
             }
-            Err(error) => desk.accumulator.fail(key, error, told),
+            Ok(other) => unexpected("an acknowledgement", &other).with_outcome(Outcome::Unknown),
+            Err(error) => error,
+        };
+        self.step(wakes, |desk, told| {
+            let accumulator = &mut desk.accumulator;
+            accumulator.fail(key, error, Some(sent), Instant::now(), told);
         });
     }
 
@@ -142,6 +186,9 @@ impl Sender {
         let mut told = Told::default();
         let mut desk = self.desk.lock();
         change(&mut desk, &mut told);
+        if let Some(wake_at) = told.wake_at {
+            self.arm(&mut desk, wake_at);
+        }
         let ready = self.make_way(&mut desk);
         let schedules = self.wants_job(&mut desk);
         drop(desk);
@@ -391,6 +438,18 @@ pub(in crate::client) fn lookup(topic: &TopicDescription) -> Lookup {
             .max(1),
         max_batch_bytes: max_batch_bytes.unwrap_or(crate::limits::BATCH_BYTES_MAX),
     }
+}
+
+/// Where a partition of the one topic that was asked for ends.
+fn end_of(topics: &[TopicDescription], partition: i32) -> Result<i64> {
+    let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
+    let found = partitions.find(|it| it.partition == partition);
+    found.map(|it| it.log_end_offset).ok_or_else(|| {
+        Error::new(
+            ErrorCode::UnknownTopicOrPartition,
+            format!("the topic has no partition {partition} any more"),
+        )
+    })
 }
 
 pub(super) fn unexpected(wanted: &str, found: &Response) -> Error {

@@ -120,10 +120,11 @@ struct Handle {
 
 impl Producer {
     pub(super) fn open(client: Arc<ClientShared>, options: &ProducerOptions) -> Result<Self> {
-        let settings = settings(options)?;
+        let seed = next_seed();
+        let settings = settings(options, seed)?;
         let compressor = compressor(options.compression())?;
         let mut accumulator = Accumulator::new(settings);
-        accumulator.topics.set_seed(next_seed());
+        accumulator.topics.set_seed(seed);
         let sender = Arc::new(Sender {
             transport: Arc::clone(&client.transport),
             counters: Arc::clone(&client.counters),
@@ -336,7 +337,7 @@ impl fmt::Debug for Producer {
     }
 }
 
-fn settings(options: &ProducerOptions) -> Result<Settings> {
+fn settings(options: &ProducerOptions, seed: i32) -> Result<Settings> {
     options.check()?;
     let refuse = |code, message: String| Err(Error::new(code, message));
     let (batch_bytes, buffer_bytes) = (options.batch_bytes(), options.buffer_bytes());
@@ -373,6 +374,10 @@ fn settings(options: &ProducerOptions) -> Result<Settings> {
         delivery_timeout: Duration::from_millis(timeout_ms.max(least_ms)),
         in_flight: options.in_flight() as usize,
         is_idempotent: options.idempotence(),
+        retry_backoff: Duration::from_millis(options.retry_backoff_ms()),
+        retry_backoff_max: Duration::from_millis(options.retry_backoff_max_ms()),
+        // Processes that lost the same broker are to differ too.
+        seed: u64::from(std::process::id()) << 32 | u64::from(seed.unsigned_abs()),
     })
 }
 

@@ -28,9 +28,8 @@ fn ready() -> (Arc<Fake>, Producer) {
     (fake, producer)
 }
 
-fn lost() -> Error {
-    Error::new(ErrorCode::NetworkException, "the connection was lost")
-        .with_outcome(Outcome::Unknown)
+fn stopped() -> Error {
+    Error::new(ErrorCode::KafkaStorageError, "the log has stopped").with_outcome(Outcome::Unknown)
 }
 
 fn tickets(producer: &Producer) -> Vec<CompletionRow> {
@@ -115,25 +114,19 @@ fn records_to_a_topic_that_does_not_exist_fail_when_that_is_known() {
 }
 
 #[test]
-fn a_batch_that_failed_takes_what_is_behind_it_along_and_the_next_has_a_new_id() {
+fn a_batch_that_failed_takes_what_is_behind_it_along_and_the_next_begins_an_epoch() {
     let (fake, producer) = ready();
     let first = producer.send("t", &Record::new(b"a")).unwrap();
     fake.settle(1);
     let second = producer.send("t", &Record::new(b"b")).unwrap();
     fake.settle(1);
     let (one, two) = (fake.next().unwrap(), fake.next().unwrap());
-    one.fail(lost());
+    one.fail(stopped());
     assert_eq!(
         first.peek().unwrap().unwrap_err().outcome(),
         Outcome::Unknown
     );
     let third = producer.send("t", &Record::new(b"c")).unwrap();
-    fake.settle(1);
-    assert_eq!(
-        fake.waiting(),
-        0,
-        "nothing is sent while the old id has batches in flight"
-    );
     let gap = Error::new(
         ErrorCode::OutOfOrderSequenceNumber,
         "sequence 2, expected 1",
@@ -141,17 +134,44 @@ fn a_batch_that_failed_takes_what_is_behind_it_along_and_the_next_has_a_new_id()
     two.fail(gap);
     assert_eq!(
         second.peek().unwrap().unwrap_err().code(),
-        ErrorCode::NetworkException
+        ErrorCode::KafkaStorageError
     );
     fake.settle(1);
     let again = fake.next().unwrap();
     let batch = crate::record::Batch::verified(again.payload.clone()).unwrap();
     assert_eq!(
-        (batch.header().producer_id, batch.header().base_sequence),
-        (2, 0)
+        (batch.header().producer_epoch, batch.header().base_sequence),
+        (1, 0)
     );
     again.acknowledge(1);
     assert!(third.peek().unwrap().is_ok());
+}
+
+#[test]
+fn a_batch_whose_connection_was_lost_is_sent_again_as_it_was() {
+    let (fake, producer) = open(ProducerOptions {
+        retry_backoff_ms: Some(1),
+        ..Default::default()
+    });
+    producer.enqueue("t", &Record::new(b"first")).unwrap();
+    fake.settle(1);
+    let first = fake.next().unwrap();
+    let sent = first.payload.clone();
+    first.fail(
+        Error::new(ErrorCode::NetworkException, "the connection was lost")
+            .with_outcome(Outcome::Unknown),
+    );
+    let again = loop {
+        fake.settle(1);
+        if let Some(asked) = fake.next() {
+            break asked;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(again.payload, sent);
+    assert_eq!(producer.0.sender.counters.batches_resent.now(), 1);
+    again.acknowledge(0);
+    assert_eq!(producer.flush().try_take(), Some(Ok(())));
 }
 
 #[test]
@@ -166,11 +186,11 @@ fn without_a_producer_id_everything_that_waits_fails_with_the_reason() {
     fake.run_jobs();
     let init = fake.next().unwrap();
     assert!(matches!(init.request, Request::InitProducer));
-    init.fail(lost());
+    init.fail(stopped());
     let error = delivery.peek().unwrap().unwrap_err();
     assert_eq!(
         (error.code(), error.outcome()),
-        (ErrorCode::NetworkException, Outcome::NotDone)
+        (ErrorCode::KafkaStorageError, Outcome::NotDone)
     );
 }
 
@@ -191,7 +211,7 @@ fn failures_nobody_was_told_about_come_out_of_flush_once_and_of_the_hook() {
     let late = producer.send("t", &Record::new(b"dropped after")).unwrap();
     producer.enqueue("t", &Record::new(b"silent")).unwrap();
     fake.settle(1);
-    fake.next().unwrap().fail(lost());
+    fake.next().unwrap().fail(stopped());
     assert!(read.peek().unwrap().is_err());
     drop(late);
     fake.run_jobs();
@@ -202,7 +222,7 @@ fn failures_nobody_was_told_about_come_out_of_flush_once_and_of_the_hook() {
     let error = producer.flush().try_take().unwrap().unwrap_err();
     assert_eq!(
         error.message(),
-        "3 records to t not delivered; the first failed with: the connection was lost"
+        "3 records to t not delivered; the first failed with: the log has stopped"
     );
     assert_eq!(error.outcome(), Outcome::Unknown);
     assert_eq!(producer.flush().try_take(), Some(Ok(())));
@@ -216,7 +236,7 @@ fn a_clone_of_a_delivery_sees_the_same_and_counts_nothing() {
     let delivery = producer.send("t", &Record::new(b"x")).unwrap();
     let clone = delivery.clone();
     fake.settle(1);
-    fake.next().unwrap().fail(lost());
+    fake.next().unwrap().fail(stopped());
     drop(clone);
     assert!(delivery.peek().unwrap().is_err());
     drop(delivery);
@@ -304,7 +324,7 @@ fn a_ticket_that_failed_names_an_error_that_can_be_had() {
     sent.extend(rows(topic, 0..1, b"no ticket"));
     producer.send_rows(&sent).unwrap();
     fake.settle(1);
-    fake.next().unwrap().fail(lost());
+    fake.next().unwrap().fail(stopped());
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     let found = tickets(&producer);
     let ranges: Vec<_> = found
@@ -315,9 +335,9 @@ fn a_ticket_that_failed_names_an_error_that_can_be_had() {
     for row in &found {
         assert_eq!(
             (row.outcome, row.error, row.base_offset, row.durability),
-            (2, 13, -1, 0)
+            (2, 56, -1, 0)
         );
-        assert_eq!(producer.take_error(row.error_id), Some(lost()));
+        assert_eq!(producer.take_error(row.error_id), Some(stopped()));
     }
     assert_eq!(producer.take_error(0), None);
     // The record without a ticket is one that nobody was told about.
@@ -386,10 +406,10 @@ fn a_close_reports_what_failed_and_nobody_was_told() {
     producer.enqueue("t", &Record::new(b"x")).unwrap();
     let mut closed = producer.close(None);
     fake.settle(1);
-    fake.next().unwrap().fail(lost());
+    fake.next().unwrap().fail(stopped());
     let report = closed.try_take().unwrap().unwrap();
     assert_eq!((report.unsent_records, report.failed_records), (0, 1));
-    assert_eq!(report.first_error, Some(lost()));
+    assert_eq!(report.first_error, Some(stopped()));
 }
 
 #[test]

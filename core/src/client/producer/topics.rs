@@ -197,14 +197,6 @@ impl Topics {
         }
     }
 
-    /// A new producer id: every partition begins again.
-    pub(super) fn restart_sequences(&mut self) {
-        for queue in self.entries.iter_mut().flat_map(|entry| &mut entry.queues) {
-            queue.next_sequence = 0;
-            queue.broken = None;
-        }
-    }
-
     #[inline]
     fn entry(&self, topic: u32) -> &Topic {
         self.entries

@@ -28,16 +28,13 @@ impl Accumulator {
         told.flushed.extend(done.map(|flush| flush.done));
     }
 
-    /// Fails everything that is not in flight.
+    /// Fails everything that is not on its way.
     pub(in crate::client::producer) fn fail_queued(&mut self, error: &Error, told: &mut Told) {
         for (topic, partition) in self.topics.partitions() {
-            let queue = self.topics.queue_mut(topic, partition);
-            let queued: Vec<_> = queue.closed.drain(..).chain(queue.open.take()).collect();
-            for building in queued {
-                self.drop_queued(topic, partition, building, error.clone(), told);
-            }
+            self.fail_unsent(topic, partition, error, told);
         }
         self.listed.clear();
+        self.unidentified.clear();
         self.topics.unlist();
         for topic in self.topics.all() {
             self.fail_parked(topic, error, told);
@@ -51,19 +48,16 @@ impl Accumulator {
             "the producer was closed before the answer came",
         )
         .with_outcome(Outcome::Unknown);
-        for (topic, partition) in self.topics.partitions() {
-            let queue = self.topics.queue_mut(topic, partition);
-            let sent = std::mem::take(&mut queue.in_flight);
-            self.in_flight -= sent.len();
-            for meta in sent {
-                self.settle(topic, partition, meta, Err(unknown.clone()), told);
-            }
-        }
         let unsent = Error::new(
             ErrorCode::Closed,
             "the producer was closed before it could send the record",
         );
         self.fail_queued(&unsent, told);
+        for (topic, partition) in self.topics.partitions() {
+            for meta in std::mem::take(&mut self.topics.queue_mut(topic, partition).sent) {
+                self.settle(topic, partition, meta, Err(unknown.clone()), told);
+            }
+        }
     }
 
     /// Completes `done` when everything that is here now is settled; lets nothing linger.
@@ -128,18 +122,20 @@ impl Accumulator {
         }
         let opened_before = now.checked_sub(self.settings.delivery_timeout);
         let mut oldest = None;
+        let mut wake_at = self.identify_in_time(now);
         for (topic, partition) in self.topics.partitions() {
             if let Some(before) = opened_before {
                 self.expire(topic, partition, before, told);
             }
             let queue = self.topics.queue_mut(topic, partition);
+            if queue.retry_at.is_some_and(|at| at <= now) {
+                queue.retry_at = None;
+            }
+            wake_at = queue.retry_at.into_iter().chain(wake_at).min();
             let building = queue.closed.iter().chain(&queue.open).map(|it| &it.meta);
-            let opened = queue
-                .in_flight
-                .iter()
-                .chain(building)
-                .map(|meta| meta.opened_at);
+            let opened = queue.sent.iter().chain(building).map(|it| it.opened_at);
             oldest = opened.chain(oldest).min();
+            self.list(topic, partition);
         }
         for topic in self.topics.all() {
             oldest = self
@@ -150,29 +146,28 @@ impl Accumulator {
         }
         let expires = oldest.map(|opened| opened + self.settings.delivery_timeout);
         let lingers = self.lingering.front().map(|(due, _)| *due);
-        lingers.into_iter().chain(expires).min()
+        lingers.into_iter().chain(expires).chain(wake_at).min()
     }
 
     /// Batches are opened one after the other, so the oldest stand in front.
     fn expire(&mut self, topic: u32, partition: i32, opened_before: Instant, told: &mut Told) {
         let is_old = |meta: &Meta| meta.opened_at <= opened_before;
-        while let Some(meta) = self
-            .topics
-            .queue_mut(topic, partition)
-            .in_flight
-            .front()
-            .filter(|it| is_old(it))
-        {
+        loop {
+            let queue = self.topics.queue_mut(topic, partition);
+            let Some(meta) = queue.sent.front().filter(|it| is_old(it)) else {
+                break;
+            };
             let key = BatchKey {
                 topic,
                 partition,
                 id: meta.id,
             };
-            self.fail(
-                key,
-                timed_out(&self.settings).with_outcome(Outcome::Unknown),
-                told,
-            );
+            let outcome = match meta.again {
+                Some(_) => Outcome::NotDone,
+                None => Outcome::Unknown,
+            };
+            let error = timed_out(&self.settings, meta.last_error.as_ref());
+            self.end(key, 0, error.with_outcome(outcome), told);
         }
         loop {
             let queue = self.topics.queue_mut(topic, partition);
@@ -183,18 +178,27 @@ impl Accumulator {
                 None => queue.open.take_if(|open| is_old(&open.meta)),
             };
             let Some(building) = next else { return };
-            let error = timed_out(&self.settings);
+            let error = timed_out(&self.settings, None);
             self.drop_queued(topic, partition, building, error, told);
         }
     }
 }
 
-pub(super) fn timed_out(settings: &Settings) -> Error {
+/// `last` is why the last attempt failed, if there was one.
+pub(super) fn timed_out(settings: &Settings, last: Option<&Error>) -> Error {
     let after = settings.delivery_timeout.as_millis();
-    Error::new(
-        ErrorCode::DeliveryTimedOut,
-        format!("not acknowledged within the delivery_timeout_ms of {after} ms"),
-    )
+    let mut message = format!("not acknowledged within the delivery_timeout_ms of {after} ms");
+    if let Some(last) = last {
+        message = format!(
+            "{message}; the last attempt failed with: {}",
+            last.message()
+        );
+    }
+    let error = Error::new(ErrorCode::DeliveryTimedOut, message);
+    match last {
+        Some(last) => error.with_source(last.clone()),
+        None => error,
+    }
 }
 
 /// For a batch that was queued behind one that failed.

@@ -143,7 +143,7 @@ impl Accumulator {
     ) -> Option<Instant> {
         let opened_at = self.topics.parked_mut(topic).as_ref()?.opened_at;
         if opened_before.is_some_and(|before| opened_at <= before) {
-            let error = timed_out(&self.settings);
+            let error = timed_out(&self.settings, None);
             self.fail_parked(topic, &error, told);
             return None;
         }

@@ -7,22 +7,30 @@
 //! Invariants:
 //! - The bytes of every batch count against the budget from the first record until the batch is settled.
 //! - Batches of one partition are dispatched in the order of their records, at most `in_flight` at once.
-//! - Sequences of an idempotent partition have no holes: when a batch fails, everything queued behind it
-//!   fails, and the producer asks for a new id when nothing of the old one is in flight any more.
+//! - Sequences of an idempotent partition have no holes: when a batch fails for good, everything behind it
+//!   fails, and the partition begins again at sequence 0 under the next epoch.
+//! - A batch that failed for a reason that passes is sent again as it was, before anything behind it is, so
+//!   that the log recognises it if the first attempt got there.
 //! - A partition is listed as having something to send exactly while it may dispatch.
 //!
 //! [`push`]: Accumulator::push
 //! [`next_dispatch`]: Accumulator::next_dispatch
 
+mod answers;
 mod ending;
 mod lookup;
+mod outgoing;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use self::ending::{Flush, behind};
-use super::batch::{Building, Meta};
+use bytes::Bytes;
+
+use self::ending::Flush;
+use self::outgoing::Identity;
+use super::batch::{Building, Meta, Stamp};
 use super::topics::Topics;
+use crate::client::retry::Backoff;
 use crate::completion::Completion;
 use crate::error::{Error, ErrorCode};
 use crate::limits::BATCH_RECORDS_MAX;
@@ -38,6 +46,10 @@ pub(super) struct Settings {
     pub(super) delivery_timeout: Duration,
     pub(super) in_flight: usize,
     pub(super) is_idempotent: bool,
+    pub(super) retry_backoff: Duration,
+    pub(super) retry_backoff_max: Duration,
+    /// Of what is random: the jitter of pauses.
+    pub(super) seed: u64,
 }
 
 /// Where a batch is: topic by its number in this producer, partition, and its id.
@@ -55,6 +67,32 @@ pub(super) enum Dispatch {
     Identify,
     /// Send a batch; answered to `acknowledge` or `fail`.
     Batch(Outgoing),
+    /// Send a batch again, as it was; answered alike.
+    Again {
+        /// The batch.
+        key: BatchKey,
+        /// Its bytes.
+        payload: Bytes,
+    },
+    /// Ask where a partition ends; answered to `log_end`.
+    AskEnd {
+        /// The topic's number.
+        topic: u32,
+        /// The partition.
+        partition: i32,
+    },
+}
+
+impl Dispatch {
+    /// The topic that it is about, if it is about one.
+    pub(super) const fn topic(&self) -> Option<u32> {
+        match self {
+            Self::Identify => None,
+            Self::Batch(outgoing) => Some(outgoing.key.topic),
+            Self::Again { key, .. } => Some(key.topic),
+            Self::AskEnd { topic, .. } => Some(*topic),
+        }
+    }
 }
 
 /// A batch to send. The caller finishes the builder outside the lock and gives it back by `recycle`.
@@ -62,8 +100,7 @@ pub(super) enum Dispatch {
 pub(super) struct Outgoing {
     pub(super) key: BatchKey,
     pub(super) builder: BatchBuilder,
-    pub(super) producer_id: i64,
-    pub(super) producer_epoch: i16,
+    pub(super) stamp: Stamp,
     pub(super) base_sequence: i32,
 }
 
@@ -81,6 +118,14 @@ pub(super) struct Settled {
 pub(super) struct Told {
     pub(super) settled: Vec<Settled>,
     pub(super) flushed: Vec<Completion<()>>,
+    /// When time is to be looked at, if that is sooner than was known.
+    pub(super) wake_at: Option<Instant>,
+}
+
+impl Told {
+    fn wake(&mut self, at: Instant) {
+        self.wake_at = self.wake_at.into_iter().chain([at]).min();
+    }
 }
 
 /// A record that was taken.
@@ -90,21 +135,6 @@ pub(super) struct Taken {
     pub(super) index: u32,
     /// When the batch that it opened must be looked at again.
     pub(super) wake_at: Option<Instant>,
-}
-
-/// Whose batches these are, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Identity {
-    /// Not idempotent.
-    Anonymous,
-    Unknown,
-    Asked,
-    Known {
-        producer_id: i64,
-        producer_epoch: i16,
-    },
-    /// A sequence is lost: nothing more is sent under this id.
-    Spent,
 }
 
 /// See the module.
@@ -117,17 +147,16 @@ pub(super) struct Accumulator {
     next_id: u64,
     outstanding_batches: u64,
     outstanding_records: u64,
-    in_flight: usize,
     /// Partitions that may dispatch, in turn.
     listed: VecDeque<(u32, i32)>,
+    /// Those whose turn came before there was a producer id.
+    unidentified: Vec<(u32, i32)>,
+    backoff: Backoff,
     /// Open batches that wait for more records, by the end of their linger.
     lingering: VecDeque<(Instant, BatchKey)>,
     spare: Vec<BatchBuilder>,
     flushes: Vec<Flush>,
 }
-
-/// Builders kept for the next batches: as many as a drain and a push hold at once.
-const SPARE_MAX: usize = 16;
 
 impl Accumulator {
     pub(super) fn new(settings: Settings) -> Self {
@@ -143,8 +172,13 @@ impl Accumulator {
             next_id: 1,
             outstanding_batches: 0,
             outstanding_records: 0,
-            in_flight: 0,
             listed: VecDeque::new(),
+            unidentified: Vec::new(),
+            backoff: Backoff::new(
+                settings.retry_backoff,
+                settings.retry_backoff_max,
+                settings.seed,
+            ),
             lingering: VecDeque::new(),
             spare: Vec::new(),
             flushes: Vec::new(),
@@ -297,154 +331,10 @@ impl Accumulator {
         let takes_open = self.settings.linger.is_zero();
         let in_flight_max = self.settings.in_flight;
         let queue = self.topics.queue_mut(topic, partition);
-        let has_next = !queue.closed.is_empty() || (takes_open && queue.open.is_some());
-        if !queue.is_listed && has_next && queue.in_flight.len() < in_flight_max {
+        if !queue.is_listed && queue.ready(takes_open, in_flight_max).is_some() {
             queue.is_listed = true;
             self.listed.push_back((topic, partition));
         }
-    }
-
-    /// Whether [`next_dispatch`](Self::next_dispatch) has something.
-    #[inline]
-    pub(super) fn has_dispatch(&self) -> bool {
-        let may_send = match self.identity {
-            Identity::Anonymous | Identity::Unknown | Identity::Known { .. } => true,
-            Identity::Asked | Identity::Spent => false,
-        };
-        may_send && !self.listed.is_empty()
-    }
-
-    /// What to do next, if anything.
-    pub(super) fn next_dispatch(&mut self) -> Option<Dispatch> {
-        if !self.has_dispatch() {
-            return None;
-        }
-        let (producer_id, producer_epoch) = match self.identity {
-            Identity::Anonymous => (-1, -1),
-            Identity::Known {
-                producer_id,
-                producer_epoch,
-            } => (producer_id, producer_epoch),
-            Identity::Unknown => {
-                self.identity = Identity::Asked;
-                return Some(Dispatch::Identify);
-            }
-            Identity::Asked | Identity::Spent => return None,
-        };
-        while let Some((topic, partition)) = self.listed.pop_front() {
-            let takes_open = self.settings.linger.is_zero();
-            let queue = self.topics.queue_mut(topic, partition);
-            queue.is_listed = false;
-            let Some(next) = queue.take_next(takes_open) else {
-                continue;
-            };
-            let id = next.meta.id;
-            let base_sequence = if producer_id < 0 {
-                -1
-            } else {
-                queue.take_sequence(next.meta.records)
-            };
-            queue.in_flight.push_back(next.meta);
-            self.in_flight += 1;
-            self.list(topic, partition);
-            self.topics.move_on(topic, partition);
-            return Some(Dispatch::Batch(Outgoing {
-                key: BatchKey {
-                    topic,
-                    partition,
-                    id,
-                },
-                builder: next.builder,
-                producer_id,
-                producer_epoch,
-                base_sequence,
-            }));
-        }
-        None
-    }
-
-    /// Takes a builder back, to be used again.
-    pub(super) fn recycle(&mut self, builder: BatchBuilder) {
-        if self.spare.len() < SPARE_MAX && builder.is_empty() {
-            self.spare.push(builder);
-        }
-    }
-
-    /// The producer id has come, or not: then everything that waits for it fails.
-    pub(super) fn identified(&mut self, answer: Result<(i64, i16), Error>, told: &mut Told) {
-        match answer {
-            Ok((producer_id, producer_epoch)) => {
-                self.identity = Identity::Known {
-                    producer_id,
-                    producer_epoch,
-                };
-            }
-            Err(error) => {
-                self.identity = Identity::Unknown;
-                self.fail_queued(&error, told);
-            }
-        }
-    }
-
-    /// A batch is in the log.
-    pub(super) fn acknowledge(&mut self, key: BatchKey, ack: ProduceAck, told: &mut Told) {
-        if let Some(meta) = self.take_in_flight(key) {
-            self.settle(key.topic, key.partition, meta, Ok(ack), told);
-            self.after_answer(key);
-        }
-    }
-
-    /// A batch failed; with it, if idempotent, everything queued behind it in its partition.
-    pub(super) fn fail(&mut self, key: BatchKey, error: Error, told: &mut Told) {
-        let Some(meta) = self.take_in_flight(key) else {
-            return;
-        };
-        let error = match &self.topics.queue_mut(key.topic, key.partition).broken {
-            // It failed because one before it did: that one's reason says more.
-            Some(first) if error.kind() == crate::ErrorKind::Fenced => behind(first),
-            _ => error,
-        };
-        if error.code() == ErrorCode::UnknownTopicOrPartition {
-            self.topics.forget(key.topic);
-        }
-        self.settle(key.topic, key.partition, meta, Err(error.clone()), told);
-        self.break_partition(key, &error, told);
-        self.after_answer(key);
-    }
-
-    fn break_partition(&mut self, key: BatchKey, error: &Error, told: &mut Told) {
-        if self.identity == Identity::Anonymous {
-            return;
-        }
-        self.identity = Identity::Spent;
-        let queue = self.topics.queue_mut(key.topic, key.partition);
-        if queue.broken.is_some() {
-            // What is queued came after the failure was known: it goes out under the next id.
-            return;
-        }
-        queue.broken = Some(error.clone());
-        let queued: Vec<_> = queue.closed.drain(..).chain(queue.open.take()).collect();
-        for building in queued {
-            let error = behind(error);
-            self.drop_queued(key.topic, key.partition, building, error, told);
-        }
-    }
-
-    /// After an answer there is room in flight, and perhaps an id to be renewed.
-    fn after_answer(&mut self, key: BatchKey) {
-        if self.identity == Identity::Spent && self.in_flight == 0 {
-            self.identity = Identity::Unknown;
-            self.topics.restart_sequences();
-        }
-        self.list(key.topic, key.partition);
-    }
-
-    fn take_in_flight(&mut self, key: BatchKey) -> Option<Meta> {
-        let queue = self.topics.queue_mut(key.topic, key.partition);
-        let place = queue.in_flight.iter().position(|meta| meta.id == key.id)?;
-        let meta = queue.in_flight.remove(place)?;
-        self.in_flight -= 1;
-        Some(meta)
     }
 
     fn drop_queued(

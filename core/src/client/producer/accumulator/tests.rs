@@ -1,10 +1,10 @@
-//! The accumulator against a model: random records, random answers in random order, failures, flushes.
+//! The accumulator by hand: sizes, linger, deadlines, what fails with what. Against a log: `log`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod log;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use proptest::prelude::*;
 
 use super::super::topics::Lookup;
 use super::*;
@@ -22,6 +22,9 @@ fn settings() -> Settings {
         delivery_timeout: Duration::from_secs(120),
         in_flight: 2,
         is_idempotent: true,
+        retry_backoff: Duration::from_millis(100),
+        retry_backoff_max: Duration::from_secs(1),
+        seed: 0,
     }
 }
 
@@ -59,205 +62,6 @@ fn lost() -> Error {
     Error::new(ErrorCode::NetworkException, "lost").with_outcome(Outcome::Unknown)
 }
 
-/// What is in flight and what must come, as far as a log and an application see it.
-#[derive(Default)]
-struct Model {
-    next_value: u64,
-    /// Values that were pushed and not dispatched, by partition.
-    queued: BTreeMap<i32, VecDeque<u64>>,
-    in_flight: Vec<(BatchKey, u64)>,
-    /// Producer id that is current, and the next sequence of each partition.
-    producer_id: i64,
-    sequences: HashMap<i32, i32>,
-    is_asked: bool,
-    has_hole: bool,
-    broken: BTreeSet<i32>,
-    pushed: u64,
-    settled: u64,
-    /// Flushes: how many records must have ended before.
-    flushes: Vec<(u64, std::sync::Arc<std::sync::atomic::AtomicBool>)>,
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Push { partition: i32, bytes: usize },
-    Dispatch,
-    Answer { which: usize, succeeds: bool },
-    Identify { succeeds: bool },
-    Flush,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        8 => (0..PARTITIONS, 0..600_usize)
-            .prop_map(|(partition, bytes)| Step::Push { partition, bytes }),
-        6 => Just(Step::Dispatch),
-        5 => (any::<usize>(), prop::bool::weighted(0.85))
-            .prop_map(|(which, succeeds)| Step::Answer { which, succeeds }),
-        3 => prop::bool::weighted(0.9).prop_map(|succeeds| Step::Identify { succeeds }),
-        1 => Just(Step::Flush),
-    ];
-    prop::collection::vec(step, 1..200)
-}
-
-impl Model {
-    fn run(&mut self, accumulator: &mut Accumulator, step: &Step, now: Instant) {
-        let mut told = Told::default();
-        match step {
-            Step::Push { partition, bytes } => {
-                let mut value = self.next_value.to_be_bytes().to_vec();
-                value.resize(8 + bytes, 0);
-                push(accumulator, *partition, &value, now);
-                self.queued
-                    .entry(*partition)
-                    .or_default()
-                    .push_back(self.next_value);
-                self.next_value += 1;
-                self.pushed += 1;
-            }
-            Step::Dispatch => self.dispatch(accumulator),
-            Step::Answer { which, succeeds } if !self.in_flight.is_empty() => {
-                let (key, _) = self.in_flight.remove(which % self.in_flight.len());
-                if *succeeds {
-                    accumulator.acknowledge(key, ack(0), &mut told);
-                } else {
-                    accumulator.fail(key, lost(), &mut told);
-                    self.has_hole = true;
-                    // Only what was queued when the partition broke goes with it.
-                    if self.broken.insert(key.partition) {
-                        self.queued.remove(&key.partition);
-                    }
-                }
-                if self.has_hole && self.in_flight.is_empty() {
-                    (self.has_hole, self.is_asked) = (false, false);
-                    self.producer_id = 0;
-                    self.sequences.clear();
-                    self.broken.clear();
-                }
-            }
-            Step::Identify { succeeds } if self.is_asked => {
-                self.is_asked = false;
-                if *succeeds {
-                    self.producer_id = self.next_value as i64 + 1;
-                    accumulator.identified(Ok((self.producer_id, 0)), &mut told);
-                } else {
-                    accumulator.identified(Err(lost()), &mut told);
-                    self.queued.clear();
-                }
-            }
-            Step::Flush => {
-                let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-                let mark = std::sync::Arc::clone(&done);
-                let completion = Completion::call(move |_, _| {
-                    mark.store(true, std::sync::atomic::Ordering::SeqCst);
-                });
-                accumulator.flush(completion, &mut told).unwrap();
-                self.flushes.push((accumulator.outstanding_records(), done));
-            }
-            Step::Answer { .. } | Step::Identify { .. } => {}
-        }
-        let ended: u64 = told
-            .settled
-            .iter()
-            .map(|it| u64::from(it.meta.records))
-            .sum();
-        assert!(
-            told.settled
-                .iter()
-                .all(|it| it.meta.silent == it.meta.records)
-        );
-        self.settled += ended;
-        for flush in told.flushed {
-            flush.finish(Ok(()));
-        }
-    }
-
-    fn dispatch(&mut self, accumulator: &mut Accumulator) {
-        match accumulator.next_dispatch() {
-            None => {}
-            Some(Dispatch::Identify) => {
-                assert!(!self.is_asked && self.producer_id == 0, "asked twice");
-                assert!(
-                    self.in_flight.is_empty(),
-                    "a new id while batches of the old are in flight"
-                );
-                self.is_asked = true;
-            }
-            Some(Dispatch::Batch(mut outgoing)) => {
-                assert!(!self.has_hole, "a batch behind a hole");
-                assert_eq!(outgoing.producer_id, self.producer_id);
-                let partition = outgoing.key.partition;
-                let sequence = self.sequences.entry(partition).or_default();
-                assert_eq!(outgoing.base_sequence, *sequence);
-                let bytes = outgoing
-                    .builder
-                    .finish(self.producer_id, 0, *sequence)
-                    .unwrap();
-                accumulator.recycle(outgoing.builder);
-                let batch = Batch::verified(Bytes::from(bytes)).unwrap();
-                let queue = self.queued.get_mut(&partition).unwrap();
-                let mut records = 0;
-                for record in batch.records() {
-                    let value = record.unwrap().value.unwrap();
-                    let number = u64::from_be_bytes(*value.first_chunk().unwrap());
-                    assert_eq!(queue.pop_front(), Some(number), "out of order");
-                    records += 1;
-                }
-                *sequence += records;
-                self.in_flight.push((outgoing.key, records as u64));
-                let of_partition = self
-                    .in_flight
-                    .iter()
-                    .filter(|(key, _)| key.partition == partition);
-                assert!(of_partition.count() <= settings().in_flight);
-            }
-        }
-    }
-
-    fn check(&self, accumulator: &Accumulator) {
-        let queued: usize = self.queued.values().map(VecDeque::len).sum();
-        let in_flight: u64 = self.in_flight.iter().map(|(_, records)| records).sum();
-        assert_eq!(accumulator.outstanding_records(), queued as u64 + in_flight);
-        assert_eq!(
-            self.pushed,
-            self.settled + accumulator.outstanding_records()
-        );
-        assert_eq!(
-            accumulator.used_bytes() == 0,
-            accumulator.outstanding_records() == 0
-        );
-        if accumulator.outstanding_records() == 0 {
-            for (_, done) in &self.flushes {
-                assert!(
-                    done.load(std::sync::atomic::Ordering::SeqCst),
-                    "a flush was forgotten"
-                );
-            }
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn batches_leave_in_order_without_holes_and_every_record_ends_once(steps in steps()) {
-        let now = Instant::now();
-        let mut accumulator = known(settings());
-        let mut model = Model::default();
-        for step in &steps {
-            model.run(&mut accumulator, step, now);
-            model.check(&accumulator);
-        }
-        // Whatever happened, everything ends when the answers come.
-        while accumulator.outstanding_records() > 0 {
-            model.run(&mut accumulator, &Step::Dispatch, now);
-            model.run(&mut accumulator, &Step::Identify { succeeds: true }, now);
-            model.run(&mut accumulator, &Step::Dispatch, now);
-            model.run(&mut accumulator, &Step::Answer { which: 0, succeeds: true }, now);
-            model.check(&accumulator);
-        }
-    }
-}
-
 fn identified(settings: Settings) -> Accumulator {
     let mut accumulator = known(settings);
     push(&mut accumulator, 0, b"first", Instant::now());
@@ -266,8 +70,28 @@ fn identified(settings: Settings) -> Accumulator {
         Some(Dispatch::Identify)
     ));
     assert!(accumulator.next_dispatch().is_none());
-    accumulator.identified(Ok((7, 0)), &mut Told::default());
+    let stamp = Stamp {
+        producer_id: 7,
+        producer_epoch: 0,
+    };
+    accumulator.identified(Ok(stamp), Instant::now(), &mut Told::default());
     accumulator
+}
+
+fn refused() -> Error {
+    Error::new(ErrorCode::MessageTooLarge, "too large")
+}
+
+fn out_of_order() -> Error {
+    Error::new(
+        ErrorCode::OutOfOrderSequenceNumber,
+        "sequence 1, expected 0",
+    )
+}
+
+fn fail(accumulator: &mut Accumulator, outgoing: &Outgoing, error: Error, told: &mut Told) {
+    let sent = Bytes::from_static(b"what was sent");
+    accumulator.fail(outgoing.key, error, Some(sent), Instant::now(), told);
 }
 
 fn batch(accumulator: &mut Accumulator) -> Outgoing {
@@ -361,12 +185,10 @@ fn a_delivery_that_is_late_fails_with_what_is_known_of_it() {
     told.settled.clear();
     accumulator.acknowledge(sent.key, ack(0), &mut told);
     assert!(told.settled.is_empty());
-    // The sequence is lost, so the next batch needs a new id.
-    push(&mut accumulator, 1, b"after", start);
-    assert!(matches!(
-        accumulator.next_dispatch(),
-        Some(Dispatch::Identify)
-    ));
+    // The sequence is lost, so the next batch begins another epoch.
+    push(&mut accumulator, 0, b"after", start);
+    let next = batch(&mut accumulator);
+    assert_eq!((next.stamp.producer_epoch, next.base_sequence), (1, 0));
 }
 
 #[test]
@@ -378,24 +200,20 @@ fn what_is_behind_a_failed_batch_fails_with_its_reason() {
     let second = batch(&mut accumulator);
     push(&mut accumulator, 0, b"queued", now);
     let mut told = Told::default();
-    accumulator.fail(first.key, lost(), &mut told);
-    let fenced = Error::new(
-        ErrorCode::OutOfOrderSequenceNumber,
-        "sequence 1, expected 0",
-    );
-    accumulator.fail(second.key, fenced, &mut told);
+    fail(&mut accumulator, &first, refused(), &mut told);
+    fail(&mut accumulator, &second, out_of_order(), &mut told);
     let messages: Vec<_> = told
         .settled
         .iter()
         .map(|it| it.result.as_ref().unwrap_err())
         .map(|error| (error.code(), error.message().to_owned(), error.outcome()))
         .collect();
-    let behind = "a batch before it in its partition failed: lost".to_owned();
-    let code = ErrorCode::NetworkException;
+    let behind = "a batch before it in its partition failed: too large".to_owned();
+    let code = ErrorCode::MessageTooLarge;
     assert_eq!(
         messages,
         [
-            (code, "lost".to_owned(), Outcome::Unknown),
+            (code, "too large".to_owned(), Outcome::NotDone),
             (code, behind.clone(), Outcome::NotDone),
             (code, behind, Outcome::NotDone),
         ]
@@ -411,17 +229,18 @@ fn without_idempotence_a_failed_batch_fails_alone() {
     let now = Instant::now();
     push(&mut accumulator, 0, b"first", now);
     let first = batch(&mut accumulator);
-    assert_eq!((first.producer_id, first.base_sequence), (-1, -1));
+    assert_eq!((first.stamp, first.base_sequence), (Stamp::NONE, -1));
     push(&mut accumulator, 0, b"second", now);
     let mut told = Told::default();
-    accumulator.fail(first.key, lost(), &mut told);
+    // Not sent again either: the log would not know it for a repetition.
+    fail(&mut accumulator, &first, lost(), &mut told);
     assert_eq!(told.settled.len(), 1);
     assert_eq!(batch(&mut accumulator).builder.record_count(), 1);
 }
 
 #[test]
 fn sequences_wrap_from_the_largest_to_zero() {
-    let mut queue = super::super::batch::PartitionQueue {
+    let mut queue = crate::client::producer::batch::PartitionQueue {
         next_sequence: i32::MAX - 1,
         ..Default::default()
     };
@@ -463,4 +282,187 @@ fn times_too_far_apart_for_one_batch_make_two() {
         batch(&mut accumulator).builder.first_timestamp_ms(),
         Some(i64::MAX)
     );
+}
+
+fn again(accumulator: &mut Accumulator) -> BatchKey {
+    match accumulator.next_dispatch() {
+        Some(Dispatch::Again { key, .. }) => key,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ask_end(accumulator: &mut Accumulator) {
+    let asked = accumulator.next_dispatch();
+    assert!(
+        matches!(
+            asked,
+            Some(Dispatch::AskEnd {
+                topic: 0,
+                partition: 0
+            })
+        ),
+        "{asked:?}"
+    );
+    assert!(accumulator.next_dispatch().is_none());
+}
+
+#[test]
+fn what_failed_is_sent_again_in_order_after_a_pause_and_nothing_new_before() {
+    let mut accumulator = identified(settings());
+    let first = batch(&mut accumulator);
+    let now = Instant::now();
+    push(&mut accumulator, 0, b"second", now);
+    let second = batch(&mut accumulator);
+    push(&mut accumulator, 0, b"third", now);
+    let mut told = Told::default();
+    fail(&mut accumulator, &first, lost(), &mut told);
+    let wake_at = told.wake_at.expect("a pause ends");
+    accumulator.advance(wake_at, &mut told);
+    assert!(
+        accumulator.next_dispatch().is_none(),
+        "the second is on its way still"
+    );
+    fail(&mut accumulator, &second, lost(), &mut told);
+    assert!(told.settled.is_empty());
+    let next = accumulator.advance(wake_at, &mut told).unwrap();
+    assert!(
+        accumulator.next_dispatch().is_none(),
+        "it was not long enough"
+    );
+    accumulator.advance(next, &mut told);
+    assert_eq!(again(&mut accumulator), first.key);
+    assert_eq!(again(&mut accumulator), second.key);
+    assert!(
+        accumulator.next_dispatch().is_none(),
+        "two are on their way"
+    );
+    accumulator.acknowledge(first.key, ack(0), &mut told);
+    assert_eq!(batch(&mut accumulator).builder.record_count(), 1);
+}
+
+#[test]
+fn a_delivery_whose_attempts_all_failed_says_so_and_what_may_have_happened() {
+    let mut accumulator = identified(settings());
+    let start = Instant::now();
+    let first = batch(&mut accumulator);
+    let mut told = Told::default();
+    let busy = Error::new(ErrorCode::BufferFull, "the log is busy");
+    fail(&mut accumulator, &first, busy, &mut told);
+    accumulator.advance(start + Duration::from_secs(121), &mut told);
+    let error = told.settled.pop().unwrap().result.unwrap_err();
+    assert_eq!(
+        (error.code(), error.outcome()),
+        (ErrorCode::DeliveryTimedOut, Outcome::NotDone)
+    );
+    assert!(error.message().contains("the log is busy"), "{error}");
+    assert_eq!(accumulator.outstanding_records(), 0);
+}
+
+#[test]
+fn a_log_that_has_forgotten_an_idle_producer_is_sent_the_batch_as_the_first_of_an_epoch() {
+    let mut accumulator = identified(settings());
+    let now = Instant::now();
+    let first = batch(&mut accumulator);
+    let mut told = Told::default();
+    accumulator.acknowledge(first.key, ack(10), &mut told);
+    push(&mut accumulator, 0, b"second", now);
+    let mut second = batch(&mut accumulator);
+    let bytes = second.builder.finish(7, 0, second.base_sequence).unwrap();
+    let unknown = Error::new(ErrorCode::UnknownProducerId, "forgotten");
+    accumulator.fail(second.key, unknown, Some(bytes.into()), now, &mut told);
+    ask_end(&mut accumulator);
+    accumulator.log_end(0, 0, Ok(11), now, &mut told);
+    let Some(Dispatch::Again { key, payload }) = accumulator.next_dispatch() else {
+        panic!("nothing is sent again");
+    };
+    assert_eq!(key, second.key);
+    let batch = Batch::verified(payload).unwrap();
+    let header = batch.header();
+    assert_eq!(
+        (
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence
+        ),
+        (7, 1, 0)
+    );
+    accumulator.acknowledge(key, ack(11), &mut told);
+    assert!(told.settled.iter().all(|it| it.result.is_ok()));
+}
+
+#[test]
+fn a_log_that_lost_what_it_had_acknowledged_ends_what_is_behind_and_the_producer_goes_on() {
+    for (error, end) in [
+        (Error::new(ErrorCode::UnknownProducerId, "forgotten"), 10),
+        // Others may have written since: that the end is far enough proves nothing.
+        (out_of_order(), 99),
+    ] {
+        let mut accumulator = identified(settings());
+        let now = Instant::now();
+        let first = batch(&mut accumulator);
+        let mut told = Told::default();
+        accumulator.acknowledge(first.key, ack(10), &mut told);
+        push(&mut accumulator, 0, b"second", now);
+        let second = batch(&mut accumulator);
+        push(&mut accumulator, 0, b"third", now);
+        fail(&mut accumulator, &second, error, &mut told);
+        ask_end(&mut accumulator);
+        told.settled.clear();
+        accumulator.log_end(0, 0, Ok(end), now, &mut told);
+        let errors: Vec<_> = told
+            .settled
+            .iter()
+            .map(|it| it.result.as_ref().unwrap_err())
+            .map(|error| (error.code(), error.outcome()))
+            .collect();
+        assert_eq!(errors, [(ErrorCode::LogTruncated, Outcome::NotDone); 2]);
+        push(&mut accumulator, 0, b"fourth", now);
+        let next = batch(&mut accumulator);
+        assert_eq!((next.stamp.producer_epoch, next.base_sequence), (1, 0));
+    }
+}
+
+#[test]
+fn a_partition_whose_epochs_are_used_up_gets_a_producer_id_of_its_own() {
+    let mut accumulator = identified(settings());
+    let last = Stamp {
+        producer_id: 7,
+        producer_epoch: i16::MAX,
+    };
+    accumulator.topics.queue_mut(0, 0).stamp = Some(last);
+    let mut told = Told::default();
+    let first = batch(&mut accumulator);
+    fail(&mut accumulator, &first, refused(), &mut told);
+    push(&mut accumulator, 0, b"second", Instant::now());
+    assert!(matches!(
+        accumulator.next_dispatch(),
+        Some(Dispatch::Identify)
+    ));
+    let other = Stamp {
+        producer_id: 8,
+        producer_epoch: 0,
+    };
+    accumulator.identified(Ok(other), Instant::now(), &mut told);
+    assert_eq!(batch(&mut accumulator).stamp, other);
+}
+
+#[test]
+fn a_producer_id_that_cannot_be_had_now_is_asked_for_again() {
+    let mut accumulator = known(settings());
+    let now = Instant::now();
+    push(&mut accumulator, 0, b"x", now);
+    let mut told = Told::default();
+    assert!(matches!(
+        accumulator.next_dispatch(),
+        Some(Dispatch::Identify)
+    ));
+    accumulator.identified(Err(lost()), now, &mut told);
+    assert!(told.settled.is_empty() && accumulator.next_dispatch().is_none());
+    accumulator.advance(told.wake_at.unwrap(), &mut told);
+    assert!(matches!(
+        accumulator.next_dispatch(),
+        Some(Dispatch::Identify)
+    ));
+    accumulator.identified(Err(refused()), now, &mut told);
+    assert_eq!(told.settled.len(), 1);
 }
