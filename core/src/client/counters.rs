@@ -12,6 +12,7 @@ pub(crate) struct Counters {
     pub(crate) batches_resent: Counter,
     pub(crate) records_received: Counter,
     pub(crate) bytes_received: Counter,
+    pub(crate) streams_resumed: Counter,
     pub(crate) log_truncations: Counter,
     pub(crate) records_truncated: Counter,
     pub(crate) offset_resets: Counter,

@@ -274,6 +274,7 @@ impl Client {
             batches_resent: counters.batches_resent.now(),
             records_received: counters.records_received.now(),
             bytes_received: counters.bytes_received.now(),
+            streams_resumed: counters.streams_resumed.now(),
             log_truncations: counters.log_truncations.now(),
             records_truncated: counters.records_truncated.now(),
             offset_resets: counters.offset_resets.now(),
@@ -366,6 +367,8 @@ pub struct Metrics {
     pub records_received: u64,
     /// Bytes of the record batches that consumers read.
     pub bytes_received: u64,
+    /// How often a consumer went on reading over another connection.
+    pub streams_resumed: u64,
     /// How often a consumer was told that a crash had taken back records it had read, and went back.
     pub log_truncations: u64,
     /// Records that consumers had read and that were not in the log any more.
@@ -379,7 +382,7 @@ pub struct Metrics {
 impl Metrics {
     /// Every figure with its name.
     #[must_use]
-    pub const fn entries(&self) -> [(&'static str, u64); 15] {
+    pub const fn entries(&self) -> [(&'static str, u64); 16] {
         [
             ("threads", self.threads),
             ("producers", self.producers),
@@ -392,6 +395,7 @@ impl Metrics {
             ("batches_resent", self.batches_resent),
             ("records_received", self.records_received),
             ("bytes_received", self.bytes_received),
+            ("streams_resumed", self.streams_resumed),
             ("log_truncations", self.log_truncations),
             ("records_truncated", self.records_truncated),
             ("offset_resets", self.offset_resets),

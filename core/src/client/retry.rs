@@ -1,9 +1,22 @@
-//! The pauses between attempts: each twice the last, up to a longest, with jitter so that many who lost the
+//! What is tried again, and the pauses between attempts: each twice the last, up to a longest, with jitter so that many who lost the
 //! same broker do not come back at the same moment.
 //!
 //! No clock in here, and no other randomness than the seed: the same seed gives the same pauses.
 
 use std::time::Duration;
+
+use crate::error::{Error, ErrorCode, ErrorKind};
+
+/// Whether the reason of a failure passes by itself, so that the same again may succeed. A full disk or quota
+/// does not: somebody has to make room, and wants to know at once.
+pub(super) fn passes(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Timeout => true,
+        ErrorKind::Full => error.code() == ErrorCode::BufferFull,
+        // What came was not readable: another connection may bring what is.
+        _ => error.code() == ErrorCode::CorruptFrame,
+    }
+}
 
 /// How far a pause may be off: 20 %, either way.
 const JITTER_PERCENT: u64 = 20;

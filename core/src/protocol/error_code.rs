@@ -116,6 +116,8 @@ error_codes! {
     DiskFull = 1011, "DISK_FULL", Full;
     /// A quota or a connection limit is reached.
     QuotaExceeded = 1012, "QUOTA_EXCEEDED", Full;
+    /// The broker serves another log than the one that was connected to.
+    InconsistentClusterId = 104, "INCONSISTENT_CLUSTER_ID", Fenced;
     /// The folder's owner does not answer.
     OwnerSilent = 1020, "OWNER_SILENT", Unavailable;
     /// The broker is closing.

@@ -8,6 +8,7 @@ use super::reader::Reader;
 use super::state::State;
 use super::task::{Item, What};
 use crate::client::options::Until;
+use crate::client::retry::passes;
 use crate::completion::is_own_thread;
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::out_of_range::OutOfRange;
@@ -111,9 +112,15 @@ impl State {
         item.or_else(|error| self.move_on(reader, error))
     }
 
-    /// The log does not hold where a partition stands: reading goes on elsewhere, if that is for the consumer
-    /// to decide; see [`fetcher`](super::fetcher).
+    /// The stream has ended. When its connection was lost another one is opened from where reading stands, which
+    /// begins when there is a connection. When the log does not hold where a partition stands, reading goes on
+    /// elsewhere, if that is for the consumer to decide; see [`fetcher`](super::fetcher).
     fn move_on(&self, reader: &mut Reader, error: Error) -> Result<Option<Item>> {
+        if self.transport.is_remote() && passes(&error) && !self.is_closed() {
+            self.counters.streams_resumed.add(1);
+            self.begin_again(Some(reader))?;
+            return Ok(None);
+        }
         let Some(found) = OutOfRange::of(&error) else {
             return Err(error);
         };

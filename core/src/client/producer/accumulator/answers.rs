@@ -17,6 +17,7 @@ use bytes::Bytes;
 use super::super::batch::{Memory, PartitionQueue};
 use super::ending::{behind, timed_out};
 use super::{Accumulator, BatchKey, Told};
+use crate::client::retry::passes;
 use crate::error::{Error, ErrorCode, ErrorKind, Outcome};
 use crate::protocol::response::ProduceAck;
 use crate::record::stamp_producer;
@@ -243,17 +244,6 @@ fn judge(queue: &PartitionQueue, place: usize, error: &Error) -> Verdict {
         ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => Verdict::Doubt,
         _ if passes(error) => Verdict::Later,
         _ => Verdict::End,
-    }
-}
-
-/// Whether the reason of a failure passes by itself. A full disk or quota does not: somebody has to make
-/// room, and wants to know at once.
-pub(super) fn passes(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Unavailable | ErrorKind::Timeout => true,
-        ErrorKind::Full => error.code() == ErrorCode::BufferFull,
-        // What came was not readable: another connection may bring what is.
-        _ => error.code() == ErrorCode::CorruptFrame,
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::batch::{Ready, Stamp};
 use super::{Accumulator, BatchKey, Dispatch, Outgoing, Told};
+use crate::client::retry::passes;
 use crate::error::Error;
 use crate::record::BatchBuilder;
 
@@ -153,7 +154,7 @@ impl Accumulator {
                 self.identity = Identity::Known(stamp);
                 self.list_unidentified();
             }
-            Err(error) if super::answers::passes(&error) => {
+            Err(error) if passes(&error) => {
                 let failed_attempts = failed_attempts.saturating_add(1);
                 let until = now + self.backoff.pause(failed_attempts);
                 self.identity = Identity::Delayed {

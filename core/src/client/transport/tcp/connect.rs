@@ -1,16 +1,16 @@
 //! Making a connection: names to addresses, addresses to sockets, a socket to an agreed version.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
+use super::TcpOptions;
 use super::connection::{Connection, in_words};
-use super::{TcpOptions, TcpTransport};
 use crate::client::HostPort;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
@@ -20,8 +20,23 @@ use crate::protocol::header::Goodbye;
 use crate::protocol::link::{Flush, Link};
 use crate::protocol::version::{ClientHello, MAGIC, ServerHello, VERSIONS};
 
+/// A connection that has shaken hands, and what is read from it.
+pub(super) struct Opened {
+    pub(super) connection: Arc<Connection>,
+    pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub(super) decoder: FrameDecoder,
+    /// Of the log that is served there.
+    pub(super) log_uuid: [u8; 16],
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Opened").field(&self.connection).finish()
+    }
+}
+
 /// Connects to the first of these that answers.
-pub(super) async fn connect(hosts: &[HostPort], options: &TcpOptions) -> Result<TcpTransport> {
+pub(super) async fn connect(hosts: &[HostPort], options: &TcpOptions) -> Result<Opened> {
     let deadline = Instant::now() + options.connect_timeout;
     let mut tried = Vec::new();
     for (index, host) in hosts.iter().enumerate() {
@@ -58,16 +73,16 @@ pub(super) async fn connect(hosts: &[HostPort], options: &TcpOptions) -> Result<
     ))
 }
 
-/// Speaks over a connection that is made already: shakes hands and starts its task on this runtime.
+/// Shakes hands over a connection that is made already.
 ///
 /// # Errors
-/// As [`TcpTransport::connect`], for this one connection.
+/// As [`connect`], for this one connection.
 pub(super) async fn speak<R, W>(
     mut reader: R,
     writer: W,
     description: String,
     options: &TcpOptions,
-) -> Result<TcpTransport>
+) -> Result<Opened>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + 'static,
@@ -92,12 +107,11 @@ where
     };
     link.set_frame_bytes_max((answer.frame_bytes_max as usize).min(limits::FRAME_BYTES_MAX));
     decoder.set_limits(limits::FRAME_BYTES_MAX, limits::RESPONSE_BYTES_MAX);
-    let connection = Connection::new(link, description, answer.version, options);
-    let runtime = Handle::current();
-    runtime.spawn(Arc::clone(&connection).run(reader, decoder));
-    Ok(TcpTransport {
-        connection,
-        runtime,
+    Ok(Opened {
+        connection: Connection::new(link, description, answer.version, options),
+        reader: Box::new(reader),
+        decoder,
+        log_uuid: answer.log_uuid,
     })
 }
 
@@ -106,7 +120,7 @@ async fn open(
     description: String,
     options: &TcpOptions,
     deadline: Instant,
-) -> Result<TcpTransport> {
+) -> Result<Opened> {
     // Frames are gathered by us; what is handed over is to go out at once.
     if let Err(error) = stream.set_nodelay(true) {
         return Err(closed_early(&description, &in_words(&error)));
@@ -241,7 +255,7 @@ fn not_native(description: &str, found: &[u8]) -> Error {
     )
 }
 
-fn unreadable(description: &str, error: &dyn std::fmt::Display) -> Error {
+fn unreadable(description: &str, error: &dyn fmt::Display) -> Error {
     Error::new(
         ErrorCode::CorruptFrame,
         format!("{description} sent what cannot be read: {error}"),

@@ -8,19 +8,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
-use bytes::Bytes;
 
 use super::TcpOptions;
 use super::feed::TcpFeed;
-use super::in_flight::{self, InFlight};
-use crate::completion::{Completion, Wakes, is_own_thread};
+use super::in_flight::{Asked, InFlight};
+use crate::completion::{Wakes, is_own_thread};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::limits;
 use crate::protocol::frame::FrameKind;
 use crate::protocol::header::{Credit, Goodbye, Reassign, ReassignAt};
 use crate::protocol::link::{Flush, Link, SendError};
 use crate::protocol::request::{FetchPosition, Request, Subscribe, SubscribeAt};
-use crate::protocol::response::Response;
 use crate::protocol::version::VERSION_WITH_EPOCHS;
 
 /// A connection whose handshake is done.
@@ -38,13 +36,15 @@ pub(super) struct Connection {
     /// Counts reads, for whoever looks whether there were any.
     pub(super) reads: AtomicU64,
     /// The process that made it. A child after a fork has the socket too, and must not touch it.
-    pub(super) process: AtomicU32,
+    pub(super) process: Arc<AtomicU32>,
 }
 
 pub(super) struct State {
     pub(super) next_id: u64,
     pub(super) in_flight: InFlight,
     pub(super) feeds: HashMap<u64, Arc<TcpFeed>>,
+    /// Asked, and said not to have been taken in: for the next connection.
+    pub(super) refused: Vec<Asked>,
     /// Why nothing more can be asked.
     pub(super) ended: Option<Error>,
 }
@@ -60,6 +60,7 @@ impl Connection {
             next_id: 1,
             in_flight: InFlight::default(),
             feeds: HashMap::new(),
+            refused: Vec::new(),
             ended: None,
         };
         Arc::new(Self {
@@ -71,7 +72,7 @@ impl Connection {
             state: Mutex::new(state),
             settled: Condvar::new(),
             reads: AtomicU64::new(0),
-            process: AtomicU32::new(std::process::id()),
+            process: Arc::new(AtomicU32::new(std::process::id())),
         })
     }
 
@@ -79,49 +80,50 @@ impl Connection {
         &self.description
     }
 
-    pub(super) fn submit(
-        &self,
-        request: &Request,
-        payload: &Bytes,
-        completion: Completion<Response>,
-    ) {
-        let checked = self.check_process();
-        if let Err(error) = checked.and_then(|()| self.check_version(request)) {
-            return completion.finish(Err(error));
+    /// Asks; the frame goes out, and who cannot be answered is told, when `wakes` run.
+    ///
+    /// # Errors
+    /// The request itself if nothing more can be asked here.
+    pub(super) fn submit(&self, asked: Asked, wakes: &mut Wakes) -> Result<(), Box<Asked>> {
+        if let Err(error) = self.check_version(&asked.request) {
+            asked.completion.complete(Err(error), wakes);
+            return Ok(());
         }
-        // Declared first: the frame is written, and the completion told, when no lock is held any more.
-        let mut wakes = Wakes::new();
         let mut state = self.state.lock();
-        let sent = state.check(&self.description).and_then(|()| {
+        if state.ended.is_some() {
+            return Err(Box::new(asked));
+        }
+        let sent = state.check_room(&self.description).and_then(|()| {
             let id = state.take_id();
-            let payload = Some(payload).filter(|payload| !payload.is_empty());
-            let flush = Flush::Later(&mut wakes);
-            let position = self
+            let payload = Some(&asked.payload).filter(|payload| !payload.is_empty());
+            let flush = Flush::Later(wakes);
+            let sent = self
                 .link
-                .send(id, FrameKind::Request, request, payload, flush)
-                .map_err(|error| self.not_sent(error))?;
-            Ok((id, position))
+                .send(id, FrameKind::Request, &asked.request, payload, flush);
+            match sent {
+                Ok(position) => Ok(Some((id, position))),
+                Err(SendError::Closed) => Ok(None),
+                Err(error) => Err(self.not_sent(error)),
+            }
         });
         match sent {
-            Ok((id, position)) => {
-                let deadline = tokio::time::Instant::now() + self.request_timeout;
-                let has_effect = in_flight::has_effect(request);
-                state
-                    .in_flight
-                    .insert(id, has_effect, position, deadline, completion);
-            }
+            Ok(Some((id, position))) => state.in_flight.insert(id, position, asked),
+            Ok(None) => return Err(Box::new(asked)),
             Err(error) => {
                 drop(state);
-                completion.complete(Err(error), &mut wakes);
+                asked.completion.complete(Err(error), wakes);
             }
         }
+        Ok(())
     }
 
     pub(super) fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<TcpFeed>> {
         self.check_process()?;
         let mut wakes = Wakes::new();
         let mut state = self.state.lock();
-        state.check(&self.description)?;
+        if let Some(error) = &state.ended {
+            return Err(error.clone());
+        }
         let id = state.take_id();
         let credit_bytes = subscribe.credit_bytes;
         let flush = Flush::Later(&mut wakes);
@@ -301,14 +303,16 @@ impl Connection {
         )
     }
 
-    /// It has ended: fails all that waits for it.
-    pub(super) fn fail(&self, error: &Error) {
+    /// It has ended: fails all that waits for it, but for what can be asked over another connection, which is
+    /// returned in order.
+    pub(super) fn fail(&self, error: &Error) -> Vec<Asked> {
         let mut wakes = Wakes::new();
         self.link.close();
         let written_position = self.link.written_position();
         let mut state = self.state.lock();
         state.end(error.clone());
-        let failed = state.in_flight.fail_all(written_position, error);
+        let (failed, mut repeated) = state.in_flight.fail_all(written_position, error);
+        repeated.append(&mut state.refused);
         let feeds = std::mem::take(&mut state.feeds);
         self.settle(&state);
         drop(state);
@@ -316,6 +320,7 @@ impl Connection {
         for feed in feeds.values() {
             feed.end(error, &mut wakes);
         }
+        repeated
     }
 
     pub(super) fn settle(&self, state: &State) {
@@ -327,10 +332,7 @@ impl Connection {
 
 impl State {
     /// Whether one more request may be asked.
-    fn check(&self, description: &str) -> Result<()> {
-        if let Some(error) = &self.ended {
-            return Err(error.clone());
-        }
+    fn check_room(&self, description: &str) -> Result<()> {
         if self.in_flight.len() >= limits::CLIENT_REQUESTS_MAX {
             return Err(Error::new(
                 ErrorCode::QuotaExceeded,

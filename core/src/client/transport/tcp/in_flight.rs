@@ -1,15 +1,29 @@
 //! The requests that are on their way: who waits for them, until when, and what their failure means.
 //!
-//! A table without socket or clock. Numbers rise, and all requests have the same time to be answered, so
-//! the lowest number is always the next to run out of it.
+//! A table without socket or clock. It keeps the requests, so that those which cannot have happened are asked
+//! again over the next connection.
 
 use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Outcome};
 use crate::protocol::request::Request;
 use crate::protocol::response::Response;
+
+/// A request and who waits for its answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    /// The record batches of a `Produce`, else nothing.
+    pub(super) payload: Bytes,
+    pub(super) completion: Completion<Response>,
+    pub(super) deadline: Instant,
+    /// Whether it is about this one connection, and of no use on another.
+    pub(super) is_bound: bool,
+}
 
 /// Requests by number.
 #[derive(Debug, Default)]
@@ -19,12 +33,9 @@ pub(super) struct InFlight {
 
 #[derive(Debug)]
 struct Waiting {
-    completion: Completion<Response>,
-    /// Whether it changes something.
-    has_effect: bool,
+    asked: Asked,
     /// Where its frame begins in the stream.
     position: u64,
-    deadline: Instant,
 }
 
 impl InFlight {
@@ -32,86 +43,76 @@ impl InFlight {
         self.requests.len()
     }
 
-    pub(super) fn insert(
-        &mut self,
-        id: u64,
-        has_effect: bool,
-        position: u64,
-        deadline: Instant,
-        completion: Completion<Response>,
-    ) {
-        self.requests.insert(
-            id,
-            Waiting {
-                completion,
-                has_effect,
-                position,
-                deadline,
-            },
-        );
+    pub(super) fn insert(&mut self, id: u64, position: u64, asked: Asked) {
+        self.requests.insert(id, Waiting { asked, position });
     }
 
     /// Who waits for the answer of this number: none if it has been let go.
     pub(super) fn remove(&mut self, id: u64) -> Option<Completion<Response>> {
-        self.requests.remove(&id).map(|waiting| waiting.completion)
+        let waiting = self.requests.remove(&id);
+        waiting.map(|waiting| waiting.asked.completion)
     }
 
     /// When the next one runs out of time.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.requests
-            .first_key_value()
-            .map(|(_, waiting)| waiting.deadline)
+        let deadlines = self.requests.values().map(|waiting| waiting.asked.deadline);
+        // They rise with the numbers, but for the few that were asked over another connection before.
+        deadlines.min()
     }
 
     /// Takes out those whose time is over, each with its error.
     pub(super) fn expire(&mut self, now: Instant, error: &Error) -> Failed {
-        let mut failed = Vec::new();
-        while let Some(first) = self.requests.first_entry() {
-            if first.get().deadline > now {
-                break;
-            }
-            let waiting = first.remove();
+        let is_late = |_: &u64, waiting: &mut Waiting| waiting.asked.deadline <= now;
+        let late = self.requests.extract_if(.., is_late);
+        let failed = late.map(|(_, waiting)| {
             // It may still be on its way to the server, whether or not it was sent yet.
-            let outcome = waiting.outcome();
-            failed.push((waiting.completion, error.clone().with_outcome(outcome)));
-        }
-        Failed(failed)
-    }
-
-    /// Takes out those with a higher number: the server has not taken them in.
-    pub(super) fn refuse_after(&mut self, last_id: u64, error: &Error) -> Failed {
-        let refused = self.requests.split_off(&last_id.saturating_add(1));
-        Failed(
-            refused
-                .into_values()
-                .map(|waiting| (waiting.completion, error.clone()))
-                .collect(),
-        )
-    }
-
-    /// Takes out all. `written_position` is how far the stream was handed to the socket.
-    pub(super) fn fail_all(&mut self, written_position: u64, error: &Error) -> Failed {
-        let all = std::mem::take(&mut self.requests);
-        let failed = all.into_values().map(|waiting| {
-            let was_sent = waiting.position < written_position;
-            let outcome = if was_sent {
-                waiting.outcome()
-            } else {
-                Outcome::NotDone
-            };
-            (waiting.completion, error.clone().with_outcome(outcome))
+            let outcome = outcome_of(&waiting.asked.request);
+            (
+                waiting.asked.completion,
+                error.clone().with_outcome(outcome),
+            )
         });
         Failed(failed.collect())
     }
+
+    /// Takes out those with a higher number: the server has not taken them in.
+    pub(super) fn refuse_after(&mut self, last_id: u64) -> Vec<Asked> {
+        let refused = self.requests.split_off(&last_id.saturating_add(1));
+        refused.into_values().map(|waiting| waiting.asked).collect()
+    }
+
+    /// Takes out all: those that have failed, and those that can be asked over another connection, in order.
+    /// `written_position` is how far the stream was handed to the socket.
+    pub(super) fn fail_all(
+        &mut self,
+        written_position: u64,
+        error: &Error,
+    ) -> (Failed, Vec<Asked>) {
+        let (mut failed, mut repeated) = (Vec::new(), Vec::new());
+        for waiting in std::mem::take(&mut self.requests).into_values() {
+            let was_sent = waiting.position < written_position;
+            let outcome = outcome_of(&waiting.asked.request);
+            let may_have_happened = was_sent && outcome == Outcome::Unknown;
+            if waiting.asked.is_bound || may_have_happened {
+                let outcome = if was_sent { outcome } else { Outcome::NotDone };
+                failed.push((
+                    waiting.asked.completion,
+                    error.clone().with_outcome(outcome),
+                ));
+            } else {
+                repeated.push(waiting.asked);
+            }
+        }
+        (Failed(failed), repeated)
+    }
 }
 
-impl Waiting {
-    fn outcome(&self) -> Outcome {
-        if self.has_effect {
-            Outcome::Unknown
-        } else {
-            Outcome::NotDone
-        }
+/// What is known of a request whose answer is lost.
+fn outcome_of(request: &Request) -> Outcome {
+    if has_effect(request) {
+        Outcome::Unknown
+    } else {
+        Outcome::NotDone
     }
 }
 
@@ -121,6 +122,12 @@ impl Waiting {
 pub(super) struct Failed(Vec<(Completion<Response>, Error)>);
 
 impl Failed {
+    /// All of these, for one reason: none of them has happened.
+    pub(super) fn all(asked: impl IntoIterator<Item = Asked>, error: &Error) -> Self {
+        let asked = asked.into_iter();
+        Self(asked.map(|it| (it.completion, error.clone())).collect())
+    }
+
     pub(super) fn tell(self, wakes: &mut Wakes) {
         for (completion, error) in self.0 {
             completion.complete(Err(error), wakes);

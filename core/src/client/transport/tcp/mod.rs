@@ -1,17 +1,20 @@
-//! A log behind a socket: one connection, many requests in flight, answers in any order.
+//! A log behind a socket: one connection at a time, many requests in flight, answers in any order.
 //!
 //! Whoever asks writes the request to the socket itself if it is free; one task of the runtime reads the
 //! answers, writes what did not fit, and lets requests go whose deadline has passed. When the connection
-//! is lost everything in flight fails, and whatever is asked later; there is no second connection.
+//! is lost another is made (`line`): what cannot have happened is asked again over it, in order, and what is
+//! asked meanwhile waits for it, up to its deadline. Streams end: their reader opens another where it stands.
 //!
 //! What may have happened is told by the error's outcome: a request that changes something, any byte of
 //! which was handed to the socket, is `unknown` until it is answered, unless the server said that it did
-//! not take it in.
+//! not take it in. Only those fail when a connection is lost.
 
 mod connect;
 mod connection;
 mod feed;
 mod in_flight;
+mod line;
+mod subscribed;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -23,17 +26,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::FetchedBatch;
+use self::connect::Opened;
+use self::line::{Connector, Line};
 use super::{Feed, Transport};
 use crate::client::HostPort;
 use crate::client::runtime;
-use crate::completion::Wake;
 use crate::completion::{Completion, Pending};
 use crate::error::Result;
-use crate::protocol::request::{FetchPosition, Request, SubscribeAt};
+use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
-use connection::Connection;
-use feed::TcpFeed;
 
 /// How a connection is made and kept.
 #[derive(Clone, Debug)]
@@ -48,6 +49,10 @@ pub(crate) struct TcpOptions {
     pub(crate) threads: Option<usize>,
     /// What the server's log calls the client.
     pub(crate) client_name: String,
+    /// The pause before the second attempt to connect again; it doubles.
+    pub(crate) reconnect_backoff: Duration,
+    /// The longest such pause.
+    pub(crate) reconnect_backoff_max: Duration,
 }
 
 impl Default for TcpOptions {
@@ -58,13 +63,15 @@ impl Default for TcpOptions {
             keep_alive: Duration::from_secs(10),
             threads: None,
             client_name: "headwater".to_owned(),
+            reconnect_backoff: Duration::from_millis(50),
+            reconnect_backoff_max: Duration::from_secs(1),
         }
     }
 }
 
-/// A connection to a broker. Dropped, it says goodbye without waiting for answers.
+/// The way to a broker. Dropped, it says goodbye without waiting for answers.
 pub(crate) struct TcpTransport {
-    connection: Arc<Connection>,
+    line: Arc<Line>,
     runtime: Handle,
 }
 
@@ -79,18 +86,36 @@ impl TcpTransport {
             Ok(runtime) => {
                 let (completion, pending) = Completion::pair();
                 runtime.spawn(async move {
-                    completion.finish(connect::connect(&hosts, &options).await);
+                    let opened = connect::connect(&hosts, &options).await;
+                    let connected = opened.map(|opened| {
+                        let hosts = Arc::new((hosts, options.clone()));
+                        let connector: Connector = Box::new(move || {
+                            let hosts = Arc::clone(&hosts);
+                            Box::pin(async move { connect::connect(&hosts.0, &hosts.1).await })
+                        });
+                        Self::over(opened, connector, &options)
+                    });
+                    completion.finish(connected);
                 });
                 pending
             }
             Err(error) => Pending::ready(Err(error)),
         }
     }
+
+    /// Begins with a connection that is made already; `connector` makes the next ones. To be called on the
+    /// runtime.
+    fn over(opened: Opened, connector: Connector, options: &TcpOptions) -> Self {
+        let runtime = Handle::current();
+        let line = Line::new(&opened, options);
+        runtime.spawn(Arc::clone(&line).run(opened, connector));
+        Self { line, runtime }
+    }
 }
 
 impl Transport for TcpTransport {
     fn submit(&self, request: Request, payload: Bytes, completion: Completion<Response>) {
-        self.connection.submit(&request, &payload, completion);
+        self.line.submit(request, payload, completion);
     }
 
     fn run_here(&self, request: Request, payload: Bytes, completion: Completion<Response>) {
@@ -98,10 +123,7 @@ impl Transport for TcpTransport {
     }
 
     fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<dyn Feed>> {
-        Ok(Arc::new(Subscribed {
-            feed: self.connection.subscribe(subscribe)?,
-            connection: Arc::clone(&self.connection),
-        }))
+        Ok(self.line.subscribe(subscribe)?)
     }
 
     fn schedule(&self, job: Box<dyn FnOnce() + Send>) {
@@ -111,11 +133,11 @@ impl Transport for TcpTransport {
     fn assist(&self) {}
 
     fn close(&self, timeout: Duration) -> Result<()> {
-        self.connection.close(timeout)
+        self.line.close(timeout)
     }
 
     fn description(&self) -> String {
-        self.connection.description().to_owned()
+        self.line.description()
     }
 
     fn is_remote(&self) -> bool {
@@ -129,53 +151,12 @@ impl Transport for TcpTransport {
 
 impl Drop for TcpTransport {
     fn drop(&mut self) {
-        self.connection.hang_up();
+        self.line.hang_up();
     }
 }
 
 impl fmt::Debug for TcpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TcpTransport")
-            .field(&self.connection)
-            .finish()
-    }
-}
-
-/// The consumer's hold on a feed. Dropped, the subscription ends.
-struct Subscribed {
-    feed: Arc<TcpFeed>,
-    connection: Arc<Connection>,
-}
-
-impl Feed for Subscribed {
-    fn take(&self, max_bytes: usize) -> Result<Vec<FetchedBatch>> {
-        self.connection.check_process()?;
-        let taken = self.feed.take(max_bytes)?;
-        self.connection.give_credit(&self.feed);
-        Ok(taken)
-    }
-
-    fn watch(&self, wake: Wake) {
-        self.feed.watch(wake);
-    }
-
-    fn reassign(&self, positions: Vec<FetchPosition>) -> Result<()> {
-        self.connection.reassign(&self.feed, positions)
-    }
-
-    fn close(&self) {
-        self.connection.unsubscribe(&self.feed);
-    }
-}
-
-impl Drop for Subscribed {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-impl fmt::Debug for Subscribed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.feed.fmt(f)
+        f.debug_tuple("TcpTransport").field(&self.line).finish()
     }
 }

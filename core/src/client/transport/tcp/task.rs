@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::connection::Connection;
-use super::in_flight;
+use super::in_flight::{self, Asked, Failed};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::decoder::FrameDecoder;
@@ -21,12 +21,12 @@ use crate::protocol::request::Request;
 use crate::protocol::response::Response;
 
 impl Connection {
-    /// Runs the connection to its end: the task's work.
+    /// Runs the connection to its end: why it ended, and what is to be asked over another.
     pub(super) async fn run<R: AsyncRead + Unpin>(
         self: Arc<Self>,
         mut reader: R,
         mut decoder: FrameDecoder,
-    ) {
+    ) -> (Error, Vec<Asked>) {
         let _guard = FailOnDrop(Arc::clone(&self));
         let error = {
             let receiving = pin!(self.receive(&mut reader, &mut decoder));
@@ -41,7 +41,8 @@ impl Connection {
                 error = timing => error,
             }
         };
-        self.fail(&error);
+        let repeated = self.fail(&error);
+        (error, repeated)
     }
 
     /// Takes in frames until the connection ends.
@@ -153,13 +154,11 @@ impl Connection {
         );
         let mut state = self.state.lock();
         state.end(error.clone());
-        let refused = state
-            .in_flight
-            .refuse_after(goodbye.last_correlation_id, &error);
+        let refused = state.in_flight.refuse_after(goodbye.last_correlation_id);
+        state.refused.extend(refused);
         let feeds = std::mem::take(&mut state.feeds);
         self.settle(&state);
         drop(state);
-        refused.tell(wakes);
         for feed in feeds.values() {
             feed.end(&error, wakes);
         }
@@ -195,27 +194,34 @@ impl Connection {
                 asked.store(UNANSWERED, Ordering::Relaxed);
             }
         });
-        self.submit(&Request::Ping, &Bytes::new(), completion);
+        let asked = Asked {
+            request: Request::Ping,
+            payload: Bytes::new(),
+            completion,
+            deadline: Instant::now() + self.request_timeout,
+            is_bound: true,
+        };
+        // One that has ended already is not asked whether it lives.
+        let _ = self.submit(asked, &mut Wakes::new());
     }
 
     /// Lets go what is due; returns when to look again.
     fn expire(&self, now: Instant) -> Instant {
         let mut wakes = Wakes::new();
         let mut state = self.state.lock();
-        let next = state.in_flight.next_deadline();
-        if next.is_none_or(|next| next > now) {
-            // What is asked from now on is not due before that.
-            return next.unwrap_or(now + self.request_timeout);
-        }
         let error = in_flight::timed_out(&self.description, self.request_timeout);
         let expired = state.in_flight.expire(now, &error);
-        let next = state
-            .in_flight
-            .next_deadline()
-            .unwrap_or(now + self.request_timeout);
+        // What was not taken in waits for the next connection, but not for ever.
+        let late = state.refused.extract_if(.., |asked| asked.deadline <= now);
+        let late: Vec<_> = late.collect();
+        let reason = state.ended.clone().unwrap_or(error);
+        let waiting = state.refused.iter().map(|asked| asked.deadline);
+        let next = state.in_flight.next_deadline().into_iter().chain(waiting);
+        let next = next.min().unwrap_or(now + self.request_timeout);
         self.settle(&state);
         drop(state);
         expired.tell(&mut wakes);
+        Failed::all(late, &reason).tell(&mut wakes);
         next
     }
 }
@@ -229,6 +235,7 @@ struct FailOnDrop(Arc<Connection>);
 impl Drop for FailOnDrop {
     fn drop(&mut self) {
         let error = self.0.lost("its task was stopped");
-        self.0.fail(&error);
+        // After the end in order there is nothing left.
+        Failed::all(self.0.fail(&error), &error).tell(&mut Wakes::new());
     }
 }

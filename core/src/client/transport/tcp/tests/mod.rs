@@ -5,12 +5,17 @@ mod connecting;
 mod ends;
 mod epochs;
 mod feeds;
+mod reconnecting;
 mod requests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::split;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::connect::Opened;
+use super::line::Connector;
 use super::{TcpOptions, TcpTransport, connect};
 use crate::client::transport::Transport;
 use crate::completion::{Completion, Pending};
@@ -45,9 +50,11 @@ async fn both_ends() -> (TcpTransport, Server, Fake) {
             .await
     });
     let (reader, writer) = split(near);
-    let client = connect::speak(reader, writer, "a:9092".to_owned(), &options())
+    let opened = connect::speak(reader, writer, "a:9092".to_owned(), &options())
         .await
         .unwrap();
+    let (_, connector) = next_connections();
+    let client = TcpTransport::over(opened, connector, &options());
     (client, server, fake)
 }
 
@@ -66,6 +73,23 @@ fn server_hello_of(version: u16) -> ServerHello {
     }
 }
 
+/// Gives out the connections that are sent to it, one an attempt. While none is there an attempt lasts.
+fn next_connections() -> (UnboundedSender<Result<Opened>>, Connector) {
+    let (sender, receiver) = unbounded_channel::<Result<Opened>>();
+    let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
+    let connector: Connector = Box::new(move || {
+        let receiver = Arc::clone(&receiver);
+        Box::pin(async move {
+            let next = receiver.lock().await.recv().await;
+            match next {
+                Some(next) => next,
+                None => std::future::pending().await,
+            }
+        })
+    });
+    (sender, connector)
+}
+
 /// A client of a peer that has shaken hands.
 async fn with_peer(options: &TcpOptions, buffer_bytes: usize) -> (TcpTransport, Peer) {
     with_peer_of(1, options, buffer_bytes).await
@@ -77,6 +101,13 @@ async fn with_peer_of(
     options: &TcpOptions,
     buffer_bytes: usize,
 ) -> (TcpTransport, Peer) {
+    let (opened, peer) = peer(server_hello_of(version), options, buffer_bytes).await;
+    let (_, connector) = next_connections();
+    (TcpTransport::over(opened, connector, options), peer)
+}
+
+/// A connection to a peer that has shaken hands.
+async fn peer(hello: ServerHello, options: &TcpOptions, buffer_bytes: usize) -> (Opened, Peer) {
     let (near, far) = tokio::io::duplex(buffer_bytes);
     let (reader, writer) = split(near);
     let mut peer = Peer::new(far);
@@ -84,12 +115,11 @@ async fn with_peer_of(
         peer.expect_magic().await;
         peer.expect(FrameKind::ClientHello).await;
         peer.say(&MAGIC).await;
-        let hello = server_hello_of(version);
         peer.send(0, FrameKind::ServerHello, &hello).await;
     };
     let speaking = connect::speak(reader, writer, "a:9092".to_owned(), options);
-    let (client, ()) = tokio::join!(speaking, shaking);
-    (client.unwrap(), peer)
+    let (opened, ()) = tokio::join!(speaking, shaking);
+    (opened.unwrap(), peer)
 }
 
 fn produce() -> Request {
