@@ -92,8 +92,8 @@ impl InFlight {
         for waiting in std::mem::take(&mut self.requests).into_values() {
             let was_sent = waiting.position < written_position;
             let outcome = outcome_of(&waiting.asked.request);
-            let may_have_happened = was_sent && outcome == Outcome::Unknown;
-            if waiting.asked.is_bound || may_have_happened {
+            let may_be_repeated = !was_sent || is_repeatable(&waiting.asked.request);
+            if waiting.asked.is_bound || !may_be_repeated {
                 let outcome = if was_sent { outcome } else { Outcome::NotDone };
                 failed.push((
                     waiting.asked.completion,
@@ -155,6 +155,18 @@ pub(super) fn has_effect(request: &Request) -> bool {
         | Request::DeleteGroup { .. }
         | Request::DeleteRecords { .. }
         | Request::ProduceAndCommit { .. } => true,
+    }
+}
+
+/// Whether it comes to the same when a request is carried out twice. (Record batches do too, by their
+/// sequence: but that is for the producer to know.)
+fn is_repeatable(request: &Request) -> bool {
+    match request {
+        Request::CreateTopic { exist_ok, .. } => *exist_ok,
+        Request::AlterTopic { .. }
+        | Request::CommitOffsets { .. }
+        | Request::DeleteRecords { .. } => true,
+        other => !has_effect(other),
     }
 }
 
