@@ -53,18 +53,42 @@ test('a broker of a folder leaves it in order', async (t) => {
   await again.close()
 })
 
-test('when the broker goes its clients are told, and nothing hangs', async () => {
+test('when the broker goes its clients wait for it to come back, and closing ends the wait', async () => {
   const broker = await Broker.start()
   const db = await connect(broker.address)
   await db.admin.createTopic('orders')
+  const p = db.producer()
+  await p.send('orders', 'before')
   const c = db.consumer('orders')
-  await c.open()
-  const reading = c[Symbol.asyncIterator]().next()
-  reading.catch(() => {})
+  const reading = c[Symbol.asyncIterator]()
+  assert.equal((await reading.next()).value.offset, 0)
+  const next = reading.next()
   await broker.close(0)
-  await assert.rejects(reading, { kind: 'Unavailable', retriable: true })
-  await assert.rejects(db.producer().send('orders', 'x'), { kind: 'Unavailable' })
+  const sent = p.send('orders', 'after')
+  sent.catch(() => {})
+  assert.equal((await db.close(100)).unsentRecords, 1)
+  assert.deepEqual(await next, { done: true, value: undefined })
+  await assert.rejects(sent, { kind: 'Closed' })
+})
+
+test('a broker that comes back on its folder and port is the one it was', async (t) => {
+  const path = folder(t)
+  const first = await Broker.start({ data: path })
+  const db = await connect(first.address)
+  await db.admin.createTopic('orders')
+  const p = db.producer()
+  const messages = db.consumer('orders')[Symbol.asyncIterator]()
+  for (const number of [0, 1, 2]) {
+    assert.equal((await p.send('orders', `${number}`)).offset, number)
+    assert.equal((await messages.next()).value.value.toString(), `${number}`)
+  }
+  await first.close()
+  const sent = p.send('orders', '3')
+  const again = await Broker.start({ data: path, listen: [first.address] })
+  assert.equal((await sent).offset, 3)
+  assert.equal((await messages.next()).value.offset, 3)
   await db.close()
+  await again.close()
 })
 
 test('a port in use, and an address that is none, are refused in words', async (t) => {

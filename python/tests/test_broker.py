@@ -79,15 +79,39 @@ def test_garbage_on_the_port_does_no_harm() -> None:
             db.admin.create_topic("t")
 
 
-def test_broker_that_goes_makes_clients_unavailable() -> None:
+def test_clients_wait_for_a_broker_that_goes_and_closing_ends_the_wait() -> None:
     broker = headwater.Broker()
-    with headwater.connect(broker.address) as db:
+    db = headwater.connect(broker.address)
+    db.admin.create_topic("t")
+    p = db.producer()
+    p.send("t", b"before").result(30)
+    broker.close(timeout=1)
+
+    sent = p.send("t", b"after")
+    assert db.close(timeout=0.2).unsent_records == 1
+
+    with pytest.raises(headwater.Closed) as failed:
+        sent.result(30)
+    assert failed.value.code == "CLOSED"
+
+
+def test_broker_that_comes_back_on_its_folder_and_port_is_the_one_it_was(tmp_path: Path) -> None:
+    first = headwater.Broker(data=tmp_path / "data")
+    with headwater.connect(first.address) as db:
         db.admin.create_topic("t")
-        broker.close(timeout=1)
-        with pytest.raises(headwater.Unavailable):
-            db.admin.list_topics()
-        with db.consumer("t") as c, pytest.raises(headwater.Unavailable):
-            list(c)
+        with db.producer() as p, db.consumer("t") as c:
+            messages = iter(c)
+            for number in range(3):
+                assert p.send("t", b"%d" % number).result(30).offset == number
+                assert next(messages).offset == number
+            first.close()
+            sent = p.send("t", b"3")
+            with headwater.Broker(data=tmp_path / "data", listen=[first.address]):
+                assert sent.result(30).offset == 3
+                assert next(messages).value == b"3"
+                p.close()
+                c.close()
+                db.close()
 
 
 def test_asyncio_through_a_broker() -> None:

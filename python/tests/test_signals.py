@@ -94,7 +94,9 @@ broker.close()
 def test_wait_for_a_broker_that_says_nothing_is_interrupted(wait: str) -> None:
     code, out, err = interrupted(STALLED.format(wait=wait))
 
-    assert (code, err) == (0, "")
+    # A close that was interrupted goes on, and what it cannot deliver is told at the end of the process.
+    warned = wait == "db.close()"
+    assert (code, "was not closed" in err) == (0, warned), err
     said, unsent = out.splitlines()
     assert said == "interrupted"
     # What the producer's own close tells is not told again, and an earlier close takes its time.

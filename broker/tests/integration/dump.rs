@@ -152,7 +152,10 @@ fn compressed_batches_are_shown_with_their_codec_and_read_like_any_other() {
             (&last["codec"], &last["last_offset"]),
             (&codec.into(), &499.into())
         );
-        assert!(last["len"].as_u64() < last["records"].as_u64().map(|count| count * 80));
+        // The last may hold a record or two, which the frame outweighs.
+        let largest = records.iter().max_by_key(|it| it["records"].as_u64());
+        let largest = largest.unwrap();
+        assert!(largest["len"].as_u64() < largest["records"].as_u64().map(|count| count * 80));
         let words = run(["dump", data.to_str().unwrap()]).ended(0).stdout;
         assert!(
             words.contains(&format!("bytes of {codec}, producer")),
