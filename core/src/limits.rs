@@ -17,6 +17,12 @@ pub const GROUPS_MAX: usize = 100_000;
 pub const GROUP_MEMBERS_MAX: usize = 1_000;
 /// Partitions that one member of a group names as its own in a heartbeat.
 pub const GROUP_MEMBER_PARTITIONS_MAX: usize = SUBSCRIPTION_PARTITIONS_MAX;
+/// Milliseconds of a member's `heartbeat_ms`.
+pub const GROUP_HEARTBEAT_MS_MIN: u32 = 100;
+/// Milliseconds of a member's `session_timeout_ms` and `rebalance_timeout_ms`: the range.
+pub const GROUP_TIMEOUT_MS_MIN: u32 = 1_000;
+/// Milliseconds of a member's `session_timeout_ms` and `rebalance_timeout_ms`: the range.
+pub const GROUP_TIMEOUT_MS_MAX: u32 = 1_800_000;
 /// Members of all groups that were removed, and of which it is remembered why; the oldest are forgotten.
 pub const GROUP_MEMBERS_REMEMBERED_MAX: usize = 4_096;
 

@@ -8,11 +8,13 @@ use bytes::Bytes;
 
 use super::{Run, Service, Subscription};
 use crate::completion::Completion;
+use crate::engine::group::{JOINING, Lifetime};
 use crate::error::Result;
 use crate::protocol::request::{OffsetAt, OffsetQuery, Request, SubscribeAt};
 use crate::protocol::response::Response;
 
-/// One client's way in. Dropped with its last clone: then its group members have left.
+/// One client's way in. Dropped with its last clone: then its group members have left, or, if they are
+/// somebody else's, have lost their connection.
 #[derive(Clone)]
 pub struct Session(Arc<SessionInner>);
 
@@ -116,10 +118,16 @@ impl Session {
             }
             Request::ListOffsets { queries } => self.list_offsets(queries, run, completion),
             Request::JoinGroup { group, topics } => {
-                inner.join_group(self.0.id, group, &topics, run, completion);
+                inner.join_group(self.0.id, group, topics, run, completion);
             }
             Request::LeaveGroup { group, member } => {
-                completion.finish(inner.leave_group(&group, &member));
+                inner.leave_group(self.0.id, group, &member, run, completion);
+            }
+            Request::GroupHeartbeat(heartbeat) => {
+                inner.group_heartbeat(self.0.id, self.lifetime(), heartbeat, run, completion);
+            }
+            Request::DescribeGroupDetails { group } => {
+                completion.finish(inner.describe_group_details(&group));
             }
             Request::CommitOffsets {
                 group,
@@ -147,6 +155,15 @@ impl Session {
                 inner.produce_and_commit(wanted, payload, run, completion);
             }
             Request::DeleteRecords { before } => inner.delete_records(&before, run, completion),
+        }
+    }
+
+    /// How long its group members live: those of this process end with their sessions.
+    fn lifetime(&self) -> Lifetime {
+        if self.0.is_trusted {
+            Lifetime::Session
+        } else {
+            Lifetime::Own
         }
     }
 
@@ -179,6 +196,7 @@ fn named(request: &Request) -> &[String] {
     match request {
         Request::DescribeTopics { names } => names,
         Request::JoinGroup { topics, .. } => topics,
+        Request::GroupHeartbeat(heartbeat) if heartbeat.generation == JOINING => &heartbeat.topics,
         _ => &[],
     }
 }

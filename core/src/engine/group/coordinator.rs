@@ -24,6 +24,7 @@ pub struct Coordinator {
     /// The groups that a session has spoken for.
     sessions: BTreeMap<u64, BTreeSet<Arc<str>>>,
     removed: RemovedMembers,
+    next_write: u64,
     wakeups: BTreeSet<(Instant, Arc<str>)>,
     wakeup_of: BTreeMap<Arc<str>, Instant>,
 }
@@ -69,14 +70,32 @@ impl Coordinator {
         outputs
     }
 
-    /// The log has taken what it was last told of the group, or has not.
-    pub fn persisted(&mut self, now: Instant, group: &str, result: Result<()>) -> Vec<Output> {
+    /// The log has taken a write, or has not.
+    pub fn persisted(
+        &mut self,
+        now: Instant,
+        group: &str,
+        write: u64,
+        result: Result<()>,
+    ) -> Vec<Output> {
         let mut outputs = Vec::new();
         let id = self.id_of(group);
         self.turn(now, &id, &mut outputs, |group, turn| {
-            group.persisted(result, turn)
+            group.persisted(write, result, turn);
         });
         outputs
+    }
+
+    /// A group without members is deleted. What the log is still being told of it comes before that.
+    ///
+    /// # Errors
+    /// As [`check_empty`](Self::check_empty); then nothing has changed.
+    pub fn forget(&mut self, group: &str) -> Result<()> {
+        self.check_empty(group)?;
+        let id = self.id_of(group);
+        self.groups.remove(&id);
+        self.schedule(&id);
+        Ok(())
     }
 
     /// A session has ended: members that live no longer than it go at once, the others are waited for a
@@ -225,6 +244,7 @@ impl Coordinator {
             now,
             topics: &self.topics,
             removed: &mut self.removed,
+            next_write: &mut self.next_write,
             outputs,
         };
         act(group, &mut turn);

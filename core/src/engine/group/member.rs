@@ -137,7 +137,9 @@ impl Member {
     pub(super) fn wakeup(&self) -> Option<Instant> {
         let parked = self.parked.map(|parked| parked.until);
         let times = [self.session_end(), self.release_end(), parked];
-        times.into_iter().flatten().min()
+        let first = times.into_iter().flatten().min();
+        // Who sends no heartbeats waits for the log alone, and for as long as that takes.
+        first.filter(|_| self.lifetime != Lifetime::Exclusive)
     }
 
     /// How long a heartbeat may wait: never so long that the member's silence meanwhile ends its session.

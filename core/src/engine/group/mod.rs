@@ -116,6 +116,8 @@ pub enum Output {
     },
     /// The log has to know. To be told by [`Coordinator::persisted`]; one at a time for each group.
     Persist {
+        /// Names the write.
+        write: u64,
         /// The group's id.
         group: Arc<str>,
         /// The generation.

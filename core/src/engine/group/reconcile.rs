@@ -26,12 +26,16 @@ impl Group {
         let target = is_new.then(|| self.new_target(turn.topics));
         let members = self.members.values();
         let returning = members.filter(|member| member.lifetime == Lifetime::Own);
+        let write = *turn.next_write;
+        *turn.next_write += 1;
         turn.outputs.push(Output::Persist {
+            write,
             group: Arc::clone(&self.id),
             generation,
             members: returning.map(|member| Arc::clone(&member.id)).collect(),
         });
         let proposal = Proposal {
+            write,
             generation,
             target,
             roster: self.members.keys().cloned().collect(),

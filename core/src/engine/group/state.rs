@@ -34,6 +34,7 @@ pub(super) struct Group {
 /// A generation on its way to the log.
 #[derive(Debug)]
 pub(super) struct Proposal {
+    pub(super) write: u64,
     pub(super) generation: i32,
     /// None: only the list of members changes.
     pub(super) target: Option<BTreeMap<TopicPartition, MemberId>>,
@@ -63,6 +64,8 @@ pub(super) struct Turn<'a> {
     /// How many partitions each topic has.
     pub(super) topics: &'a BTreeMap<Arc<str>, i32>,
     pub(super) removed: &'a mut RemovedMembers,
+    /// The number of the next write.
+    pub(super) next_write: &'a mut u64,
     pub(super) outputs: &'a mut Vec<Output>,
 }
 
@@ -226,8 +229,8 @@ impl Group {
     }
 
     /// The log has what it was last told, or could not take it.
-    pub(super) fn persisted(&mut self, result: Result<()>, turn: &mut Turn<'_>) {
-        let Some(proposal) = self.proposal.take() else {
+    pub(super) fn persisted(&mut self, write: u64, result: Result<()>, turn: &mut Turn<'_>) {
+        let Some(proposal) = self.proposal.take_if(|proposal| proposal.write == write) else {
             return;
         };
         match result {

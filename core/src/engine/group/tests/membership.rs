@@ -99,6 +99,32 @@ fn group_without_members_is_forgotten_once_the_log_knows() {
 }
 
 #[test]
+fn group_that_is_deleted_does_not_come_back_by_what_was_under_way() {
+    let mut stage = Stage::new(2);
+    stage.ask(heartbeat("a", JOINING)).unwrap();
+    assert_eq!(
+        code(stage.coordinator.forget(GROUP)),
+        ErrorCode::NonEmptyGroup
+    );
+    stage.is_log_prompt = false;
+    stage.send(heartbeat("b", JOINING));
+    let earlier = stage.write;
+    stage.ask(heartbeat("a", LEAVING)).unwrap();
+    stage.ask(heartbeat("b", LEAVING)).unwrap();
+    stage.coordinator.forget(GROUP).unwrap();
+    stage.unpersisted = None;
+    let c = stage.send(heartbeat("c", JOINING));
+    // What the group before was still being told is not what this one waits for.
+    let outputs = stage
+        .coordinator
+        .persisted(stage.now, GROUP, earlier, Ok(()));
+    assert_eq!(outputs, []);
+    assert_eq!(stage.answer(c), None);
+    stage.persist();
+    assert_eq!(numbers(&stage.answer(c).unwrap().unwrap()), [0, 1]);
+}
+
+#[test]
 fn silent_member_is_removed_and_learns_why() {
     let mut stage = Stage::new(2);
     stage.ask(heartbeat("a", JOINING)).unwrap();
@@ -235,7 +261,9 @@ fn log_that_refuses_fails_who_joins_and_is_asked_again_for_the_others() {
     let b = stage.send(heartbeat("b", JOINING));
     let full = || Err(Error::new(ErrorCode::DiskFull, "full"));
     stage.unpersisted = None;
-    let outputs = stage.coordinator.persisted(stage.now, GROUP, full());
+    let outputs = stage
+        .coordinator
+        .persisted(stage.now, GROUP, stage.write, full());
     stage.take(outputs);
     assert_eq!(code(stage.answer(b).unwrap()), ErrorCode::DiskFull);
     assert_eq!(stage.answer(a), None);
@@ -252,7 +280,9 @@ fn first_member_that_the_log_refuses_leaves_nothing_behind() {
     stage.is_log_prompt = false;
     let ticket = stage.send(heartbeat("a", JOINING));
     let full = Err(Error::new(ErrorCode::DiskFull, "full"));
-    let outputs = stage.coordinator.persisted(stage.now, GROUP, full);
+    let outputs = stage
+        .coordinator
+        .persisted(stage.now, GROUP, stage.write, full);
     stage.take(outputs);
     assert_eq!(code(stage.answer(ticket).unwrap()), ErrorCode::DiskFull);
     assert!(stage.coordinator.is_empty());

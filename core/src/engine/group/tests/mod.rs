@@ -26,6 +26,7 @@ struct Stage {
     /// Whether what is to be persisted is, at once.
     is_log_prompt: bool,
     unpersisted: Option<(i32, Vec<MemberId>)>,
+    write: u64,
     answers: BTreeMap<u64, Result<Assigned>>,
 }
 
@@ -90,6 +91,7 @@ impl Stage {
             log: (0, Vec::new()),
             is_log_prompt: true,
             unpersisted: None,
+            write: 0,
             answers: BTreeMap::new(),
         };
         stage.set_topic("t", Some(count));
@@ -134,10 +136,12 @@ impl Stage {
                     assert!(earlier.is_none(), "ticket {ticket} is answered twice");
                 }
                 Output::Persist {
+                    write,
                     generation,
                     members,
                     ..
                 } => {
+                    self.write = write;
                     assert!(self.unpersisted.is_none(), "one at a time");
                     self.unpersisted = Some((generation, members));
                 }
@@ -151,7 +155,9 @@ impl Stage {
     fn persist(&mut self) {
         if let Some(written) = self.unpersisted.take() {
             self.log = written;
-            let outputs = self.coordinator.persisted(self.now, GROUP, Ok(()));
+            let outputs = self
+                .coordinator
+                .persisted(self.now, GROUP, self.write, Ok(()));
             self.take(outputs);
         }
     }

@@ -45,6 +45,7 @@ impl World {
                 broker,
                 generation,
                 members,
+                ..
             } if *broker == self.broker => Some((*generation, members.clone())),
             _ => None,
         });

@@ -21,6 +21,7 @@ pub(super) enum Event {
     },
     Persisted {
         broker: u32,
+        write: u64,
         generation: i32,
         members: Vec<MemberId>,
     },
@@ -147,6 +148,7 @@ impl World {
                     });
                 }
                 Output::Persist {
+                    write,
                     generation,
                     members,
                     ..
@@ -157,6 +159,7 @@ impl World {
                     let after_ms = 1 + self.random(slowest);
                     let persisted = Event::Persisted {
                         broker,
+                        write,
                         generation,
                         members,
                     };
@@ -224,6 +227,7 @@ impl World {
             Event::Commit { broker, commit } if broker == self.broker => self.commit(&commit),
             Event::Persisted {
                 broker,
+                write,
                 generation,
                 members,
             } if broker == self.broker => {
@@ -231,7 +235,7 @@ impl World {
                     return Err(format!("generation {generation} follows {}", self.log.0));
                 }
                 self.log = (generation, members);
-                let outputs = self.coordinator.persisted(self.now(), GROUP, Ok(()));
+                let outputs = self.coordinator.persisted(self.now(), GROUP, write, Ok(()));
                 self.take(outputs)
             }
             Event::SessionEnded { broker, session } if broker == self.broker => {
