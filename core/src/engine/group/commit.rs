@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::coordinator::Coordinator;
 use super::member::Member;
+use super::roster::away;
 use super::state::Group;
 use super::{Lifetime, MemberId, errors};
 use crate::error::{Error, ErrorCode, Result};
@@ -35,6 +36,7 @@ impl Coordinator {
             return Err(self.unknown(group, &id, now));
         };
         match found.members.get(&id) {
+            Some(member) if member.is_away => Err(away(member).error(group, &id, now)),
             Some(member) => found.check_commit(member, generation, partitions),
             None if found.is_missing(&id) => Err(errors::recovering(group, found.missing_count())),
             None => Err(self.unknown(group, &id, now)),
@@ -89,13 +91,10 @@ impl Group {
         generation: i32,
         partitions: impl IntoIterator<Item = &'a TopicPartition>,
     ) -> Result<()> {
-        let first = member.joined.unwrap_or(self.generation + 1);
         // Without heartbeats a member never learns of another generation than the one it joined in.
         let is_exclusive = member.lifetime == Lifetime::Exclusive;
-        if !(first..=self.generation).contains(&generation) {
-            return Err(errors::other_generation(
-                self, &member.id, generation, first,
-            ));
+        if !self.is_generation_of(member, generation) {
+            return Err(errors::other_generation(self, member, generation));
         }
         if is_exclusive {
             return Ok(());
@@ -122,6 +121,6 @@ impl Group {
         }
         // What it held once, lost, and holds again it names in the later generation.
         let held = member.held.get(partition);
-        held.is_some_and(|held| held.granted <= generation) && !member.is_away
+        held.is_some_and(|held| held.granted <= generation)
     }
 }

@@ -15,6 +15,9 @@ pub const RECOVERY_GRACE: Duration = Duration::from_secs(10);
 /// After so long the log is told again what it could not take.
 pub(super) const PERSIST_AGAIN: Duration = Duration::from_secs(1);
 
+/// Woken so much too late, the process has stood still.
+const STALL: Duration = Duration::from_secs(1);
+
 /// Who is in which group right now.
 #[derive(Debug, Default)]
 pub struct Coordinator {
@@ -143,14 +146,32 @@ impl Coordinator {
     }
 
     /// Time has come to `now`: answers that waited long enough, members that were silent too long.
+    ///
+    /// Called much too late, it takes it that the whole process stood still, and that what members sent
+    /// meanwhile waits to be read: they are given that time.
     pub fn advance(&mut self, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
+        let late = self
+            .next_wakeup()
+            .map(|at| now.saturating_duration_since(at));
+        if let Some(stalled) = late.filter(|late| *late >= STALL) {
+            self.excuse(now, stalled);
+        }
         let due = self.wakeups.iter().take_while(|(at, _)| *at <= now);
         let due: Vec<_> = due.map(|(_, id)| Arc::clone(id)).collect();
         for id in due {
             self.turn(now, &id, &mut outputs, Group::advance);
         }
         outputs
+    }
+
+    fn excuse(&mut self, now: Instant, stalled: Duration) {
+        let ids: Vec<_> = self.groups.keys().cloned().collect();
+        // Nothing is wanted of anybody for it.
+        let mut outputs = Vec::new();
+        for id in ids {
+            self.turn(now, &id, &mut outputs, |group, _| group.excuse(stalled));
+        }
     }
 
     /// How many groups have members, or wait for them.

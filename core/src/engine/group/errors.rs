@@ -1,6 +1,7 @@
 //! What a group tells those it does not let in or does not know.
 
 use super::Heartbeat;
+use super::member::Member;
 use super::state::Group;
 use crate::error::{Error, ErrorCode};
 use crate::limits;
@@ -16,12 +17,27 @@ pub(super) fn unknown_member(group: &str, member: &str) -> Error {
     )
 }
 
-pub(super) fn other_generation(group: &Group, member: &str, found: i32, first: i32) -> Error {
+pub(super) fn other_generation(group: &Group, member: &Member, found: i32) -> Error {
+    let joined = match member.joined {
+        Some(first) => format!("it joined in {first}"),
+        None => "it is in none yet".to_owned(),
+    };
     Error::new(
         ErrorCode::IllegalGeneration,
         format!(
-            "member `{}` of group `{}` names generation {found}; it joined in {first}, and the \
-             group is at {}",
+            "member `{}` of group `{}` names generation {found}; {joined}, and the group is at {}",
+            member.id.escape_debug(),
+            group.id,
+            group.generation
+        ),
+    )
+}
+
+pub(super) fn later_generation(group: &Group, member: &str, found: i32) -> Error {
+    Error::new(
+        ErrorCode::IllegalGeneration,
+        format!(
+            "member `{}` of group `{}` names generation {found}; the log knows {} and none later",
             member.escape_debug(),
             group.id,
             group.generation

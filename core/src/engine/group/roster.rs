@@ -57,11 +57,16 @@ impl Group {
         }
         // Who joins again did not get the answer, and knows nothing yet.
         let found = heartbeat.generation;
-        let first = member.joined.unwrap_or(self.generation + 1);
-        if found != JOINING && !(first..=self.generation).contains(&found) {
-            return Err(errors::other_generation(self, &member.id, found, first));
+        if found == JOINING || self.is_generation_of(member, found) {
+            return Ok(());
         }
-        Ok(())
+        Err(errors::other_generation(self, member, found))
+    }
+
+    /// Whether a member may name this generation: one that began since it is a member.
+    pub(super) fn is_generation_of(&self, member: &Member, found: i32) -> bool {
+        let joined = member.joined;
+        joined.is_some_and(|first| (first..=self.generation).contains(&found))
     }
 
     fn join(&mut self, heartbeat: &Heartbeat, turn: &Turn<'_>) -> Result<()> {
@@ -82,7 +87,17 @@ impl Group {
         Ok(())
     }
 
-    fn enter(&mut self, member: Member) {
+    fn enter(&mut self, mut member: Member) {
+        // One whose entry the log refused comes again under its id, maybe before it is settled what of the place
+        // that it took over is whose: then it is its own, and it is told so, or asked for it.
+        let held = Held {
+            granted: self.generation,
+            revoked: None,
+        };
+        let left = self.holders.iter().filter(|(_, id)| **id == member.id);
+        for (partition, _) in left {
+            member.held.entry(partition.clone()).or_insert(held);
+        }
         if let Some(instance) = &member.instance_id {
             self.instances
                 .insert(Arc::clone(instance), Arc::clone(&member.id));
@@ -94,12 +109,8 @@ impl Group {
     fn come_back(&mut self, heartbeat: &Heartbeat, turn: &Turn<'_>) -> Result<()> {
         let found = heartbeat.generation;
         if !(JOINING..=self.generation).contains(&found) {
-            return Err(errors::other_generation(
-                self,
-                &heartbeat.member_id,
-                found,
-                JOINING,
-            ));
+            let id = &heartbeat.member_id;
+            return Err(errors::later_generation(self, id, found));
         }
         if let Some(recovery) = &mut self.recovery {
             recovery.missing.remove(&heartbeat.member_id);
@@ -117,6 +128,7 @@ impl Group {
             granted: found,
             revoked: None,
         };
+        // Also of topics that are gone: others of that name may come before it has let go.
         for partition in &heartbeat.owned {
             if !self.holders.contains_key(partition) {
                 self.holders
@@ -333,7 +345,7 @@ impl Group {
     }
 }
 
-fn away(member: &Member) -> Removal {
+pub(super) fn away(member: &Member) -> Removal {
     let instance_id = member.instance_id.clone().unwrap_or_default();
     Removal::Away { instance_id }
 }

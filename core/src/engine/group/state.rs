@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::member::{Member, Parked};
 use super::removed::RemovedMembers;
@@ -79,7 +79,8 @@ impl Group {
     pub(super) fn new(id: Arc<str>, generation: i32) -> Self {
         Self {
             id,
-            generation,
+            // Those below 0 mean something else; no log of ours has one.
+            generation: generation.max(0),
             members: BTreeMap::new(),
             instances: BTreeMap::new(),
             target: BTreeMap::new(),
@@ -170,6 +171,20 @@ impl Group {
         self.settle(turn);
     }
 
+    /// Nothing could come in for a while: that is nobody's silence.
+    pub(super) fn excuse(&mut self, stalled: Duration) {
+        for member in self.members.values_mut() {
+            member.heard += stalled;
+            let held = member.held.values_mut();
+            for revoked in held.filter_map(|held| held.revoked.as_mut()) {
+                revoked.since += stalled;
+            }
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.until += stalled;
+        }
+    }
+
     /// When `advance` has something to do.
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
         let members = self.members.values().filter_map(Member::wakeup);
@@ -249,6 +264,9 @@ impl Group {
         self.due = self.due.max(what);
         let outside = self.members.values().filter(|member| !member.is_told());
         let outside: Vec<_> = outside.map(|member| Arc::clone(&member.id)).collect();
+        if !outside.is_empty() {
+            self.due = Due::Target;
+        }
         for id in outside {
             if let Some(parked) = self.drop_member(&id).and_then(|member| member.parked) {
                 turn.answer(parked.ticket, Err(error.clone()));

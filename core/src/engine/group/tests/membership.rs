@@ -145,6 +145,22 @@ fn silent_member_is_removed_and_learns_why() {
 }
 
 #[test]
+fn time_in_which_the_broker_stood_still_is_no_silence() {
+    let mut stage = Stage::new(1);
+    stage.ask(heartbeat("a", JOINING)).unwrap();
+    let waiting = stage.send(owning("a", 1, [0]));
+    // Due after three seconds, called after a hundred.
+    stage.now += ms(100_000);
+    let outputs = stage.coordinator.advance(stage.now);
+    stage.take(outputs);
+    assert!(stage.answer(waiting).unwrap().is_ok());
+    stage.pass(ms(41_999));
+    assert_eq!(stage.view().members.len(), 1);
+    stage.pass(ms(1));
+    assert!(stage.coordinator.is_empty());
+}
+
+#[test]
 fn heartbeat_that_waits_counts_from_when_it_came() {
     let mut stage = Stage::new(1);
     let short = |generation| Heartbeat {
@@ -272,6 +288,29 @@ fn log_that_refuses_fails_who_joins_and_is_asked_again_for_the_others() {
     assert_eq!(stage.unpersisted, Some((2, vec!["a".into()])));
     stage.persist();
     assert_eq!(numbers(&stage.answer(a).unwrap().unwrap()), [0, 1]);
+}
+
+#[test]
+fn place_that_was_taken_over_in_vain_is_given_to_others() {
+    let of_instance = |id, generation| Heartbeat {
+        instance_id: Some(Arc::from("i")),
+        ..heartbeat(id, generation)
+    };
+    let mut stage = Stage::new(2);
+    stage.ask(of_instance("a", JOINING)).unwrap();
+    stage.ask(heartbeat("b", JOINING)).unwrap();
+    stage.is_log_prompt = false;
+    let a = stage.send(of_instance("a2", JOINING));
+    stage.unpersisted = None;
+    let full = Err(Error::new(ErrorCode::DiskFull, "full"));
+    let outputs = stage
+        .coordinator
+        .persisted(stage.now, GROUP, stage.write, full);
+    stage.take(outputs);
+    assert_eq!(code(stage.answer(a).unwrap()), ErrorCode::DiskFull);
+    stage.is_log_prompt = true;
+    stage.pass(ms(1_000));
+    assert_eq!(numbers(&stage.ask(heartbeat("b", 2)).unwrap()), [0, 1]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A coordinator, its log and members that fail in every way, on a clock of their own.
 //!
 //! Messages are delayed, lost, repeated and overtaken; members are slow to let go, fall silent, restart, leave;
-//! the coordinator is killed, with what the log did not have yet. After each event the rules are checked:
+//! the log refuses; the coordinator is killed, with what the log did not have yet. After each event the rules are checked:
 //! nobody who is a member holds what another member holds; in one generation nobody is told what another
 //! was told; no generation is told twice; no commit counts of one who holds the partition no more. When the
 //! faults end, the group comes to rest: all is assigned, evenly, and stays.

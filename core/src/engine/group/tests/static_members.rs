@@ -60,7 +60,7 @@ fn instance_that_goes_away_for_a_moment_keeps_its_place() {
     );
     assert_eq!(
         code(stage.commit(Some(("a1", 2)), &[0])),
-        ErrorCode::IllegalGeneration
+        ErrorCode::FencedInstanceId
     );
     let told = stage.ask(member("a2", JOINING, [])).unwrap();
     assert_eq!((told.generation, numbers(&told)), (2, vec![0, 1]));

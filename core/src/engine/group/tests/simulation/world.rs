@@ -234,6 +234,11 @@ impl World {
                 if generation < self.log.0 {
                     return Err(format!("generation {generation} follows {}", self.log.0));
                 }
+                if self.is_faulty && self.random(20) == 0 {
+                    let full = Err(Error::new(ErrorCode::DiskFull, "full"));
+                    let outputs = self.coordinator.persisted(self.now(), GROUP, write, full);
+                    return self.take(outputs);
+                }
                 self.log = (generation, members);
                 let outputs = self.coordinator.persisted(self.now(), GROUP, write, Ok(()));
                 self.take(outputs)
