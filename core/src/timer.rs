@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::sync::{Condvar, Mutex};
 
 use crate::completion::mark_own_thread;
-use crate::fork::PerFork;
+use crate::fork::{self, PerFork};
 use crate::limits::FORK_GENERATIONS_MAX;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -37,13 +37,20 @@ struct State {
 pub(crate) struct Timer {
     wheel: Option<Arc<Wheel>>,
     id: u64,
+    /// The fork generation that it was made in: the wheel's lock is of no use to a child.
+    generation: usize,
 }
 
 /// Runs `job` at `deadline`.
 pub(crate) fn at(deadline: Instant, job: impl FnOnce() + Send + 'static) -> Timer {
+    let generation = fork::generation();
     let Some(wheel) = wheel() else {
         // Beyond the last generation nothing can be connected, so nothing waits.
-        return Timer { wheel: None, id: 0 };
+        return Timer {
+            wheel: None,
+            id: 0,
+            generation,
+        };
     };
     let mut state = wheel.state.lock();
     let id = state.next;
@@ -58,6 +65,7 @@ pub(crate) fn at(deadline: Instant, job: impl FnOnce() + Send + 'static) -> Time
     Timer {
         wheel: Some(wheel),
         id,
+        generation,
     }
 }
 
@@ -107,6 +115,9 @@ impl Wheel {
 impl Drop for Timer {
     fn drop(&mut self) {
         let Some(wheel) = &self.wheel else { return };
+        if fork::check(self.generation).is_err() {
+            return;
+        }
         let mut state = wheel.state.lock();
         let job = state.jobs.remove(&self.id);
         if let Some((deadline, _)) = &job {

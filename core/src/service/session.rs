@@ -10,6 +10,7 @@ use super::{Run, Service, Subscription};
 use crate::completion::Completion;
 use crate::engine::group::{JOINING, Lifetime};
 use crate::error::Result;
+use crate::fork;
 use crate::protocol::request::{OffsetAt, OffsetQuery, Request, SubscribeAt};
 use crate::protocol::response::Response;
 
@@ -22,6 +23,8 @@ struct SessionInner {
     service: Service,
     id: u64,
     is_trusted: bool,
+    /// The fork generation that it was made in.
+    generation: usize,
 }
 
 impl Session {
@@ -31,6 +34,7 @@ impl Session {
             service,
             id,
             is_trusted,
+            generation: fork::generation(),
         }))
     }
 
@@ -203,7 +207,10 @@ fn named(request: &Request) -> &[String] {
 
 impl Drop for SessionInner {
     fn drop(&mut self) {
-        self.service.inner.end_session(self.id);
+        // A forked child has a copy, and ends nothing: the session and its members are its parent's.
+        if fork::check_process(self.generation).is_ok() {
+            self.service.inner.end_session(self.id);
+        }
     }
 }
 
