@@ -15,6 +15,8 @@ pub const NAME_BYTES_MAX: usize = 249;
 pub const GROUPS_MAX: usize = 100_000;
 /// Members of one group.
 pub const GROUP_MEMBERS_MAX: usize = 1_000;
+/// Members of all groups.
+pub const MEMBERS_MAX: usize = 100_000;
 /// Partitions that one member of a group names as its own in a heartbeat.
 pub const GROUP_MEMBER_PARTITIONS_MAX: usize = SUBSCRIPTION_PARTITIONS_MAX;
 /// Milliseconds of a member's `heartbeat_ms`.

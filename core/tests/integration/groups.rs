@@ -90,7 +90,7 @@ fn broker_that_closes_waits_for_no_long_poll() {
     told(raw.ask(&heartbeat("a", 0, false), b"").unwrap());
     park(&mut raw, &heartbeat("a", 1, true));
     assert_eq!(raw.ask(&Request::Ping, b""), Ok(Response::Done));
-    let server = broker.server.clone();
+    let server = broker.server;
     let closing = runtime(None)
         .unwrap()
         .spawn(async move { server.close(Duration::from_secs(600)).await });

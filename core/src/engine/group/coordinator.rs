@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::removed::{Removal, RemovedMembers};
 use super::state::{Due, Group, Recovery, Turn};
-use super::{Heartbeat, Lifetime, MemberId, Output, errors};
+use super::{Heartbeat, JOINING, Lifetime, MemberId, Output, errors};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
 
@@ -27,6 +27,8 @@ pub struct Coordinator {
     /// The groups that a session has spoken for.
     sessions: BTreeMap<u64, BTreeSet<Arc<str>>>,
     removed: RemovedMembers,
+    /// Of all groups.
+    member_count: usize,
     next_write: u64,
     wakeups: BTreeSet<(Instant, Arc<str>)>,
     wakeup_of: BTreeMap<Arc<str>, Instant>,
@@ -237,6 +239,13 @@ impl Coordinator {
             );
             return Err(errors::invalid(heartbeat, &what));
         }
+        if heartbeat.generation == JOINING && self.member_count >= limits::MEMBERS_MAX {
+            let count = limits::MEMBERS_MAX;
+            return Err(Error::new(
+                ErrorCode::QuotaExceeded,
+                format!("there are {count} members of groups; no more are allowed"),
+            ));
+        }
         let is_new = !self.groups.contains_key(heartbeat.group.as_str());
         if is_new && self.groups.len() >= limits::GROUPS_MAX {
             return Err(Error::new(
@@ -268,7 +277,9 @@ impl Coordinator {
             next_write: &mut self.next_write,
             outputs,
         };
+        let before = group.members.len();
         act(group, &mut turn);
+        self.member_count = self.member_count + group.members.len() - before;
         if group.is_idle() {
             self.groups.remove(id);
         }

@@ -363,6 +363,35 @@ fn members_beyond_the_limit_are_refused() {
 }
 
 #[test]
+fn members_of_all_groups_beyond_the_limit_are_refused() {
+    let mut stage = Stage::new(1);
+    let mut coordinator = std::mem::take(&mut stage.coordinator);
+    let in_group = |number: usize, generation| Heartbeat {
+        group: format!("group-{number}"),
+        ..heartbeat("a", generation)
+    };
+    for number in 0..limits::MEMBERS_MAX {
+        coordinator.heartbeat(stage.now, &in_group(number, JOINING), 0);
+    }
+    assert_eq!(coordinator.len(), limits::MEMBERS_MAX);
+    let refused = |coordinator: &mut Coordinator| {
+        let asked = Heartbeat {
+            member_id: "b".into(),
+            ..in_group(0, JOINING)
+        };
+        let outputs = coordinator.heartbeat(stage.now, &asked, 0);
+        let answers = outputs.into_iter().filter_map(|output| match output {
+            Output::Answer { result, .. } => result.err().map(|error| error.code()),
+            Output::Persist { .. } => None,
+        });
+        answers.collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&mut coordinator), [ErrorCode::QuotaExceeded]);
+    coordinator.heartbeat(stage.now, &in_group(1, LEAVING), 0);
+    assert_eq!(refused(&mut coordinator), []);
+}
+
+#[test]
 fn heartbeats_that_own_too_much_or_wait_too_long_are_refused() {
     let mut stage = Stage::new(1);
     let most = i32::try_from(limits::GROUP_MEMBER_PARTITIONS_MAX).unwrap();

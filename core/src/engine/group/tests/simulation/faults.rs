@@ -53,6 +53,18 @@ impl World {
             self.log = written;
         }
         self.start_broker();
+        // One that was removed, and whose removal the log does not have, is a member as if nothing had been.
+        let members = self.log.1.clone();
+        let again = self
+            .clients
+            .iter()
+            .filter(|client| members.contains(&client.member_id));
+        for client in again {
+            for partition in client.owned.keys() {
+                let id = Arc::clone(&client.member_id);
+                self.last_taken.insert(partition.clone(), id);
+            }
+        }
         // Some notice soon, the others when no answer comes.
         for name in 0..self.clients.len() {
             if self.clients[name].is_running && self.random(2) == 0 {
