@@ -43,6 +43,7 @@ pub mod service;
 pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timer;
 
 pub use client::{
     Ack, Address, Admin, BatchRecords, Block, CleanupPolicy, Client, CloseReport, ConnectOptions,

@@ -13,6 +13,20 @@ pub const TOPICS_MAX: usize = 100_000;
 pub const NAME_BYTES_MAX: usize = 249;
 /// Groups of one folder.
 pub const GROUPS_MAX: usize = 100_000;
+/// Members of one group.
+pub const GROUP_MEMBERS_MAX: usize = 1_000;
+/// Members of all groups.
+pub const MEMBERS_MAX: usize = 100_000;
+/// Partitions that one member of a group names as its own in a heartbeat.
+pub const GROUP_MEMBER_PARTITIONS_MAX: usize = SUBSCRIPTION_PARTITIONS_MAX;
+/// Milliseconds of a member's `heartbeat_ms`.
+pub const GROUP_HEARTBEAT_MS_MIN: u32 = 100;
+/// Milliseconds of a member's `session_timeout_ms` and `rebalance_timeout_ms`: the range.
+pub const GROUP_TIMEOUT_MS_MIN: u32 = 1_000;
+/// Milliseconds of a member's `session_timeout_ms` and `rebalance_timeout_ms`: the range.
+pub const GROUP_TIMEOUT_MS_MAX: u32 = 1_800_000;
+/// Members of all groups that were removed, and of which it is remembered why; the oldest are forgotten.
+pub const GROUP_MEMBERS_REMEMBERED_MAX: usize = 4_096;
 
 /// Bytes of one record batch a topic can be set to take; the default is in the options' table.
 pub const BATCH_BYTES_MAX: usize = 16 * MIB;
@@ -152,6 +166,7 @@ const _: () = assert!(BATCH_BYTES_MAX <= APPEND_QUEUE_BYTES_MAX);
 const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(PRODUCERS_EXPIRED_PER_SET_MAX * 32 <= SET_BYTES_MAX);
 const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);
+const _: () = assert!(GROUP_MEMBERS_MAX * (NAME_BYTES_MAX + 2) + KIB <= CONTROL_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(FRAME_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(CONTROL_BYTES_MAX <= FRAME_HEADER_BYTES_MAX);

@@ -1,7 +1,8 @@
 //! Consumer groups as the log left them: generations and committed offsets.
 //!
-//! Who is a member right now is not here: that is known to the coordinator alone and ends with the
-//! process. Offsets are kept by the topic's uuid, so a topic created again under a name starts without.
+//! Who is a member right now is not here: that is the coordinator's (`engine/group`) to know. It is told who
+//! was one when the last generation began, and can come back after a restart. Offsets are kept by the topic's
+//! uuid, so a topic created again under a name starts without.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,10 @@ pub struct Groups {
 /// A group.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
-    /// Its generation; rises with every join.
+    /// Its generation; rises with every assignment.
     pub generation: i32,
+    /// The members of that generation that outlive the coordinator, by id.
+    pub members: Vec<String>,
     /// The next offset to read, by topic uuid and partition.
     pub offsets: BTreeMap<([u8; 16], i32), i64>,
 }
@@ -57,7 +60,9 @@ impl Groups {
             self.by_id.remove(&change.group);
             return;
         }
-        self.by_id.entry(change.group).or_default().generation = change.generation;
+        let group = self.by_id.entry(change.group).or_default();
+        group.generation = change.generation;
+        group.members = change.members;
     }
 
     /// An OFFSET_COMMIT frame.

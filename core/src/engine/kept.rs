@@ -4,7 +4,7 @@
 //! t, topic uuid                                       name, options
 //! p, partition u32 big-endian                         topic uuid, number, log start, end, leader epoch,
 //!                                                     starts of the leader epochs
-//! g, group                                            generation
+//! g, group                                            generation, members
 //! o, length of the group u8, group, topic uuid, partition i32 big-endian    committed offset
 //! c                                                   next producer id, next partition id
 //! ```
@@ -93,6 +93,9 @@ fn none_at_the_end<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 #[derive(Serialize, Deserialize)]
 struct KeptGroup {
     generation: i32,
+    /// None: kept by a version whose members did not outlive it.
+    #[serde(deserialize_with = "none_at_the_end")]
+    members: Option<Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +137,7 @@ pub(super) fn pairs(state: &State, scope: Scope) -> Vec<StatePair> {
     for id in &changed.groups {
         let kept = groups.get(id).map(|group| KeptGroup {
             generation: group.generation,
+            members: Some(group.members.clone()),
         });
         pairs.push(StatePair::new(key(GROUP, id.as_bytes()), kept));
     }
@@ -174,7 +178,7 @@ fn everything(state: &State) -> Changed {
 pub(super) fn restore(state: &State, pairs: &[StatePair]) -> Result<()> {
     let mut topics = Topics::new(state.defaults());
     let mut partitions = Vec::new();
-    let mut generations = BTreeMap::new();
+    let mut kept_groups = BTreeMap::new();
     let mut offsets = Vec::new();
     let mut counters = KeptCounters::default();
     for pair in pairs {
@@ -191,8 +195,7 @@ pub(super) fn restore(state: &State, pairs: &[StatePair]) -> Result<()> {
             }
             Some((&GROUP, id)) => {
                 let id = String::from_utf8(id.to_vec()).map_err(|_| pair.bad())?;
-                let KeptGroup { generation } = pair.decode()?;
-                generations.insert(id, generation);
+                kept_groups.insert(id, pair.decode::<KeptGroup>()?);
             }
             Some((&OFFSET, rest)) => {
                 let (group, topic, partition) = offset_parts(rest).ok_or_else(|| pair.bad())?;
@@ -204,18 +207,20 @@ pub(super) fn restore(state: &State, pairs: &[StatePair]) -> Result<()> {
         }
     }
     topics.restore(partitions, counters.next_partition);
-    let groups = groups_of(generations, offsets);
+    let groups = groups_of(kept_groups, offsets);
     state.replace(topics, groups, counters.next_producer_id);
     Ok(())
 }
 
 fn groups_of(
-    generations: BTreeMap<String, i32>,
+    groups: BTreeMap<String, KeptGroup>,
     offsets: Vec<(String, (TopicUuid, i32), i64)>,
 ) -> Groups {
     let mut kept: BTreeMap<String, Group> = BTreeMap::new();
-    for (id, generation) in generations {
-        kept.entry(id).or_default().generation = generation;
+    for (id, group) in groups {
+        let entry = kept.entry(id).or_default();
+        entry.generation = group.generation;
+        entry.members = group.members.unwrap_or_default();
     }
     for (id, place, offset) in offsets {
         kept.entry(id).or_default().offsets.insert(place, offset);

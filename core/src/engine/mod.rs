@@ -4,6 +4,7 @@
 //! machine) and answers what can be read.
 
 pub mod epochs;
+pub mod group;
 pub mod groups;
 mod kept;
 pub mod partition;

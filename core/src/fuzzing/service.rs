@@ -13,9 +13,12 @@ use crate::log::control::{self, PartitionOpen, TopicCreate};
 use crate::log::storage::faulty::FaultyStorage;
 use crate::protocol::out_of_range::OutOfRange;
 use crate::protocol::request::{
-    FetchPosition, OffsetAt, OffsetQuery, PartitionOffset, Request, Subscribe, SubscribeAt,
+    FetchPosition, GroupHeartbeat, OffsetAt, OffsetQuery, PartitionOffset, Request, Subscribe,
+    SubscribeAt,
 };
-use crate::protocol::response::{PartitionDescription, Response, TopicDescription};
+use crate::protocol::response::{
+    GroupDescription, PartitionDescription, Response, TopicDescription,
+};
 use crate::record::batch;
 use crate::record::{Batch, BatchBuilder, HeadersRef, RecordRef};
 use crate::service::{Run, Service, ServiceOptions, Session};
@@ -194,9 +197,35 @@ fn check_groups(session: &Session) {
             group: group.group.clone(),
         };
         if let Ok(answer) = ask(session, request, Bytes::new()) {
-            assert_eq!(answer, Response::Group(group));
+            assert_eq!(answer, Response::Group(group.clone()));
         }
+        use_group(session, &group);
     }
+}
+
+/// Joins a group, whatever the log says of it, says to be one of its members, and leaves.
+fn use_group(session: &Session, group: &GroupDescription) {
+    let heartbeat = |generation| {
+        Request::GroupHeartbeat(GroupHeartbeat {
+            group: group.group.clone(),
+            member_id: "fuzz".to_owned(),
+            generation,
+            instance_id: None,
+            client_name: String::new(),
+            topics: vec!["a-new-topic".to_owned()],
+            assignor: "sticky".to_owned(),
+            session_timeout_ms: 45_000,
+            rebalance_timeout_ms: 60_000,
+            heartbeat_ms: 3_000,
+            owned: Vec::new(),
+        })
+    };
+    let _unknown = ask(session, heartbeat(group.generation.max(1)), Bytes::new());
+    // The group may wait for its members of before, and so would we.
+    let (completion, mut joining) = Completion::pair();
+    session.submit(heartbeat(0), Bytes::new(), Run::Here, completion);
+    let _refused = ask(session, heartbeat(-1), Bytes::new());
+    assert!(joining.try_take().is_some(), "it has left, and waits still");
 }
 
 /// Does everything there is to do: topics, records, groups. Any of it may be refused; what was written
@@ -304,4 +333,25 @@ fn last_offsets() -> Vec<u8> {
         segments::push_entry(&mut entries, kind as u8, 1, &payload);
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_had_members_and_have_no_more_generations_are_used_like_others() {
+        let mut entries = Vec::new();
+        for (group, generation) in [("ended", i32::MAX), ("before", -5), ("had members", 7)] {
+            let group = control::Group {
+                group: group.to_owned(),
+                generation,
+                members: vec!["fuzz".to_owned(), String::new()],
+                is_deleted: false,
+            };
+            let payload = control::encode(&group).unwrap();
+            segments::push_entry(&mut entries, Kind::Group as u8, 1, &payload);
+        }
+        assert!(check_service(&entries));
+    }
 }

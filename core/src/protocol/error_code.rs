@@ -56,6 +56,8 @@ error_codes! {
     MessageTooLarge = 10, "MESSAGE_TOO_LARGE", InvalidArgument;
     /// The connection failed or could not be made.
     NetworkException = 13, "NETWORK_EXCEPTION", Unavailable;
+    /// The group waits for the members that it had before the broker started.
+    CoordinatorLoadInProgress = 14, "COORDINATOR_LOAD_IN_PROGRESS", Unavailable;
     /// The topic name is not allowed.
     InvalidTopic = 17, "INVALID_TOPIC_EXCEPTION", InvalidArgument;
     /// The generation is not the group's current one.
@@ -92,6 +94,8 @@ error_codes! {
     GroupIdNotFound = 69, "GROUP_ID_NOT_FOUND", NotFound;
     /// The codec is not built in.
     UnsupportedCompressionType = 76, "UNSUPPORTED_COMPRESSION_TYPE", Unsupported;
+    /// The group has as many members as it may have.
+    GroupMaxSizeReached = 81, "GROUP_MAX_SIZE_REACHED", Full;
     /// Another instance with this name took over.
     FencedInstanceId = 82, "FENCED_INSTANCE_ID", Fenced;
     /// A record breaks a rule of its topic.

@@ -110,6 +110,14 @@ pub enum Request {
         /// The offsets, as for `CommitOffsets`.
         offsets: Vec<PartitionOffset>,
     },
+    /// Joins a group, stays in it, or leaves it. Answered with `GroupHeartbeat`, when there is news for the
+    /// member, and else after its `heartbeat_ms`. From version 3 on.
+    GroupHeartbeat(GroupHeartbeat),
+    /// A group, its members and what they hold. Answered with `GroupDetails`. From version 3 on.
+    DescribeGroupDetails {
+        /// The group's id.
+        group: String,
+    },
 }
 
 impl Request {
@@ -118,6 +126,7 @@ impl Request {
     pub const fn version_min(&self) -> u16 {
         match self {
             Self::DeleteRecords { .. } | Self::ProduceAndCommit { .. } => 2,
+            Self::GroupHeartbeat(_) | Self::DescribeGroupDetails { .. } => 3,
             _ => 1,
         }
     }
@@ -141,6 +150,44 @@ pub struct Member {
     pub id: String,
     /// The generation it joined.
     pub generation: i32,
+}
+
+/// What a member of a group says of itself, again and again: one at a time, and the next one at once when
+/// it was answered, or when it has let go of partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupHeartbeat {
+    /// The group's id.
+    pub group: String,
+    /// The member's id: chosen by the client (a uuid), and used for one membership alone.
+    pub member_id: String,
+    /// The generation that it knows from the last answer; 0: it joins; -1: it leaves; -2: a static member
+    /// goes away for a moment, and comes back under another member id.
+    pub generation: i32,
+    /// The name that a static member keeps over restarts.
+    pub instance_id: Option<String>,
+    /// What it calls itself, for people.
+    pub client_name: String,
+    /// The topics it subscribed to, whether they exist or not.
+    pub topics: Vec<String>,
+    /// How it wants partitions dealt out: `sticky`, `range` or `round_robin`.
+    pub assignor: String,
+    /// Silent for so long it is removed.
+    pub session_timeout_ms: u32,
+    /// Given so long to let go of partitions.
+    pub rebalance_timeout_ms: u32,
+    /// How long the answer may take without news; less than `session_timeout_ms`.
+    pub heartbeat_ms: u32,
+    /// The partitions it holds, also those that it is about to let go of.
+    pub owned: Vec<TopicPartitions>,
+}
+
+/// Some partitions of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicPartitions {
+    /// The topic's name.
+    pub topic: String,
+    /// The partitions' numbers.
+    pub partitions: Vec<i32>,
 }
 
 /// Asks for one offset of one partition.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Durability;
-use crate::protocol::request::{Member, PartitionOffset};
+use crate::protocol::request::{Member, PartitionOffset, TopicPartitions};
 
 /// One answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,10 @@ pub enum Response {
     Groups(Vec<GroupDescription>),
     /// Record batches were appended together, in the order asked. From version 2 on.
     ProducedAll(Vec<ProduceAck>),
+    /// What a member of a group may hold. From version 3 on.
+    GroupHeartbeat(GroupAssignment),
+    /// A group and its members. From version 3 on.
+    GroupDetails(GroupDetails),
 }
 
 /// Where a batch went and how safe it is.
@@ -88,7 +92,7 @@ pub struct PartitionDescription {
 pub struct GroupDescription {
     /// Its id.
     pub group: String,
-    /// `Empty` or `Stable`.
+    /// `Empty`, `Stable`, `Reconciling` or `Recovering`.
     pub state: String,
     /// Its generation.
     pub generation: i32,
@@ -96,4 +100,50 @@ pub struct GroupDescription {
     pub members: Vec<String>,
     /// The committed offsets, by topic and partition.
     pub offsets: Vec<PartitionOffset>,
+}
+
+/// What a member of a group may hold from now on. What it holds beyond that it must let go of, commit, and
+/// send a heartbeat without it: only then another gets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupAssignment {
+    /// The member's id.
+    pub member_id: String,
+    /// The generation, to be named from now on; 0: it is in none yet, and joins again; -1 or -2: as it said,
+    /// it is a member no more.
+    pub generation: i32,
+    /// The partitions, each with the group's committed offset (-1: none).
+    pub assignment: Vec<PartitionOffset>,
+}
+
+/// A group, its members and what they hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupDetails {
+    /// Its id.
+    pub group: String,
+    /// `Empty`, `Stable`, `Reconciling` (partitions are moving) or `Recovering` (the broker has started, and
+    /// waits for the members that the group had).
+    pub state: String,
+    /// Its generation.
+    pub generation: i32,
+    /// Its members, by id.
+    pub members: Vec<GroupMember>,
+    /// The committed offsets, by topic and partition.
+    pub offsets: Vec<PartitionOffset>,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMember {
+    /// Its id.
+    pub member_id: String,
+    /// The name of a static member.
+    pub instance_id: Option<String>,
+    /// What it calls itself.
+    pub client_name: String,
+    /// Where it is; none where unknown.
+    pub host: Option<String>,
+    /// The generation that it was told last; 0 before the first.
+    pub generation: i32,
+    /// What it holds, by topic; also what it is about to let go of.
+    pub partitions: Vec<TopicPartitions>,
 }

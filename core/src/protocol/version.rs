@@ -25,10 +25,14 @@ pub const MAGIC: [u8; 8] = [0x89, b'H', b'W', b'N', b'\r', b'\n', 0x1A, b'\n'];
 /// |---|---|
 /// | 1 | everything |
 /// | 2 | positions with leader epochs: the frames `SubscribeAt`, `ReassignAt`, `SubscriptionOutOfRange`; the requests `DeleteRecords` and `ProduceAndCommit` |
-pub const VERSIONS: RangeInclusive<u16> = 1..=2;
+/// | 3 | groups of many members: the requests `GroupHeartbeat` and `DescribeGroupDetails` |
+pub const VERSIONS: RangeInclusive<u16> = 1..=3;
 
 /// The first version with positions that carry leader epochs.
 pub const VERSION_WITH_EPOCHS: u16 = 2;
+
+/// The first version with groups of more than one member.
+pub const VERSION_WITH_GROUPS: u16 = 3;
 
 /// How this build names itself to the other side.
 pub const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -103,6 +103,7 @@ impl Inner {
     ) -> Completion<Appended> {
         let inner = Arc::clone(self);
         Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+            inner.note_topic(&name, wakes);
             let waiting = inner
                 .creating
                 .lock()
@@ -176,11 +177,31 @@ impl Inner {
             Some(uuid) => {
                 self.start_housekeeping();
                 let delete = control::TopicDelete { uuid };
-                let done = done(completion);
-                self.append_control(Kind::TopicDelete, PartitionId(0), &delete, None, run, done);
+                let deleted = self.deleted(name.to_owned(), completion);
+                self.append_control(
+                    Kind::TopicDelete,
+                    PartitionId(0),
+                    &delete,
+                    None,
+                    run,
+                    deleted,
+                );
             }
             None => completion.finish(Err(unknown_topic(name))),
         }
+    }
+
+    /// Answers once the log has it, and the groups that read the topic have been told.
+    fn deleted(
+        self: &Arc<Self>,
+        name: String,
+        completion: Completion<Response>,
+    ) -> Completion<Appended> {
+        let inner = Arc::clone(self);
+        Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+            inner.note_topic(&name, wakes);
+            completion.complete(result.map(|_| Response::Done), wakes);
+        })
     }
 
     pub(super) fn alter_topic(

@@ -1,160 +1,24 @@
-//! The coordinator of consumer groups, as far as a group has one member.
+//! Groups as the log has them: committing, describing, deleting.
 //!
-//! Generations and offsets are in the log; who is the member right now is here, tied to the session it
-//! joined through, and ends with it. A commit counts only from the present member of the present
-//! generation, or from nobody's hand while there is no member.
+//! Whether a commit counts is the coordinator's to say (`membership.rs`): it comes from a member, in its
+//! generations and for what it holds, or from nobody's hand while there is no member.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Inner, Run, unknown_partition, unknown_topic};
 use crate::completion::{Completion, Wakes};
+use crate::engine::group::{GroupState, GroupView};
+use crate::engine::groups::Group;
+use crate::engine::topics::Topics;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{Durability, PartitionId};
+use crate::ids::{Durability, PartitionId, TopicPartition};
 use crate::limits;
 use crate::log::{Appended, Kind, control};
-use crate::protocol::request::{Member, PartitionOffset};
-use crate::protocol::response::{GroupDescription, Response};
-
-/// Who is in which group right now.
-#[derive(Debug, Default)]
-pub(super) struct Coordinator {
-    active: HashMap<String, Active>,
-}
-
-#[derive(Debug)]
-struct Active {
-    member: Member,
-    session: u64,
-}
+use crate::protocol::request::{Member, PartitionOffset, TopicPartitions};
+use crate::protocol::response::{GroupDescription, GroupDetails, GroupMember, Response};
 
 impl Inner {
-    pub(super) fn join_group(
-        self: &Arc<Self>,
-        session: u64,
-        group: String,
-        topics: &[String],
-        run: Run,
-        completion: Completion<Response>,
-    ) {
-        let (member, assignment) = match self.admit(session, &group, topics) {
-            Ok(admitted) => admitted,
-            Err(error) => return completion.finish(Err(error)),
-        };
-        let change = control::Group {
-            group: group.clone(),
-            generation: member.generation,
-            members: vec![member.id.clone()],
-            is_deleted: false,
-        };
-        let inner = Arc::clone(self);
-        let joined = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
-            let answer = match result {
-                Ok(_) => Ok(Response::Joined { member, assignment }),
-                Err(error) => {
-                    inner.dismiss(&group, &member);
-                    Err(error)
-                }
-            };
-            completion.complete(answer, wakes);
-        });
-        self.append_control(Kind::Group, PartitionId(0), &change, None, run, joined);
-    }
-
-    /// Makes the session the group's member, before the log knows: the next to ask is refused.
-    fn admit(
-        &self,
-        session: u64,
-        group: &str,
-        topics: &[String],
-    ) -> Result<(Member, Vec<PartitionOffset>)> {
-        check_group_id(group)?;
-        let mut coordinator = self.coordinator.lock();
-        if let Some(active) = coordinator.active.get(group) {
-            return Err(Error::new(
-                ErrorCode::UnsupportedFeature,
-                format!(
-                    "group `{group}` has a member already (`{}`); groups of more than one member \
-                     are not there yet",
-                    active.member.id
-                ),
-            ));
-        }
-        let assignment = self.assignment(group, topics)?;
-        let generation = {
-            let groups = self.state.groups.lock();
-            if groups.get(group).is_none() && groups.len() >= limits::GROUPS_MAX {
-                return Err(Error::new(
-                    ErrorCode::QuotaExceeded,
-                    format!(
-                        "there are {} groups; no more are allowed",
-                        limits::GROUPS_MAX
-                    ),
-                ));
-            }
-            groups
-                .get(group)
-                .map_or(0, |group| group.generation)
-                .saturating_add(1)
-        };
-        let member = Member {
-            id: format!("member-{session}-{generation}"),
-            generation,
-        };
-        let active = Active {
-            member: member.clone(),
-            session,
-        };
-        coordinator.active.insert(group.to_owned(), active);
-        Ok((member, assignment))
-    }
-
-    /// Every partition of the topics, each with what the group committed for it.
-    fn assignment(&self, group: &str, topics: &[String]) -> Result<Vec<PartitionOffset>> {
-        let known = self.state.topics.read();
-        let groups = self.state.groups.lock();
-        let committed = groups.get(group);
-        let mut assignment = Vec::new();
-        for name in topics {
-            let topic = known.get(name).ok_or_else(|| unknown_topic(name))?;
-            for partition in topic.partitions.iter() {
-                let key = (topic.uuid, partition.number);
-                let offset = committed.and_then(|group| group.offsets.get(&key).copied());
-                assignment.push(PartitionOffset {
-                    topic: name.clone(),
-                    partition: partition.number,
-                    offset: offset.unwrap_or(-1),
-                });
-            }
-        }
-        Ok(assignment)
-    }
-
-    pub(super) fn leave_group(&self, group: &str, member: &Member) -> Result<Response> {
-        self.check_member(group, Some(member))?;
-        self.dismiss(group, member);
-        Ok(Response::Done)
-    }
-
-    fn dismiss(&self, group: &str, member: &Member) {
-        let mut coordinator = self.coordinator.lock();
-        if coordinator
-            .active
-            .get(group)
-            .is_some_and(|active| active.member == *member)
-        {
-            coordinator.active.remove(group);
-        }
-    }
-
-    /// A session is gone, and with it its memberships.
-    pub(super) fn end_session(&self, session: u64) {
-        self.coordinator
-            .lock()
-            .active
-            .retain(|_, active| active.session != session);
-    }
-
     pub(super) fn commit_offsets(
         self: &Arc<Self>,
         group: String,
@@ -193,7 +57,7 @@ impl Inner {
         offsets: &[PartitionOffset],
     ) -> Result<(i32, Vec<control::CommittedOffset>, Durability)> {
         check_group_id(group)?;
-        let generation = self.check_member(group, member)?;
+        let generation = self.check_member(group, member, offsets)?;
         let topics = self.state.topics.read();
         let mut level = Durability::Os;
         let mut committed = Vec::with_capacity(offsets.len());
@@ -224,36 +88,52 @@ impl Inner {
         Ok((generation, committed, level.min(self.identity_level())))
     }
 
-    /// The generation that may commit, if this is the one who may.
-    fn check_member(&self, group: &str, member: Option<&Member>) -> Result<i32> {
-        let coordinator = self.coordinator.lock();
-        let active = coordinator.active.get(group).map(|active| &active.member);
-        match (active, member) {
-            (None, None) => Ok(self
-                .state
-                .groups
-                .lock()
-                .get(group)
-                .map_or(0, |group| group.generation)),
-            (Some(active), Some(member)) if active == member => Ok(member.generation),
-            (Some(active), Some(member)) if active.generation > member.generation => {
-                Err(Error::new(
-                    ErrorCode::IllegalGeneration,
-                    format!(
-                        "group `{group}` is at generation {}; member `{}` is of generation {}",
-                        active.generation, member.id, member.generation
-                    ),
-                ))
-            }
-            (_, Some(member)) => Err(Error::new(
-                ErrorCode::UnknownMemberId,
-                format!(
-                    "group `{group}` does not know member `{}`",
-                    member.id.escape_debug()
-                ),
-            )),
-            (Some(active), None) => Err(non_empty(group, &active.id)),
-        }
+    /// The generation that commits, if this is one who may.
+    fn check_member(
+        &self,
+        group: &str,
+        member: Option<&Member>,
+        offsets: &[PartitionOffset],
+    ) -> Result<i32> {
+        let partitions = offsets.iter().map(|offset| TopicPartition {
+            topic: Arc::from(offset.topic.as_str()),
+            partition: offset.partition,
+        });
+        let partitions: Vec<_> = partitions.collect();
+        let named = member.map(|member| (member.id.as_str(), member.generation));
+        let membership = self.membership.lock();
+        let coordinator = membership.coordinator();
+        coordinator.check_commit(Instant::now(), group, named, &partitions)?;
+        let by_hand = || self.generation_in_log(group);
+        Ok(member.map_or_else(by_hand, |member| member.generation))
+    }
+
+    /// The group's generation as the log has it; 0 for a group that it does not know.
+    pub(super) fn generation_in_log(&self, group: &str) -> i32 {
+        let groups = self.state.groups.lock();
+        groups.get(group).map_or(0, |group| group.generation)
+    }
+
+    /// Partitions, each with what the group committed for it (-1: nothing).
+    pub(super) fn with_offsets(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Vec<PartitionOffset> {
+        let topics = self.state.topics.read();
+        let groups = self.state.groups.lock();
+        let group = groups.get(group);
+        let committed = |found: &TopicPartition| {
+            let topic = topics.get(&found.topic)?;
+            let key = (topic.uuid, found.partition);
+            group?.offsets.get(&key).copied()
+        };
+        let partitions = partitions.iter().map(|found| PartitionOffset {
+            topic: found.topic.to_string(),
+            partition: found.partition,
+            offset: committed(found).unwrap_or(-1),
+        });
+        partitions.collect()
     }
 
     pub(super) fn describe_group(&self, group: &str) -> Result<Response> {
@@ -278,42 +158,38 @@ impl Inner {
     }
 
     fn group_description(&self, group: &str) -> Option<GroupDescription> {
-        let members: Vec<String> = {
-            let coordinator = self.coordinator.lock();
-            coordinator
-                .active
-                .get(group)
-                .map(|active| active.member.id.clone())
-                .into_iter()
-                .collect()
-        };
+        let details = self.group_details(group)?;
+        let members = details.members.into_iter();
+        Some(GroupDescription {
+            group: details.group,
+            state: details.state,
+            generation: details.generation,
+            members: members.map(|member| member.member_id).collect(),
+            offsets: details.offsets,
+        })
+    }
+
+    pub(super) fn describe_group_details(&self, group: &str) -> Result<Response> {
+        self.group_details(group)
+            .map(Response::GroupDetails)
+            .ok_or_else(|| unknown_group(group))
+    }
+
+    fn group_details(&self, group: &str) -> Option<GroupDetails> {
+        let view = self.membership.lock().coordinator().describe(group);
         let topics = self.state.topics.read();
         let groups = self.state.groups.lock();
         let found = groups.get(group)?;
-        let mut offsets: Vec<PartitionOffset> = found
-            .offsets
-            .iter()
-            .filter_map(|((uuid, partition), offset)| {
-                let topic = topics.by_uuid(uuid)?.name.to_string();
-                Some(PartitionOffset {
-                    topic,
-                    partition: *partition,
-                    offset: *offset,
-                })
-            })
-            .collect();
-        offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        Some(GroupDescription {
+        let (state, members) = view.map_or_else(
+            || (GroupState::Empty, Vec::new()),
+            |view| (view.state, members(view)),
+        );
+        Some(GroupDetails {
             group: group.to_owned(),
-            state: if members.is_empty() {
-                "Empty"
-            } else {
-                "Stable"
-            }
-            .to_owned(),
+            state: state.name().to_owned(),
             generation: found.generation,
             members,
-            offsets,
+            offsets: offsets(found, &topics),
         })
     }
 
@@ -323,35 +199,65 @@ impl Inner {
         run: Run,
         completion: Completion<Response>,
     ) {
-        let active = {
-            let coordinator = self.coordinator.lock();
-            coordinator
-                .active
-                .get(&group)
-                .map(|active| active.member.id.clone())
-        };
-        let generation = self
-            .state
-            .groups
-            .lock()
-            .get(&group)
-            .map(|group| group.generation);
-        match (active, generation) {
-            (Some(member), _) => completion.finish(Err(non_empty(&group, &member))),
-            (None, None) => completion.finish(Err(unknown_group(&group))),
-            (None, Some(generation)) => {
-                let members = Vec::new();
-                let change = control::Group {
-                    group,
-                    generation,
-                    members,
-                    is_deleted: true,
-                };
-                let done = done(completion);
-                self.append_control(Kind::Group, PartitionId(0), &change, None, run, done);
-            }
+        if self.state.groups.lock().get(&group).is_none() {
+            return completion.finish(Err(unknown_group(&group)));
         }
+        let forgotten = self.membership.lock().forget(&group);
+        if let Err(error) = forgotten {
+            return completion.finish(Err(error));
+        }
+        let change = control::Group {
+            generation: self.generation_in_log(&group),
+            group,
+            members: Vec::new(),
+            is_deleted: true,
+        };
+        let done = done(completion);
+        self.append_control(Kind::Group, PartitionId(0), &change, None, run, done);
     }
+}
+
+/// What a group has committed, by topic and partition.
+fn offsets(group: &Group, topics: &Topics) -> Vec<PartitionOffset> {
+    let offsets = group
+        .offsets
+        .iter()
+        .filter_map(|((uuid, partition), offset)| {
+            let topic = topics.by_uuid(uuid)?.name.to_string();
+            Some(PartitionOffset {
+                topic,
+                partition: *partition,
+                offset: *offset,
+            })
+        });
+    let mut offsets: Vec<_> = offsets.collect();
+    offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    offsets
+}
+
+fn members(view: GroupView) -> Vec<GroupMember> {
+    let members = view.members.into_iter().map(|member| GroupMember {
+        member_id: member.id.to_string(),
+        instance_id: member.instance_id.map(|instance| instance.to_string()),
+        client_name: member.client_name,
+        host: Some(member.host).filter(|host| !host.is_empty()),
+        generation: member.generation,
+        partitions: by_topic(&member.partitions),
+    });
+    members.collect()
+}
+
+/// The same partitions, which are in order, topic by topic.
+fn by_topic(partitions: &[TopicPartition]) -> Vec<TopicPartitions> {
+    let topics = partitions.chunk_by(|one, next| one.topic == next.topic);
+    let topics = topics.filter_map(|partitions| {
+        let first = partitions.first()?;
+        Some(TopicPartitions {
+            topic: first.topic.to_string(),
+            partitions: partitions.iter().map(|found| found.partition).collect(),
+        })
+    });
+    topics.collect()
 }
 
 /// Answers `Done` when the log has it.
@@ -361,7 +267,7 @@ pub(super) fn done(completion: Completion<Response>) -> Completion<Appended> {
     })
 }
 
-fn check_group_id(group: &str) -> Result<()> {
+pub(super) fn check_group_id(group: &str) -> Result<()> {
     let is_plain = !group.chars().any(char::is_control);
     if group.is_empty() || group.len() > limits::NAME_BYTES_MAX || !is_plain {
         return Err(Error::new(
@@ -380,12 +286,5 @@ fn unknown_group(group: &str) -> Error {
     Error::new(
         ErrorCode::GroupIdNotFound,
         format!("group `{}` does not exist", group.escape_debug()),
-    )
-}
-
-fn non_empty(group: &str, member: &str) -> Error {
-    Error::new(
-        ErrorCode::NonEmptyGroup,
-        format!("group `{group}` has a member, `{member}`; close it first"),
     )
 }

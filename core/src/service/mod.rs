@@ -8,6 +8,8 @@
 mod admin;
 mod delete_records;
 mod groups;
+mod heartbeat;
+mod membership;
 mod offsets;
 mod open;
 mod produce;
@@ -59,7 +61,7 @@ struct Inner {
     new_uuid: open::NewUuid,
     creating: Mutex<admin::Creating>,
     producer_ids: Mutex<produce::ProducerIds>,
-    coordinator: Mutex<groups::Coordinator>,
+    membership: Mutex<membership::Membership>,
     next_session: AtomicU64,
     /// When all producers were last looked at, ms.
     expiry_looked_ms: AtomicI64,

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use crate::sync::Mutex;
 
-use super::{Inner, Service, admin, groups, produce};
+use super::{Inner, Service, admin, membership, produce};
 use crate::engine::State;
 use crate::engine::topic_config::TopicDefaults;
 use crate::error::Result;
@@ -173,7 +173,7 @@ impl Service {
             new_uuid: Arc::new(format::random_uuid),
             creating: Mutex::new(admin::Creating::default()),
             producer_ids: Mutex::new(produce::ProducerIds::new(state.next_producer_id())),
-            coordinator: Mutex::new(groups::Coordinator::default()),
+            membership: Mutex::new(membership::Membership::default()),
             next_session: AtomicU64::new(1),
             expiry_looked_ms: AtomicI64::new(0),
             is_limited: options.max_bytes.is_some(),
@@ -188,6 +188,7 @@ impl Service {
         };
         let inner = Arc::new(inner);
         inner.watch_retention();
+        inner.recover_groups();
         Ok(Self {
             inner,
             is_closed: Arc::new(AtomicBool::new(false)),
@@ -220,6 +221,7 @@ impl Service {
             return Ok(());
         }
         self.inner.is_closed.store(true, Ordering::Release);
+        self.inner.end_membership();
         let closed = self.inner.log.close();
         *self.inner.lock.lock() = None;
         closed

@@ -8,11 +8,14 @@ use bytes::Bytes;
 
 use super::{Run, Service, Subscription};
 use crate::completion::Completion;
+use crate::engine::group::{JOINING, Lifetime};
 use crate::error::Result;
+use crate::fork;
 use crate::protocol::request::{OffsetAt, OffsetQuery, Request, SubscribeAt};
 use crate::protocol::response::Response;
 
-/// One client's way in. Dropped with its last clone: then its group members have left.
+/// One client's way in. Dropped with its last clone: then its group members have left, or, if they are
+/// somebody else's, have lost their connection.
 #[derive(Clone)]
 pub struct Session(Arc<SessionInner>);
 
@@ -20,6 +23,8 @@ struct SessionInner {
     service: Service,
     id: u64,
     is_trusted: bool,
+    /// The fork generation that it was made in.
+    generation: usize,
 }
 
 impl Session {
@@ -29,6 +34,7 @@ impl Session {
             service,
             id,
             is_trusted,
+            generation: fork::generation(),
         }))
     }
 
@@ -116,10 +122,16 @@ impl Session {
             }
             Request::ListOffsets { queries } => self.list_offsets(queries, run, completion),
             Request::JoinGroup { group, topics } => {
-                inner.join_group(self.0.id, group, &topics, run, completion);
+                inner.join_group(self.0.id, group, topics, run, completion);
             }
             Request::LeaveGroup { group, member } => {
-                completion.finish(inner.leave_group(&group, &member));
+                inner.leave_group(self.0.id, group, &member, run, completion);
+            }
+            Request::GroupHeartbeat(heartbeat) => {
+                inner.group_heartbeat(self.0.id, self.lifetime(), heartbeat, run, completion);
+            }
+            Request::DescribeGroupDetails { group } => {
+                completion.finish(inner.describe_group_details(&group));
             }
             Request::CommitOffsets {
                 group,
@@ -147,6 +159,15 @@ impl Session {
                 inner.produce_and_commit(wanted, payload, run, completion);
             }
             Request::DeleteRecords { before } => inner.delete_records(&before, run, completion),
+        }
+    }
+
+    /// How long its group members live: those of this process end with their sessions.
+    fn lifetime(&self) -> Lifetime {
+        if self.0.is_trusted {
+            Lifetime::Session
+        } else {
+            Lifetime::Own
         }
     }
 
@@ -179,13 +200,17 @@ fn named(request: &Request) -> &[String] {
     match request {
         Request::DescribeTopics { names } => names,
         Request::JoinGroup { topics, .. } => topics,
+        Request::GroupHeartbeat(heartbeat) if heartbeat.generation == JOINING => &heartbeat.topics,
         _ => &[],
     }
 }
 
 impl Drop for SessionInner {
     fn drop(&mut self) {
-        self.service.inner.end_session(self.id);
+        // A forked child has a copy, and ends nothing: the session and its members are its parent's.
+        if fork::check_process(self.generation).is_ok() {
+            self.service.inner.end_session(self.id);
+        }
     }
 }
 

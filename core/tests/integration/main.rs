@@ -8,6 +8,8 @@ mod compression;
 mod delete_records;
 mod errors;
 mod golden;
+#[cfg(feature = "tcp")]
+mod groups;
 mod quota;
 #[cfg(feature = "testing")]
 #[path = "../raft/mod.rs"]

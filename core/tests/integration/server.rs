@@ -68,7 +68,7 @@ impl Broker {
         }
     }
 
-    fn connect(&self) -> Raw {
+    pub(super) fn connect(&self) -> Raw {
         let mut raw = self.dial();
         raw.say(&MAGIC);
         raw.send(0, FrameKind::ClientHello, &ClientHello::ours("a test"), b"");
@@ -77,7 +77,7 @@ impl Broker {
         raw
     }
 
-    fn create_topic(&self, name: &str) {
+    pub(super) fn create_topic(&self, name: &str) {
         let request = Request::CreateTopic {
             name: name.to_owned(),
             config: Vec::new(),
@@ -107,10 +107,10 @@ impl Broker {
 }
 
 /// A client that says any bytes.
-struct Raw {
+pub(super) struct Raw {
     stream: TcpStream,
     decoder: FrameDecoder,
-    next_id: u64,
+    pub(super) next_id: u64,
 }
 
 impl Raw {
@@ -118,11 +118,17 @@ impl Raw {
         self.stream.write_all(bytes).unwrap();
     }
 
-    fn send<H: Serialize>(&mut self, id: u64, kind: FrameKind, header: &H, payload: &[u8]) {
+    pub(super) fn send<H: Serialize>(
+        &mut self,
+        id: u64,
+        kind: FrameKind,
+        header: &H,
+        payload: &[u8],
+    ) {
         self.say(&encode(id, kind, header, payload));
     }
 
-    fn ask(&mut self, request: &Request, payload: &[u8]) -> Result<Response, Error> {
+    pub(super) fn ask(&mut self, request: &Request, payload: &[u8]) -> Result<Response, Error> {
         let id = self.next_id;
         self.next_id += 1;
         self.send(id, FrameKind::Request, request, payload);
@@ -143,7 +149,7 @@ impl Raw {
         self.decoder.skip(MAGIC.len());
     }
 
-    fn next(&mut self) -> Option<Frame> {
+    pub(super) fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.decoder.next_frame().unwrap() {
                 return Some(frame);

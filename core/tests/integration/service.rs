@@ -290,7 +290,7 @@ fn a_group_has_one_member_whose_commits_survive_it() {
     assert_eq!(assignment[1], at("orders", 1, 7));
     assert!(second.generation > member.generation);
     let fenced = commit(&other, Some(&member), 9).unwrap_err();
-    assert_eq!(fenced.code(), ErrorCode::IllegalGeneration);
+    assert_eq!(fenced.code(), ErrorCode::UnknownMemberId);
     drop(other);
     service.close().unwrap();
 

@@ -122,7 +122,7 @@ impl Applied {
                 let change = control::Group {
                     group: format!("g{group}"),
                     generation: i32::from(group),
-                    members: Vec::new(),
+                    members: (0..group).map(|member| format!("m{member}")).collect(),
                     is_deleted,
                 };
                 self.control(Kind::Group, 0, &change);
@@ -236,6 +236,10 @@ proptest! {
                 prop_assert_eq!(one.epochs(), other.epochs());
             }
         }
+        let (groups, groups_again) = (state.groups.lock(), again.groups.lock());
+        for ((_, one), (_, other)) in groups.iter().zip(groups_again.iter()) {
+            prop_assert_eq!(&one.members, &other.members);
+        }
     }
 }
 
@@ -289,4 +293,18 @@ fn a_partition_kept_before_epochs_were_is_taken_for_one_epoch() {
     let ends = [2, 3, 4].map(|epoch| partition(1).end_of_epoch(LeaderEpoch(epoch)));
     assert_eq!(ends, [4, 9, 9]);
     assert_eq!(partition(2).epochs(), Epochs::default());
+}
+
+#[test]
+fn a_group_kept_before_members_were_has_none() {
+    #[derive(Serialize)]
+    struct Before {
+        generation: i32,
+    }
+    let state = new_state();
+    let pair = StatePair::new(key(GROUP, b"g"), Some(Before { generation: 7 }));
+    state.restore(&[pair]).unwrap();
+    let groups = state.groups.lock();
+    let group = groups.get("g").unwrap();
+    assert_eq!((group.generation, group.members.len()), (7, 0));
 }

@@ -12,11 +12,12 @@ use crate::protocol::header::{
 };
 use crate::protocol::out_of_range::OutOfRange;
 use crate::protocol::request::{
-    FetchPosition, Member, OffsetAt, OffsetQuery, PartitionOffset, Request, SetBatch, Subscribe,
-    SubscribeAt,
+    FetchPosition, GroupHeartbeat, Member, OffsetAt, OffsetQuery, PartitionOffset, Request,
+    SetBatch, Subscribe, SubscribeAt, TopicPartitions,
 };
 use crate::protocol::response::{
-    GroupDescription, PartitionDescription, ProduceAck, Response, TopicDescription,
+    GroupAssignment, GroupDescription, GroupDetails, GroupMember, PartitionDescription, ProduceAck,
+    Response, TopicDescription,
 };
 use crate::protocol::version::{ClientHello, ServerHello};
 
@@ -141,6 +142,61 @@ fn group_requests() -> Vec<(&'static str, Request)> {
                 offsets: vec![offset_of("orders", 2, 1_000)],
             },
         ),
+        ("group_heartbeat", Request::GroupHeartbeat(heartbeat())),
+        (
+            "describe_group_details",
+            Request::DescribeGroupDetails { group: group() },
+        ),
+    ]
+}
+
+fn heartbeat() -> GroupHeartbeat {
+    GroupHeartbeat {
+        group: "billing".to_owned(),
+        member_id: "4f1c".to_owned(),
+        generation: 3,
+        instance_id: Some("rack-1".to_owned()),
+        client_name: "headwater".to_owned(),
+        topics: vec!["orders".to_owned(), "bills".to_owned()],
+        assignor: "sticky".to_owned(),
+        session_timeout_ms: 45_000,
+        rebalance_timeout_ms: 60_000,
+        heartbeat_ms: 3_000,
+        owned: orders(&[0, 2]),
+    }
+}
+
+fn orders(partitions: &[i32]) -> Vec<TopicPartitions> {
+    vec![TopicPartitions {
+        topic: "orders".to_owned(),
+        partitions: partitions.to_vec(),
+    }]
+}
+
+fn group_responses() -> Vec<(&'static str, Response)> {
+    let member = GroupMember {
+        member_id: "4f1c".to_owned(),
+        instance_id: Some("rack-1".to_owned()),
+        client_name: "headwater".to_owned(),
+        host: None,
+        generation: 3,
+        partitions: orders(&[0, 2]),
+    };
+    let details = GroupDetails {
+        group: "billing".to_owned(),
+        state: "Reconciling".to_owned(),
+        generation: 4,
+        members: vec![member],
+        offsets: vec![offset_of("orders", 2, 1_000)],
+    };
+    let assignment = GroupAssignment {
+        member_id: "4f1c".to_owned(),
+        generation: 4,
+        assignment: vec![offset_of("orders", 0, -1), offset_of("orders", 2, 1_000)],
+    };
+    vec![
+        ("group_heartbeat", Response::GroupHeartbeat(assignment)),
+        ("group_details", Response::GroupDetails(details)),
     ]
 }
 
@@ -196,6 +252,9 @@ pub(super) fn responses() -> Vec<(&'static str, Response)> {
         ("groups", Response::Groups(vec![group])),
         ("produced_all", Response::ProducedAll(vec![ack, ack])),
     ]
+    .into_iter()
+    .chain(group_responses())
+    .collect()
 }
 
 /// Every kind of frame, and every request and response.

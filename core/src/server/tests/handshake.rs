@@ -24,7 +24,7 @@ async fn a_client_is_told_version_log_and_limits() {
         .await
         .read_header::<ServerHello>()
         .unwrap();
-    assert_eq!((answer.version, &answer.log_uuid), (2, b"a fake log's id."));
+    assert_eq!((answer.version, &answer.log_uuid), (3, b"a fake log's id."));
     assert_eq!(answer.frame_bytes_max as usize, options().frame_bytes_max);
     assert_eq!((answer.requests_max, answer.bytes_max), (1_024, 64 << 20));
     assert_eq!(server.connection_count(), 1);
@@ -51,7 +51,7 @@ async fn bytes_that_were_read_to_find_out_the_protocol_count() {
 #[tokio::test(start_paused = true)]
 async fn versions_too_new_and_too_old_are_refused_in_words() {
     for (version_min, version_max, words) in [
-        (3, 9, "upgrade the server"),
+        (4, 9, "upgrade the server"),
         (0, 0, "upgrade the client"),
         (2, 1, "no range"),
     ] {

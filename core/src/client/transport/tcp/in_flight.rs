@@ -144,7 +144,8 @@ pub(super) fn has_effect(request: &Request) -> bool {
         | Request::InitProducer
         | Request::ListOffsets { .. }
         | Request::DescribeGroup { .. }
-        | Request::ListGroups => false,
+        | Request::ListGroups
+        | Request::DescribeGroupDetails { .. } => false,
         Request::CreateTopic { .. }
         | Request::DeleteTopic { .. }
         | Request::AlterTopic { .. }
@@ -154,7 +155,8 @@ pub(super) fn has_effect(request: &Request) -> bool {
         | Request::CommitOffsets { .. }
         | Request::DeleteGroup { .. }
         | Request::DeleteRecords { .. }
-        | Request::ProduceAndCommit { .. } => true,
+        | Request::ProduceAndCommit { .. }
+        | Request::GroupHeartbeat(_) => true,
     }
 }
 

@@ -72,7 +72,7 @@ async fn a_servers_refusal_is_passed_on_in_its_words() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_was_not_offered_is_refused() {
-    for version in [0, 3] {
+    for version in [0, 4] {
         let hello = ServerHello {
             version,
             ..server_hello()

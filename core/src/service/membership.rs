@@ -1,0 +1,283 @@
+//! The coordinator of groups in its place: what its outputs ask for is done here, and time reaches it.
+//!
+//! Heartbeats wait here until the coordinator answers them; when a session or the service ends, so does what
+//! it waits for. The coordinator is asked under one lock; what it wants done is done after, so a write that
+//! ends at once finds the lock free.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::{Inner, Run};
+use crate::completion::{Completion, Wakes};
+use crate::engine::group::{Assigned, Coordinator, Heartbeat, MemberId, Output};
+use crate::error::Result;
+use crate::ids::PartitionId;
+use crate::log::{Appended, Kind, control};
+use crate::protocol::request::Member;
+use crate::protocol::response::{GroupAssignment, Response};
+use crate::timer::{self, Timer};
+
+/// What the broker's own member ids begin with: those of clients before version 3 of the protocol, which end
+/// with their sessions.
+pub(super) const OWN_MEMBER_PREFIX: &str = "member-";
+
+/// The coordinator, and who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    coordinator: Coordinator,
+    waiting: BTreeMap<u64, Waiting>,
+    next_ticket: u64,
+    /// When the coordinator is woken; never later than it wants to be.
+    alarm: Option<(Instant, Timer)>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    asked: Asked,
+    completion: Completion<Response>,
+}
+
+/// In which words a heartbeat is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    Heartbeat,
+    Join,
+    Leave,
+}
+
+impl Membership {
+    pub(super) const fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
+    }
+
+    /// The next heartbeat's ticket; nobody waits for it yet.
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    /// A group is deleted.
+    pub(super) fn forget(&mut self, group: &str) -> Result<()> {
+        self.coordinator.forget(group)
+    }
+}
+
+/// Something that is to be done once the lock is free.
+enum Todo {
+    Answer(Waiting, Result<Assigned>),
+    Persist {
+        group: Arc<str>,
+        write: u64,
+        change: control::Group,
+    },
+}
+
+impl Inner {
+    /// The coordinator learns what the log holds: topics, and groups whose members may come back.
+    pub(super) fn recover_groups(self: &Arc<Self>) {
+        let mut wakes = Wakes::new();
+        self.coordinate(Run::Io, &mut wakes, |membership, now| {
+            let coordinator = &mut membership.coordinator;
+            for topic in self.state.topics.read().iter() {
+                let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                coordinator.topic_changed(now, &topic.name, Some(count));
+            }
+            for (id, group) in self.state.groups.lock().iter() {
+                let members = group.members.iter();
+                let returning = members.filter(|member| !member.starts_with(OWN_MEMBER_PREFIX));
+                let returning: Vec<_> = returning.map(|id| MemberId::from(id.as_str())).collect();
+                coordinator.recover(now, id, group.generation, &returning);
+            }
+            Vec::new()
+        });
+    }
+
+    /// A heartbeat, to be answered in the words of what was asked.
+    pub(super) fn ask_coordinator(
+        self: &Arc<Self>,
+        heartbeat: Heartbeat,
+        asked: Asked,
+        run: Run,
+        completion: Completion<Response>,
+    ) {
+        let mut wakes = Wakes::new();
+        self.coordinate(run, &mut wakes, |membership, now| {
+            let ticket = membership.ticket();
+            let waiting = Waiting { asked, completion };
+            membership.waiting.insert(ticket, waiting);
+            let heartbeat = Heartbeat {
+                ticket,
+                ..heartbeat
+            };
+            // Read under the lock: a group that the coordinator does not know does not change meanwhile.
+            let generation = self.generation_in_log(&heartbeat.group);
+            membership
+                .coordinator
+                .heartbeat(now, &heartbeat, generation)
+        });
+    }
+
+    /// A session is gone: members that end with it have left, the others have lost their connection.
+    pub(super) fn end_session(self: &Arc<Self>, session: u64) {
+        let mut wakes = Wakes::new();
+        self.coordinate(Run::Io, &mut wakes, |membership, now| {
+            membership.coordinator.session_ended(now, session)
+        });
+    }
+
+    /// A topic may have been created or deleted. What it is by now is looked at, so the order in which
+    /// this is called does not matter.
+    pub(super) fn note_topic(self: &Arc<Self>, name: &str, wakes: &mut Wakes) {
+        self.coordinate(Run::Io, wakes, |membership, now| {
+            let found = self.state.topics.read().get(name).map(|topic| {
+                let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                (Arc::clone(&topic.name), count)
+            });
+            let coordinator = &mut membership.coordinator;
+            match found {
+                Some((name, count)) => coordinator.topic_changed(now, &name, Some(count)),
+                None => coordinator.topic_changed(now, &Arc::from(name), None),
+            }
+        });
+    }
+
+    /// The service closes: nobody waits any more, and nothing is due.
+    pub(super) fn end_membership(&self) {
+        let mut membership = self.membership.lock();
+        let ended = std::mem::take(&mut *membership);
+        membership.is_closed = true;
+        drop(membership);
+        // Answers `Closed` to all, with no lock held.
+        drop(ended);
+    }
+
+    /// Has the coordinator act, and does what it wants done.
+    fn coordinate(
+        self: &Arc<Self>,
+        run: Run,
+        wakes: &mut Wakes,
+        act: impl FnOnce(&mut Membership, Instant) -> Vec<Output>,
+    ) {
+        let mut membership = self.membership.lock();
+        if membership.is_closed {
+            return;
+        }
+        let outputs = act(&mut membership, Instant::now());
+        let todo: Vec<_> = outputs
+            .into_iter()
+            .filter_map(|output| membership.todo(output))
+            .collect();
+        self.set_alarm(&mut membership);
+        drop(membership);
+        for todo in todo {
+            match todo {
+                Todo::Answer(Waiting { asked, completion }, result) => {
+                    let answer = result.map(|assigned| self.answer(asked, &assigned));
+                    completion.complete(answer, wakes);
+                }
+                Todo::Persist {
+                    group,
+                    write,
+                    change,
+                } => self.persist_group(group, write, &change, run),
+            }
+        }
+    }
+
+    /// Writes a generation, and tells the coordinator what became of it.
+    fn persist_group(
+        self: &Arc<Self>,
+        group: Arc<str>,
+        write: u64,
+        change: &control::Group,
+        run: Run,
+    ) {
+        let inner = Arc::clone(self);
+        let written = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+            if let Err(error) = &result {
+                tracing::warn!(%group, %error, "a generation is not in the log");
+            }
+            inner.coordinate(Run::Io, wakes, |membership, now| {
+                let result = result.map(|_| ());
+                membership.coordinator.persisted(now, &group, write, result)
+            });
+        });
+        self.append_control(Kind::Group, PartitionId(0), change, None, run, written);
+    }
+
+    fn answer(&self, asked: Asked, assigned: &Assigned) -> Response {
+        match asked {
+            Asked::Heartbeat => Response::GroupHeartbeat(GroupAssignment {
+                member_id: assigned.member_id.to_string(),
+                generation: assigned.generation,
+                assignment: self.with_offsets(&assigned.group, &assigned.partitions),
+            }),
+            Asked::Join => Response::Joined {
+                member: Member {
+                    id: assigned.member_id.to_string(),
+                    generation: assigned.generation,
+                },
+                assignment: self.with_offsets(&assigned.group, &assigned.partitions),
+            },
+            Asked::Leave => Response::Done,
+        }
+    }
+
+    /// Has the coordinator woken in time; an alarm that is too early is left as it is, and rings in vain.
+    fn set_alarm(self: &Arc<Self>, membership: &mut Membership) {
+        let Some(next) = membership.coordinator.next_wakeup() else {
+            membership.alarm = None;
+            return;
+        };
+        if membership.alarm.as_ref().is_none_or(|(at, _)| next < *at) {
+            let inner = Arc::downgrade(self);
+            let timer = timer::at(next, move || ring(&inner));
+            membership.alarm = Some((next, timer));
+        }
+    }
+}
+
+impl Membership {
+    fn todo(&mut self, output: Output) -> Option<Todo> {
+        match output {
+            Output::Answer { ticket, result } => {
+                let waiting = self.waiting.remove(&ticket)?;
+                Some(Todo::Answer(waiting, result))
+            }
+            Output::Persist {
+                write,
+                group,
+                generation,
+                members,
+            } => {
+                let change = control::Group {
+                    group: group.to_string(),
+                    generation,
+                    members: members.iter().map(|id| id.to_string()).collect(),
+                    is_deleted: false,
+                };
+                Some(Todo::Persist {
+                    group,
+                    write,
+                    change,
+                })
+            }
+        }
+    }
+}
+
+fn ring(inner: &Weak<Inner>) {
+    let Some(inner) = inner.upgrade() else {
+        return;
+    };
+    let mut wakes = Wakes::new();
+    inner.coordinate(Run::Io, &mut wakes, |membership, now| {
+        membership.alarm = None;
+        membership.coordinator.advance(now)
+    });
+}
+
+#[cfg(test)]
+mod tests;
