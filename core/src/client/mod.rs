@@ -14,6 +14,8 @@ mod consumer;
 mod counters;
 mod handle;
 pub mod options;
+#[expect(dead_code, reason = "the processor that drives it follows")]
+mod process;
 mod producer;
 mod registry;
 mod retry;

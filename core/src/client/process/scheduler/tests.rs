@@ -1,0 +1,32 @@
+//! The scheduler on its own: what each rule means, and all of them together against a model.
+
+use super::*;
+
+mod model;
+mod rules;
+
+/// Settings to start from.
+pub(super) const fn settings() -> Settings {
+    Settings {
+        concurrency: 4,
+        order: Order::Key,
+        attempts: 5,
+        backoff: Backoff {
+            first_ms: 100,
+            max_ms: 30_000,
+        },
+        has_dead_letter: false,
+        max_records: 100,
+        max_bytes: 10_000,
+    }
+}
+
+pub(super) const fn incoming(place: usize, offset: i64, key_hash: Option<u64>) -> Incoming<()> {
+    Incoming {
+        place,
+        offset,
+        key_hash,
+        bytes: 10,
+        payload: (),
+    }
+}
