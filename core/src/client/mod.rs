@@ -14,7 +14,6 @@ mod consumer;
 mod counters;
 mod handle;
 pub mod options;
-#[expect(dead_code, reason = "the processor that drives it follows")]
 mod process;
 mod producer;
 mod registry;
@@ -34,5 +33,6 @@ pub use options::{
     MaxBytesPolicy, Order, Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Start,
     TimestampType, TopicOptions, Until,
 };
+pub use process::{Finish, ProcessBlock, ProcessError, ProcessRecord, Processor};
 pub use producer::{Delivery, DeliveryFailure, Producer, Record, RecordMetadata};
 pub use registry::exit;

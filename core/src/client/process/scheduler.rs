@@ -229,6 +229,7 @@ impl<P> Scheduler<P> {
     }
 
     /// Whether `take` would give something.
+    #[cfg(test)]
     pub(in crate::client) fn can_take(&mut self, now_ms: u64) -> bool {
         self.end_pauses(now_ms);
         self.can_begin() && !self.ready.is_empty()
@@ -341,6 +342,7 @@ impl<P> Scheduler<P> {
     }
 
     /// Runs that have not ended.
+    #[cfg(test)]
     pub(in crate::client) fn running_count(&self) -> usize {
         self.runs.len()
     }

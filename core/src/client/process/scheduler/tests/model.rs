@@ -30,6 +30,9 @@ struct Seen {
     is_done: bool,
 }
 
+/// Where the record of a run lies, its key, and whether it was revoked meanwhile.
+type Begun = ((usize, i64), Option<u64>, bool);
+
 struct Model {
     scheduler: Scheduler<()>,
     settings: Settings,
@@ -37,8 +40,8 @@ struct Model {
     /// By place and offset; what was revoked is not in it.
     seen: BTreeMap<(usize, i64), Seen>,
     next_offsets: BTreeMap<usize, i64>,
-    /// Runs that have not ended: what of, and whether it was revoked meanwhile.
-    runs: BTreeMap<Ticket, ((usize, i64), Option<u64>, bool)>,
+    /// Runs that have not ended.
+    runs: BTreeMap<Ticket, Begun>,
     letters: Vec<(u64, (usize, i64))>,
     is_stopped: bool,
 }
