@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import (
     AsyncIterator,
+    Awaitable,
     Callable,
     Coroutine,
     Generator,
@@ -25,8 +26,15 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from headwater import _native
 from headwater._client import address_text, notes, raise_if_lost
 from headwater._errors import HeadwaterError
+from headwater._handlers import process_in_tasks
 from headwater._native import Batch, Deliveries, Delivery, Msg, RecordMetadata
-from headwater._options import ConnectOptions, ConsumerOptions, ProducerOptions, TopicOptions
+from headwater._options import (
+    ConnectOptions,
+    ConsumerOptions,
+    ProcessOptions,
+    ProducerOptions,
+    TopicOptions,
+)
 from headwater._types import (
     CloseReport,
     DeliveryFailure,
@@ -406,6 +414,24 @@ class Consumer(_native.Consumer):
     async def seek(self, topic: str, partition: int, offset: int | str | datetime) -> None:
         """Go on reading a partition at an offset, ``"earliest"``, ``"latest"``, or a time."""
         await wait(self._seek(topic, partition, offset))
+
+    async def process(
+        self,
+        handler: Callable[[Msg], Awaitable[object] | object],
+        **options: Unpack[ProcessOptions],
+    ) -> None:
+        """Call ``handler`` for every record, in up to ``concurrency`` tasks at the same time.
+
+        Records of one key of one partition are handled one after the other (``order``). A record
+        whose handler raises is tried again after a pause, up to ``attempts`` times, and holds back
+        only its key. After that it goes to the topic ``dead_letter``, or without one the exception
+        comes out of here, once the other handlers have ended. Only what is processed is committed;
+        a record may be handled more than once.
+
+        Returns when ``until`` is reached or the consumer is closed. Cancelled, it cancels the
+        handlers. What was not processed is read again by whoever reads this consumer next.
+        """
+        await process_in_tasks(self, handler, options)
 
     async def close(self, timeout: float | None = None) -> CloseReport:
         """Commit what is processed and leave the group. It always returns within the timeout."""
