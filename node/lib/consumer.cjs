@@ -81,6 +81,7 @@ class Consumer {
   #lease = new Lease()
   #reported = 0
   #fetch = null
+  #fetchTicket
   #reader = null
   #timer
   #closing
@@ -117,6 +118,7 @@ class Consumer {
       // What a loop has not passed is read again.
       this.#report()
       this.#lease.drop()
+      if (this.#fetch !== null) hub.cancel(this.#fetchTicket)
       this.#fetch = null
       await runHandlers(this.#native.processor(flat), handler, signal)
     } finally {
@@ -240,7 +242,10 @@ class Consumer {
 
   #request() {
     this.#lease.drop()
-    const fetch = hub.request((ticket) => this.#native.nextBlock(ticket, undefined))
+    const fetch = hub.request((ticket) => {
+      this.#fetchTicket = ticket
+      this.#native.nextBlock(ticket, undefined)
+    })
     // The error belongs to whoever waits; without anybody it is kept for the next.
     fetch.catch(() => {})
     return fetch

@@ -190,6 +190,22 @@ test('the record in hand of a loop that was left is processed', async (t) => {
   assert.deepEqual(seen, [2, 3, 4])
 })
 
+test('a read that was aborted does not keep it from reading', async (t) => {
+  const db = await log(t)
+  const c = db.consumer('orders')
+  const waiting = new AbortController()
+  const next = c.batches({ signal: waiting.signal }).next()
+  setImmediate(() => waiting.abort())
+  await assert.rejects(next, { name: 'AbortError' })
+  await db.producer().send('orders', 'late')
+  const seen = []
+  await c.process(async ({ value }) => {
+    seen.push(value.toString())
+    await c.close()
+  })
+  assert.deepEqual(seen, ['late'])
+})
+
 test('a handler may seek', async (t) => {
   const db = await filled(t, 3, 1)
   const c = db.consumer('orders', { group: 'g', until: 'end' })

@@ -331,6 +331,27 @@ async def test_aio_cancelled_cancels_the_handlers_and_gives_their_records_again(
 
 
 @looped
+async def test_aio_reads_after_a_read_that_was_cancelled() -> None:
+    async with aio.connect("mem:") as db:
+        await db.admin.create_topic("orders")
+        c = db.consumer("orders")
+        reading = asyncio.ensure_future(anext(aiter(c)))
+        await asyncio.sleep(0.01)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await fill_aio(db, 1, keys=1)
+        handled = []
+
+        async def handle(msg: headwater.Msg) -> None:
+            handled.append(number(msg))
+            await c.close()
+
+        await c.process(handle)
+        assert handled == [0]
+
+
+@looped
 async def test_aio_close_ends_it_after_the_handlers() -> None:
     async with aio.connect("mem:") as db:
         await db.admin.create_topic("orders")

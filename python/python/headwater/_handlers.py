@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import traceback
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from headwater import _native
+from headwater._native import Msg
 from headwater._wait import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from headwater._native import Msg
     from headwater._options import ProcessOptions
+
+#: What an event loop calls for a record: a coroutine function, or a plain one.
+Handler = Callable[[Msg], Awaitable[object] | object]
 
 
 class Run:
@@ -73,9 +75,7 @@ def process(
 
 
 async def process_in_tasks(
-    consumer: _native.Consumer,
-    handler: Callable[[Msg], Awaitable[object] | object],
-    options: ProcessOptions,
+    consumer: _native.Consumer, handler: Handler, options: ProcessOptions
 ) -> None:
     """Run handlers in tasks."""
     run = Run(consumer, options)

@@ -12,7 +12,6 @@ import asyncio
 from collections import deque
 from collections.abc import (
     AsyncIterator,
-    Awaitable,
     Callable,
     Coroutine,
     Generator,
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from headwater import _native
 from headwater._client import address_text, notes, raise_if_lost
 from headwater._errors import HeadwaterError
-from headwater._handlers import process_in_tasks
+from headwater._handlers import Handler, process_in_tasks
 from headwater._native import Batch, Deliveries, Delivery, Msg, RecordMetadata
 from headwater._options import (
     ConnectOptions,
@@ -415,21 +414,10 @@ class Consumer(_native.Consumer):
         """Go on reading a partition at an offset, ``"earliest"``, ``"latest"``, or a time."""
         await wait(self._seek(topic, partition, offset))
 
-    async def process(
-        self,
-        handler: Callable[[Msg], Awaitable[object] | object],
-        **options: Unpack[ProcessOptions],
-    ) -> None:
+    async def process(self, handler: Handler, **options: Unpack[ProcessOptions]) -> None:
         """Call ``handler`` for every record, in up to ``concurrency`` tasks at the same time.
 
-        Records of one key of one partition are handled one after the other (``order``). A record
-        whose handler raises is tried again after a pause, up to ``attempts`` times, and holds back
-        only its key. After that it goes to the topic ``dead_letter``, or without one the exception
-        comes out of here, once the other handlers have ended. Only what is processed is committed;
-        a record may be handled more than once.
-
-        Returns when ``until`` is reached or the consumer is closed. Cancelled, it cancels the
-        handlers. What was not processed is read again by whoever reads this consumer next.
+        All else is as with :meth:`headwater.Consumer.process`. Cancelled, it cancels the handlers.
         """
         await process_in_tasks(self, handler, options)
 
