@@ -71,6 +71,29 @@ def test_records_of_a_key_are_handled_in_order_and_all_are_committed(db: headwat
     assert sum(committed(db).values()) == 1_000
 
 
+def test_behind_a_broker_it_is_the_same() -> None:
+    with headwater.Broker() as broker, headwater.connect(broker.address) as db:
+        db.admin.create_topic("orders", partitions=2)
+        db.admin.create_topic("dead")
+        fill(db, 300, keys=10)
+        seen = Seen()
+
+        def handle(msg: headwater.Msg) -> None:
+            if number(msg) % 100 == 50:
+                raise ValueError("never")
+            if seen.add(msg) == 1 and number(msg) % 7 == 0:
+                raise ValueError("not yet")
+            seen.done(msg)
+
+        with db.consumer("orders", group="g", until="end", max_unacked=50) as c:
+            c.process(handle, attempts=2, backoff_ms=1, dead_letter="dead")
+        assert len(seen.every()) == 297
+        assert all(numbers == sorted(numbers) for numbers in seen.by_key.values())
+        assert sum(committed(db).values()) == 300
+        with db.consumer("dead", until="end") as c:
+            assert sorted(number(msg) for msg in c) == [50, 150, 250]
+
+
 def test_handlers_run_at_once_as_many_as_concurrency_says(db: headwater.Client) -> None:
     fill(db, 24)
     # Nobody passes it unless eight are there at once.
@@ -170,6 +193,13 @@ def test_close_from_elsewhere_ends_it_after_the_handlers(db: headwater.Client) -
     c.process(handle)
     closing.join()
     assert handled
+
+
+def test_close_of_the_client_ends_it_too() -> None:
+    db = headwater.connect("mem:")
+    db.admin.create_topic("orders")
+    fill(db, 3)
+    db.consumer("orders").process(lambda _: db.close())
 
 
 def test_exit_of_a_handler_comes_out(db: headwater.Client) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "Delivery",
     "Msg",
     "Pending",
+    "Processor",
     "Producer",
     "RecordMetadata",
     "Records",

@@ -199,7 +199,8 @@ impl Desk {
         let place = self.place(topic, partition);
         for record in batch.records() {
             let record = record?;
-            if !self.scheduler.has_room(0) {
+            // Before it is copied: one that does not fit is looked at again and again.
+            if !self.scheduler.has_room(Owned::least_bytes(&record)) {
                 return Ok(Some(record.offset));
             }
             let owned = Owned::new(batch, &record).map_err(|error| {

@@ -57,10 +57,16 @@ impl Driver {
         })
     }
 
-    /// What is to be woken when the consumer is closed.
+    /// What is to be woken when the consumer is closed. It answers at once: soon there may be nobody left who
+    /// takes jobs.
     pub(super) fn on_closed(self: &Arc<Self>) -> Wake {
         let weak = Arc::downgrade(self);
-        Wake::Hook(Arc::new(move || step_later(&weak)))
+        Wake::Hook(Arc::new(move || {
+            if let Some(driver) = weak.upgrade() {
+                let reply = driver.serve(&mut driver.desk.lock());
+                give(reply);
+            }
+        }))
     }
 
     /// Gives runs, at most `max`, now or when there are some; `taken` is set when somebody has them.

@@ -121,9 +121,8 @@ impl Processor {
             return Pending::ready(Err(forked));
         }
         let (completion, pending) = Completion::pair();
-        let driver = Arc::clone(self.driver());
-        let consumer = driver.consumer.clone();
-        consumer.schedule(move || completion.finish(driver.end()));
+        let ending = Ending(Some((Arc::clone(self.driver()), completion)));
+        self.driver().consumer.schedule(move || drop(ending));
         pending
     }
 
@@ -144,6 +143,18 @@ impl Processor {
         let taken = Arc::new(AtomicBool::new(false));
         self.driver().take(answer, max.max(1), Arc::clone(&taken));
         pending.with_taken(taken)
+    }
+}
+
+/// An end that is due. It comes when this is dropped: a closed log drops jobs that it does not run, and
+/// then there is nothing that the end has to wait for.
+struct Ending(Option<(Arc<Driver>, Completion<()>)>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some((driver, completion)) = self.0.take() {
+            completion.finish(driver.end());
+        }
     }
 }
 

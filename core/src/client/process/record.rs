@@ -53,6 +53,12 @@ impl Owned {
         })
     }
 
+    /// What a record counts for at least.
+    pub(super) fn least_bytes(record: &RecordView<'_>) -> usize {
+        let data = [record.key, record.value].into_iter().flatten();
+        data.map(<[u8]>::len).sum::<usize>() + OVERHEAD_BYTES
+    }
+
     /// What it counts for.
     pub(super) fn size_bytes(&self) -> usize {
         self.bytes.len() + OVERHEAD_BYTES

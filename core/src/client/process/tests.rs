@@ -323,6 +323,26 @@ fn closing_the_consumer_wakes_who_waits_for_a_pause() {
 }
 
 #[test]
+fn closing_the_client_ends_it_too() {
+    let db = open(1);
+    send(&db, "t", &numbered(2));
+    let options = ConsumerOptions {
+        until: None,
+        ..to_end()
+    };
+    let consumer = db.consumer(&["t"], options).unwrap();
+    let processor = consumer.processor(&ProcessOptions::default()).unwrap();
+    let records = processor.take_records(1).wait(None).unwrap().unwrap();
+    assert!(processor.take_records(1).wait(None).unwrap().is_some());
+    let mut waiting = processor.take_records(1);
+    db.close(None).wait(None).unwrap();
+    assert!(waiting.wait(None).unwrap().is_none());
+    processor.finish(vec![(records[0].ticket(), Finish::Done)]);
+    assert!(processor.take(1).wait(None).unwrap().is_none());
+    processor.close().wait(None).unwrap();
+}
+
+#[test]
 fn a_handler_that_panics_ends_it() {
     let db = open(1);
     send(&db, "t", &numbered(3));

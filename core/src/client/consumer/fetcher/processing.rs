@@ -85,8 +85,10 @@ impl Fetcher {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Assigned, Offsets, Origin, Segment};
+    use super::super::{Assigned, Moved, Offsets, Origin, Segment};
     use super::*;
+    use crate::client::options::Start;
+    use crate::protocol::out_of_range::OutOfRange;
 
     fn fetcher() -> Fetcher {
         let assigned = Assigned {
@@ -136,6 +138,34 @@ mod tests {
         };
         assert_eq!(fetcher.take_dropped(), [dropped]);
         assert_eq!(fetcher.take_dropped(), []);
+    }
+
+    #[test]
+    fn what_a_crash_took_back_is_dropped_and_what_stands_before_it_is_not() {
+        let mut fetcher = fetcher();
+        fetcher.begin_processing();
+        lease(&mut fetcher, 0..10);
+        let found = OutOfRange {
+            topic: "t".to_owned(),
+            partition: 3,
+            offset: 10,
+            last_epoch: 0,
+            epoch_end_offset: Some(6),
+            log_start_offset: 0,
+            high_watermark: 6,
+            log_end_offset: 6,
+        };
+        let moved = fetcher.move_on(&found, Start::Earliest, false);
+        assert_eq!(
+            moved,
+            Some(Moved::Back {
+                lost_records: 4,
+                to: 6
+            })
+        );
+        assert_eq!(fetcher.take_dropped()[0].from_offset, 6);
+        (0..6).for_each(|offset| fetcher.done("t", 3, offset));
+        assert_eq!(fetcher.positions()[0].offset, 6);
     }
 
     #[test]
