@@ -12,6 +12,7 @@ use super::letters::{Letter, Letters};
 use super::record::Owned;
 use super::scheduler::{Incoming, Scheduler, Settings, Settled, Ticket, Verdict};
 use crate::client::consumer::{ConsumerBatch, Dropped, Place, malformed};
+use crate::client::retry::Backoff;
 use crate::client::timer::Timer;
 use crate::completion::Pending;
 use crate::error::{Error, ErrorCode, Result};
@@ -56,9 +57,9 @@ pub(super) struct Asked {
 }
 
 impl Desk {
-    pub(super) fn new(settings: Settings, letters: Option<Letters>, seed: u64) -> Self {
+    pub(super) fn new(settings: Settings, backoff: Backoff, letters: Option<Letters>) -> Self {
         Self {
-            scheduler: Scheduler::new(settings, seed),
+            scheduler: Scheduler::new(settings, backoff),
             names: Vec::new(),
             places: HashMap::new(),
             letters,

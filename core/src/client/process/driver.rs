@@ -16,6 +16,7 @@ use super::desk::{Asked, Desk, Reading};
 use super::letters::Letters;
 use super::scheduler::{Settings, Ticket};
 use crate::client::consumer::{Consumer, Place};
+use crate::client::retry::Backoff;
 use crate::client::timer;
 use crate::completion::{NotifyQueue, Wake};
 use crate::error::{Error, ErrorCode, Result};
@@ -42,8 +43,8 @@ impl Driver {
     pub(super) fn new(
         consumer: Consumer,
         settings: Settings,
+        backoff: Backoff,
         letters: Option<Letters>,
-        seed: u64,
     ) -> Arc<Self> {
         Arc::new_cyclic(|weak: &Weak<Self>| {
             let woken = Weak::clone(weak);
@@ -52,7 +53,7 @@ impl Driver {
                 max_bytes: consumer.bounds().block_bytes,
                 consumer,
                 queue: NotifyQueue::new(move || step_later(&woken)),
-                desk: Mutex::new(Desk::new(settings, letters, seed)),
+                desk: Mutex::new(Desk::new(settings, backoff, letters)),
             }
         })
     }

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::answer::{Answer, ProcessBlock};
 use super::driver::Driver;
 use super::letters::Letters;
 use super::record::ProcessRecord;
-use super::retry::Backoff;
 use super::scheduler::Settings;
 use crate::client::consumer::Consumer;
 use crate::client::options::ProcessOptions;
+use crate::client::retry::Backoff;
 use crate::completion::{Completion, Pending};
 use crate::error::Result;
 
@@ -55,10 +56,6 @@ impl Consumer {
             concurrency: options.concurrency() as usize,
             order: options.order(),
             attempts: options.attempts(),
-            backoff: Backoff {
-                first_ms: options.backoff_ms(),
-                max_ms: options.backoff_max_ms(),
-            },
             has_dead_letter: letters.is_some(),
             max_records: bounds.max_records,
             max_bytes: bounds.max_bytes,
@@ -66,7 +63,12 @@ impl Consumer {
         let mut seed = [0; 8];
         // Without chance all pauses are the same pauses, and right all the same.
         _ = getrandom::fill(&mut seed);
-        let driver = Driver::new(self.clone(), settings, letters, u64::from_le_bytes(seed));
+        let backoff = Backoff::new(
+            Duration::from_millis(options.backoff_ms()),
+            Duration::from_millis(options.backoff_max_ms()),
+            u64::from_le_bytes(seed),
+        );
+        let driver = Driver::new(self.clone(), settings, backoff, letters);
         self.begin_processing(driver.on_closed())?;
         Ok(Processor(Arc::new(Handle(driver))))
     }

@@ -22,8 +22,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::frontier::Frontiers;
 use super::lanes::{LaneKey, Lanes, lane_of};
-use super::retry::{Backoff, Retries};
+use super::retry::Retries;
 use crate::client::options::Order;
+use crate::client::retry::Backoff;
 
 #[cfg(test)]
 use self::mutant::Mutant;
@@ -38,7 +39,6 @@ pub(in crate::client) struct Settings {
     pub(in crate::client) order: Order,
     /// Of one record, at least 1.
     pub(in crate::client) attempts: u32,
-    pub(in crate::client) backoff: Backoff,
     /// Whether what failed at every attempt goes to a topic; if not, it stops everything.
     pub(in crate::client) has_dead_letter: bool,
     pub(in crate::client) max_records: usize,
@@ -134,7 +134,7 @@ pub(in crate::client) struct Scheduler<P> {
 }
 
 impl<P> Scheduler<P> {
-    pub(in crate::client) fn new(settings: Settings, seed: u64) -> Self {
+    pub(in crate::client) fn new(settings: Settings, backoff: Backoff) -> Self {
         Self {
             settings,
             records: HashMap::new(),
@@ -142,7 +142,7 @@ impl<P> Scheduler<P> {
             last_record: 0,
             ready: BTreeSet::new(),
             lanes: Lanes::default(),
-            retries: Retries::new(settings.backoff, seed),
+            retries: Retries::new(backoff),
             frontiers: Frontiers::default(),
             runs: HashMap::new(),
             last_ticket: 0,
