@@ -99,7 +99,6 @@ impl Consumer {
         if !state.is_closed() && state.reader.lock().is_some() {
             // A batch that was asked for and not taken goes back.
             result = state.take_turn().map(drop);
-            state.fetcher.lock().end_lease();
             for (topic, partition, offset) in rewind {
                 let sought = state.seek(&topic, partition, offset, Origin::Found);
                 result = result.and(sought);

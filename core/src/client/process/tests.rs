@@ -290,14 +290,21 @@ fn closing_the_consumer_ends_it_once_the_handlers_have_ended() {
     };
     let consumer = db.consumer(&["t"], options).unwrap();
     let handled = AtomicU32::new(0);
+    let one_by_one = ProcessOptions {
+        concurrency: Some(1),
+        ..ProcessOptions::default()
+    };
     consumer
-        .process(&ProcessOptions::default(), |_| {
-            consumer.close(None).wait(None).unwrap();
+        .process(&one_by_one, |record| {
+            if record.offset() == 1 {
+                consumer.close(None).wait(None).unwrap();
+            }
             handled.fetch_add(1, Ordering::Relaxed);
             Ok::<(), String>(())
         })
         .unwrap();
-    assert!(handled.into_inner() >= 1);
+    assert_eq!(handled.into_inner(), 2);
+    assert_eq!(committed(&db, &consumer), BTreeMap::from([(0, 1)]));
 }
 
 #[test]

@@ -28,10 +28,17 @@ impl Fetcher {
         self.dropped.is_some()
     }
 
-    /// As before.
+    /// As before. Positions stay where they are: what was given out and is not done is not passed either,
+    /// and a commit that is under way must not see it so.
     pub(in crate::client::consumer) fn end_processing(&mut self, is_manual: bool) {
+        if self.dropped.take().is_none() {
+            return;
+        }
+        self.end_lease();
+        for state in &mut self.partitions {
+            state.passed = state.position(true);
+        }
         self.is_manual = is_manual;
-        self.dropped = None;
     }
 
     /// What was dropped since this was asked last.
@@ -121,6 +128,21 @@ mod tests {
         assert_eq!(fetcher.positions()[0].offset, 0);
         fetcher.done("t", 3, 0);
         assert_eq!(fetcher.positions()[0].offset, 2);
+    }
+
+    #[test]
+    fn at_its_end_what_is_not_done_is_not_passed() {
+        // A consumer that was closed in the middle committed all that had been given out.
+        let mut fetcher = fetcher();
+        fetcher.begin_processing();
+        lease(&mut fetcher, 0..10);
+        (0..4).for_each(|offset| fetcher.done("t", 3, offset));
+        fetcher.done("t", 3, 7);
+        fetcher.end_processing(false);
+        assert_eq!(fetcher.positions()[0].offset, 4);
+        fetcher.pass(10);
+        fetcher.end_lease();
+        assert_eq!(fetcher.positions()[0].offset, 4);
     }
 
     #[test]
