@@ -77,6 +77,18 @@ export class Consumer implements AsyncIterable<Message>, AsyncDisposable {
   [Symbol.asyncIterator](): AsyncIterableIterator<Message>
   /** The fast lane: records as they arrive together. A batch counts as processed when the next one is asked for. */
   batches(options?: Abortable): AsyncIterableIterator<Batch>
+  /**
+   * Calls `handler` for every record, up to `concurrency` at the same time.
+   *
+   * Records of one key of one partition are handled one after the other (`order`). A record whose handler throws, or
+   * whose promise is rejected, is tried again after a pause, up to `attempts` times, and holds back only its key. After
+   * that it goes to the topic `deadLetter`, or without one its error comes out of here, once the other handlers have
+   * ended. Only what is processed is committed; a record may be handled more than once.
+   *
+   * Ends when `until` is reached, the consumer is closed, or the signal fires (handlers that run have their end). What
+   * was not processed is read again by whoever reads this consumer next.
+   */
+  process(handler: (message: Message) => unknown, options?: ProcessOptions & Abortable): Promise<void>
   /** Marks a record, or every record of a batch, as processed (`ack: 'manual'`), in any order. */
   ack(record: Batch | TopicPartitionOffset): void
   /** Commits what is processed, or these offsets: each that of the next record to read. */
@@ -387,6 +399,22 @@ export interface ConsumerOptions {
   assignor?: 'sticky' | 'range' | 'round_robin'
   /** Whether records of transactions that are not committed are seen. Default: read_committed. */
   isolation?: 'read_committed' | 'read_uncommitted'
+}
+
+/** How `process` runs handlers. */
+export interface ProcessOptions {
+  /** Handlers that run at the same time. Default: 16. */
+  concurrency?: number
+  /** What stays in order. Default: key. */
+  order?: 'key' | 'partition' | 'none'
+  /** Times a record is tried. Default: 5. */
+  attempts?: number
+  /** The pause before the second attempt; it doubles. Default: 100. */
+  backoffMs?: number
+  /** The longest pause between attempts. Default: 30000. */
+  backoffMaxMs?: number
+  /** The topic that takes what failed at every attempt. Default: none: stop with the error. */
+  deadLetter?: string
 }
 
 /** What a topic is like. */

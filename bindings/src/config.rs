@@ -159,6 +159,18 @@ options! {
 }
 
 options! {
+    /// How `process` runs handlers.
+    NativeProcessOptions => ProcessOptions {
+        concurrency: i64,
+        order: String,
+        attempts: i64,
+        backoff_ms: i64,
+        backoff_max_ms: i64,
+        dead_letter: String,
+    }
+}
+
+options! {
     /// What a topic is like.
     NativeTopicOptions => TopicOptions {
         partitions: i64,

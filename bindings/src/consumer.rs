@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use headwater::{Consumer, Progress};
 
+use crate::config::NativeProcessOptions;
 use crate::error::NativeError;
 use crate::hub::{ask, duration};
+use crate::processor::NativeProcessor;
 use crate::record::{NativeOffsetAt, NativePlace, places, to_core};
 
 /// Reads topics.
@@ -110,6 +112,18 @@ impl NativeConsumer {
     /// Whether nothing more will come.
     pub fn is_finished(&self) -> Result<bool, NativeError> {
         Ok(self.consumer.is_finished())
+    }
+
+    /// What `process` takes records from, with these options.
+    ///
+    /// # Errors
+    /// `INVALID_OPTION`, `INVALID_STATE`.
+    pub fn processor(
+        &self,
+        options: NativeProcessOptions,
+    ) -> Result<Arc<NativeProcessor>, NativeError> {
+        let processor = self.consumer.processor(&options.to_core()?)?;
+        Ok(NativeProcessor::new(processor))
     }
 
     /// Commits what is processed and leaves the group; the answer is a report.

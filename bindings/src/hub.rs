@@ -17,6 +17,7 @@ use headwater::{Error, ErrorCode, NotifyQueue, Pending, Result};
 
 use crate::client::NativeClient;
 use crate::error::NativeError;
+use crate::processor::NativeTaken;
 use crate::record::{NativeGroup, NativePlace, NativeReport, NativeTopic, groups, places, topics};
 
 /// What wakes the host. Implemented by the facade, once.
@@ -44,6 +45,11 @@ pub enum Answer {
     Block {
         /// A receive block.
         block: Option<Vec<u8>>,
+    },
+    /// Records to process, or none: nothing more will come.
+    Taken {
+        /// They.
+        taken: Option<NativeTaken>,
     },
     /// Topics.
     Topics {
@@ -185,6 +191,7 @@ answers! {
     () => |_done| Self::Done;
     headwater::Client => |client| Self::Client { client: NativeClient::new(client) };
     Option<headwater::Block> => |block| Self::Block { block: block.map(|block| block.bytes().to_vec()) };
+    Option<headwater::ProcessBlock> => |taken| Self::Taken { taken: taken.map(NativeTaken::from) };
     headwater::TopicDescription => |topic| Self::Topics { topics: topics(vec![topic]) };
     Vec<headwater::TopicDescription> => |found| Self::Topics { topics: topics(found) };
     headwater::GroupDescription => |group| Self::Groups { groups: groups(vec![group]) };

@@ -17,6 +17,7 @@ pub mod config;
 pub mod consumer;
 pub mod error;
 pub mod hub;
+pub mod processor;
 pub mod producer;
 pub mod record;
 

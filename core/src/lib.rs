@@ -47,9 +47,10 @@ mod timer;
 
 pub use client::{
     Ack, Address, Admin, BatchRecords, Block, CleanupPolicy, Client, CloseReport, ConnectOptions,
-    Consumer, ConsumerBatch, ConsumerOptions, Delivery, DeliveryFailure, MaxBytesPolicy, Metrics,
-    Producer, ProducerOptions, Progress, Record, RecordMetadata, ServeOptions, Start, TopicOptions,
-    Until, connect, connect_with, exit, options, parse_address,
+    Consumer, ConsumerBatch, ConsumerOptions, Delivery, DeliveryFailure, Finish, MaxBytesPolicy,
+    Metrics, Order, ProcessBlock, ProcessError, ProcessOptions, ProcessRecord, Processor, Producer,
+    ProducerOptions, Progress, Record, RecordMetadata, ServeOptions, Start, TopicOptions, Until,
+    connect, connect_with, exit, options, parse_address,
 };
 pub use completion::{Completion, NotifyQueue, Pending};
 pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};
@@ -57,4 +58,4 @@ pub use fork::after_fork_in_child;
 pub use ids::{Durability, TopicPartition};
 pub use protocol::request::{Member, OffsetAt, OffsetQuery, PartitionOffset};
 pub use protocol::response::{GroupDescription, PartitionDescription, TopicDescription};
-pub use record::{Header, RecordView};
+pub use record::{Header, PackedHeaders, RecordView};

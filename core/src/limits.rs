@@ -148,6 +148,8 @@ pub const FORK_GENERATIONS_MAX: usize = 64;
 pub const CONSUMER_TOPICS_MAX: usize = 10_000;
 /// Commits of one consumer that may wait at once.
 pub const COMMIT_WAITERS_MAX: usize = 10_000;
+/// Bytes of the text that says in a dead letter why its record failed; what is longer is cut.
+pub const DEAD_LETTER_ERROR_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of a block that crosses to another language (a single larger record may exceed it).
 pub const BLOCK_BYTES_MAX: usize = 64 * MIB;
 /// Records of a block that crosses to another language.

@@ -7,7 +7,8 @@
 const { Batch, Block, Message } = require('./block.cjs')
 const { AbortError, errorOf, invalid, shown } = require('./errors.cjs')
 const hub = require('./hub.cjs')
-const { timeoutOf } = require('./options.cjs')
+const { flatten, timeoutOf } = require('./options.cjs')
+const { runHandlers } = require('./process.cjs')
 const { reportOf } = require('./producer.cjs')
 
 const PROGRESS_MS = 100
@@ -80,6 +81,7 @@ class Consumer {
   #lease = new Lease()
   #reported = 0
   #fetch = null
+  #fetchTicket
   #reader = null
   #timer
   #closing
@@ -103,6 +105,26 @@ class Consumer {
 
   batches(options) {
     return new Batches(this.#door(options?.signal ?? this.#signal))
+  }
+
+  /** Calls `handler` for every record, many at the same time; ends as a loop does, or with its error. */
+  async process(handler, options) {
+    if (typeof handler !== 'function') throw invalid(`the handler must be a function, not ${shown(handler)}`)
+    const flat = flatten(options, ['signal'])
+    const signal = options?.signal ?? this.#signal
+    if (signal?.aborted) throw new AbortError(signal)
+    this.#enter(runHandlers)
+    try {
+      // What a loop has not passed is read again.
+      this.#report()
+      this.#lease.drop()
+      if (this.#fetch !== null) hub.cancel(this.#fetchTicket)
+      this.#fetch = null
+      await runHandlers(this.#native.processor(flat), handler, signal)
+    } finally {
+      this.#reader = null
+      this.#pause()
+    }
   }
 
   /** Acknowledges a message, or every record of a batch (`ack: 'manual'`). */
@@ -183,7 +205,7 @@ class Consumer {
   }
 
   #enter(reader) {
-    if (this.#reader === reader) return
+    if (this.#reader === reader && reader !== runHandlers) return
     if (this.#closing !== undefined) throw errorOf('CLOSED', 'the consumer is closed')
     if (this.#reader !== null) {
       throw errorOf('INVALID_STATE', 'another loop reads this consumer; one at a time can')
@@ -220,7 +242,10 @@ class Consumer {
 
   #request() {
     this.#lease.drop()
-    const fetch = hub.request((ticket) => this.#native.nextBlock(ticket, undefined))
+    const fetch = hub.request((ticket) => {
+      this.#fetchTicket = ticket
+      this.#native.nextBlock(ticket, undefined)
+    })
     // The error belongs to whoever waits; without anybody it is kept for the next.
     fetch.catch(() => {})
     return fetch

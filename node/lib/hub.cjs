@@ -54,6 +54,12 @@ function forget(ticket) {
   handlers.delete(ticket)
 }
 
+/** Takes a request back: its answer is dropped, whether it is there or on its way. */
+function cancel(ticket) {
+  forget(ticket)
+  native.forget(ticket)
+}
+
 /** A promise of the answer to what `start(ticket)` asks; it does not keep the process alive. */
 function request(start) {
   return new Promise((resolve, reject) => {
@@ -96,4 +102,4 @@ function ask(start, signal) {
   return held(request(start), signal)
 }
 
-module.exports = { ask, request, held, watch, forget, hold, release }
+module.exports = { ask, request, held, watch, forget, cancel, hold, release }

@@ -1,7 +1,8 @@
 //! Options: pairs of name and text, as JavaScript flattens them, into core's options.
 
 use headwater::client::options::{
-    self, ConnectOptions, ConsumerOptions, ProducerOptions, ServeOptions, TopicOptions,
+    self, ConnectOptions, ConsumerOptions, ProcessOptions, ProducerOptions, ServeOptions,
+    TopicOptions,
 };
 use headwater::limits::SEND_WAITERS_MAX;
 use headwater::{Error, ErrorCode, Result};
@@ -89,6 +90,7 @@ settable!(
     ConnectOptions,
     ProducerOptions,
     ConsumerOptions,
+    ProcessOptions,
     TopicOptions,
     ServeOptions
 );

@@ -8,8 +8,10 @@ use napi::bindgen_prelude::{Buffer, BufferSlice};
 use napi_derive::napi;
 
 use crate::client::timeout_of;
+use crate::config;
 use crate::error::guard;
 use crate::hub::Host;
+use crate::processor::NativeProcessor;
 use crate::record::{self, OffsetOf};
 
 /// Reads topics.
@@ -129,6 +131,15 @@ impl NativeConsumer {
         self.consumer.is_finished()
     }
 
+    /// What `process` takes records from, with these options.
+    #[napi]
+    pub fn processor(&self, env: &Env, options: Vec<String>) -> napi::Result<NativeProcessor> {
+        guard(env, || {
+            let options = config::read(&options)?;
+            Ok(NativeProcessor::new(self.consumer.processor(&options)?))
+        })
+    }
+
     /// Commits what is processed and leaves the group; the answer is a report.
     #[napi]
     pub fn close(&self, env: &Env, ticket: i64, timeout_ms: Option<f64>) -> napi::Result<()> {
@@ -151,7 +162,7 @@ pub(crate) fn offset_at(at: &str, time_ms: Option<i64>) -> headwater::Result<Off
 }
 
 /// One copy, into memory that V8 owns: external memory is refused by sandboxed hosts.
-fn copy(env: &Env, block: &Block) -> headwater::Result<Buffer> {
+pub(crate) fn copy(env: &Env, block: &Block) -> headwater::Result<Buffer> {
     BufferSlice::copy_from(env, block.bytes())
         .and_then(|copied| copied.into_buffer(env))
         .map_err(|error| Error::new(ErrorCode::UnknownServerError, error.reason))

@@ -147,6 +147,17 @@ pub fn drain(env: &Env) -> napi::Result<Vec<i64>> {
         .collect())
 }
 
+/// Drops an answer, whether it is there or on its way.
+#[napi]
+pub fn forget(env: &Env, ticket: i64) -> napi::Result<()> {
+    let forgotten = Host::of(env)?
+        .answers
+        .borrow_mut()
+        .remove(&ticket.cast_unsigned());
+    drop(forgotten);
+    Ok(())
+}
+
 /// The answer under a ticket; throws what was answered instead.
 #[napi]
 pub fn take<'env>(env: &'env Env, ticket: i64) -> napi::Result<Unknown<'env>> {

@@ -17,5 +17,6 @@ pub mod config;
 pub mod consumer;
 pub mod error;
 pub mod hub;
+pub mod processor;
 pub mod producer;
 pub mod record;

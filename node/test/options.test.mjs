@@ -13,6 +13,7 @@ const interfaces = {
   connect: 'ConnectOptions',
   producer: 'ProducerOptions',
   consumer: 'ConsumerOptions',
+  process: 'ProcessOptions',
   topic: 'TopicOptions',
   serve: 'ServeOptions',
 }

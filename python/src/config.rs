@@ -5,7 +5,8 @@
 
 use headwater::ErrorCode;
 use headwater::client::{
-    ConnectOptions, ConsumerOptions, ProducerOptions, ServeOptions, TopicOptions, options,
+    ConnectOptions, ConsumerOptions, ProcessOptions, ProducerOptions, ServeOptions, TopicOptions,
+    options,
 };
 use headwater::protocol::request::PartitionOffset;
 use pyo3::intern;
@@ -40,6 +41,7 @@ groups!(
     ConnectOptions,
     ProducerOptions,
     ConsumerOptions,
+    ProcessOptions,
     TopicOptions,
     ServeOptions
 );

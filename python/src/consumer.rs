@@ -18,7 +18,7 @@ use crate::block::{Block, Memory};
 use crate::client::{Client, report_to_py};
 use crate::config::{offsets_of, offsets_to_py};
 use crate::cursor::Cursor;
-use crate::error::{OrRaise, raise};
+use crate::error::{OrRaise, corrupt_block, raise};
 use crate::pending::{PyPending, seconds, wait_until};
 use crate::record::{Batch, Msg};
 
@@ -253,6 +253,20 @@ impl Records {
 }
 
 impl Consumer {
+    /// The consumer for `process`: what was handed out and not passed is read again.
+    pub(crate) fn hand_over(&self, py: Python<'_>) -> PyResult<&client::Consumer> {
+        self.report();
+        let mut reading = self.shared.reading.lock();
+        if reading.is_waiting {
+            return Err(busy(py));
+        }
+        reading.cursor.leave();
+        let fetch = reading.fetch.take();
+        drop(reading);
+        drop(fetch);
+        Ok(&self.shared.inner)
+    }
+
     #[inline]
     fn next_row(&self) -> Option<Msg> {
         let mut reading = self.shared.reading.lock();
@@ -334,8 +348,8 @@ impl Shared {
     /// Goes to the first row of a block that came; false without one.
     fn start(&self, py: Python<'_>, block: Option<client::Block>) -> PyResult<bool> {
         let Some(block) = block else { return Ok(false) };
-        let block = Block::new(py, Memory::Core(block))
-            .map_err(|error| raise(py, ErrorCode::CorruptFrame, format!("not a block: {error}")))?;
+        let block =
+            Block::new(py, Memory::Core(block)).map_err(|error| corrupt_block(py, &error))?;
         self.reading.lock().cursor.start(block);
         Ok(true)
     }

@@ -3,6 +3,7 @@
 //! The classes are Python's, because they have built-in bases too; this module fills in what core
 //! says: `code`, `outcome`, `message`, and the cause as `__cause__`.
 
+use headwater::record::block::BlockError;
 use headwater::{Error, ErrorCode, ErrorKind, Outcome};
 use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::intern;
@@ -22,6 +23,11 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
 /// The exception for a code and a message of this binding itself.
 pub(crate) fn raise(py: Python<'_>, code: ErrorCode, message: impl Into<String>) -> PyErr {
     to_py(py, &Error::new(code, message))
+}
+
+/// The exception for a block that is none.
+pub(crate) fn corrupt_block(py: Python<'_>, error: &BlockError) -> PyErr {
+    raise(py, ErrorCode::CorruptFrame, format!("not a block: {error}"))
 }
 
 /// Turns core's result into Python's.

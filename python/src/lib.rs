@@ -16,6 +16,7 @@ mod data;
 mod delivery;
 mod error;
 mod pending;
+mod processor;
 mod producer;
 mod record;
 mod waker;
@@ -48,6 +49,8 @@ mod _native {
     use crate::error::{error_table, make_error};
     #[pymodule_export]
     use crate::pending::PyPending;
+    #[pymodule_export]
+    use crate::processor::Processor;
     #[pymodule_export]
     use crate::producer::{Producer, Sending};
     #[pymodule_export]

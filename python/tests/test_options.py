@@ -17,6 +17,7 @@ GROUPS: dict[str, Any] = {
     "connect": _options.ConnectOptions,
     "producer": _options.ProducerOptions,
     "consumer": _options.ConsumerOptions,
+    "process": _options.ProcessOptions,
     "topic": _options.TopicOptions,
     "serve": _options.ServeOptions,
 }

@@ -123,6 +123,30 @@ class Consumer internal constructor(
         }
     }
 
+    /**
+     * Calls [handler] for every record, in up to `concurrency` coroutines at the same time.
+     *
+     * Records of one key of one partition are handled one after the other (`order`). A record whose handler throws is
+     * tried again after a pause, up to `attempts` times, and holds back only its key. After that it goes to the topic
+     * `deadLetter`, or without one its exception comes out of here, once the other handlers have ended. Only what is
+     * processed is committed; a record may be handled more than once.
+     *
+     * Returns when `until` is reached or the consumer is closed; cancelled, it cancels the handlers. What was not
+     * processed is read again by whoever reads this consumer next.
+     */
+    suspend fun process(configure: ProcessOptions.() -> Unit = {}, handler: suspend (Record) -> Unit) {
+        val options = ProcessOptions().apply(configure).toNative()
+        reading {
+            if (isRefusing) throw errorOf("CLOSED", "the consumer is closed")
+            // What a loop has not passed is read again, and so is what it has left behind on its way.
+            report()
+            lease = null
+            fetch?.let { Hub.forget(it.ticket) }
+            fetch = null
+            Processing(native { native.processor(options) }, handler).run()
+        }
+    }
+
     /** Acknowledges one record, in any order (`Ack.Manual`). What is committed is the first offset that is not. */
     fun ack(record: Record) {
         checkManual()

@@ -4,6 +4,7 @@ package headwater
 
 import headwater.ffi.NativeConnectOptions
 import headwater.ffi.NativeConsumerOptions
+import headwater.ffi.NativeProcessOptions
 import headwater.ffi.NativeProducerOptions
 import headwater.ffi.NativeTopicOptions
 import kotlin.time.Duration
@@ -53,6 +54,18 @@ enum class Ack(internal val word: String) {
 
     /** When it is acknowledged. */
     Manual("manual"),
+}
+
+/** What stays in order among the handlers of `process`. */
+enum class Order(internal val word: String) {
+    /** Records of one key of one partition; records without a key stand alone. */
+    Key("key"),
+
+    /** Records of one partition. */
+    Partition("partition"),
+
+    /** Nothing. */
+    None("none"),
 }
 
 /** How partitions are spread over the members of a group. */
@@ -206,6 +219,31 @@ class ConsumerOptions {
         group, partitions, start?.word, until?.word, ack?.word, commitInterval.toMs(), maxBlockRecords?.toLong(),
         maxBlockBytes, readAheadBytes, maxUnacked?.toLong(), heartbeat.toMs(), sessionTimeout.toMs(),
         processingTimeout.toMs(), rebalanceTimeout.toMs(), assignor?.word, isolation?.word,
+    )
+}
+
+/** How `process` runs handlers. */
+class ProcessOptions {
+    /** Handlers that run at the same time. */
+    var concurrency: Int? = null
+
+    /** What stays in order. */
+    var order: Order? = null
+
+    /** Times a record is tried. */
+    var attempts: Int? = null
+
+    /** The pause before the second attempt; it doubles. */
+    var backoff: Duration? = null
+
+    /** The longest pause between attempts. */
+    var backoffMax: Duration? = null
+
+    /** The topic that takes what failed at every attempt; none: stop with the error. */
+    var deadLetter: String? = null
+
+    internal fun toNative() = NativeProcessOptions(
+        concurrency?.toLong(), order?.word, attempts?.toLong(), backoff.toMs(), backoffMax.toMs(), deadLetter,
     )
 }
 

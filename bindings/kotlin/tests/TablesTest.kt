@@ -57,6 +57,7 @@ class TablesTest {
             "connect" to ConnectOptions::class,
             "producer" to ProducerOptions::class,
             "consumer" to ConsumerOptions::class,
+            "process" to ProcessOptions::class,
             "topic" to TopicOptions::class,
         )
         for ((group, type) in groups) {
@@ -73,6 +74,7 @@ class TablesTest {
             "durability" to Durability.entries.map { it.word },
             "compression" to Compression.entries.map { it.word },
             "partitioner" to Partitioner.entries.map { it.word },
+            "order" to Order.entries.map { it.word },
             "ack" to Ack.entries.map { it.word },
             "assignor" to Assignor.entries.map { it.word },
             "isolation" to Isolation.entries.map { it.word },

@@ -86,6 +86,40 @@ public final class Consumer: @unchecked Sendable {
     /// The records, block by block: a batch counts as processed when the next one is asked for.
     public var batches: Batches { Batches(consumer: self) }
 
+    /// Calls `handler` for every record, in up to `concurrency` tasks at the same time.
+    ///
+    /// Records of one key of one partition are handled one after the other (`order`). A record whose handler throws is tried
+    /// again after a pause, up to `attempts` times, and holds back only its key. After that it goes to the topic
+    /// `deadLetter`, or without one its error comes out of here, once the other handlers have ended. Only what is processed
+    /// is committed; a record may be handled more than once.
+    ///
+    /// Returns when `until` is reached or the consumer is closed; cancelled, it cancels the handlers. What was not processed
+    /// is read again by whoever reads this consumer next.
+    public func process(
+        options: ProcessOptions = ProcessOptions(), _ handler: @escaping @Sendable (Record) async throws -> Void
+    ) async throws {
+        // Stands for a loop: nobody else can be it.
+        try takeOver(ObjectIdentifier(Processing.self))
+        defer { lock.withLock { reader = nil } }
+        let processor = try callNative { try native.processor(options: options.native) }
+        try await Processing(processor, handler).run()
+    }
+
+    /// Nobody else reads from now on. What a loop has not passed is read again, and so is what it has left on its way.
+    private func takeOver(_ reader: ObjectIdentifier) throws {
+        try lock.withLock {
+            guard self.reader == nil else {
+                throw HeadwaterError(code: "INVALID_STATE", "another loop reads this consumer; one at a time can")
+            }
+            if isRefusing { throw HeadwaterError(code: "CLOSED", "the consumer is closed") }
+            try report()
+            self.reader = reader
+            lease = nil
+            if let fetch { Hub.shared.forget(fetch.ticket) }
+            fetch = nil
+        }
+    }
+
     /// Acknowledges one record, in any order (`Ack.manual`). What is committed is the first offset that is not.
     public func ack(_ record: Record) throws {
         try checkManual()

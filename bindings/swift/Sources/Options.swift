@@ -59,6 +59,16 @@ public enum Ack: String, Sendable, CaseIterable {
     case manual
 }
 
+/// What stays in order among the handlers of `process`.
+public enum Order: String, Sendable, CaseIterable {
+    /// Records of one key of one partition; records without a key stand alone.
+    case key
+    /// Records of one partition.
+    case partition
+    /// Nothing.
+    case none
+}
+
 /// How partitions are spread over the members of a group.
 public enum Assignor: String, Sendable, CaseIterable {
     case sticky, range
@@ -200,6 +210,30 @@ public struct ConsumerOptions: Sendable {
             maxUnacked: maxUnacked.map(Int64.init), heartbeatMs: heartbeat?.ms, sessionTimeoutMs: sessionTimeout?.ms,
             processingTimeoutMs: processingTimeout?.ms, rebalanceTimeoutMs: rebalanceTimeout?.ms,
             assignor: assignor?.rawValue, isolation: isolation?.rawValue)
+    }
+}
+
+/// How `process` runs handlers.
+public struct ProcessOptions: Sendable {
+    /// Handlers that run at the same time.
+    public var concurrency: Int?
+    /// What stays in order.
+    public var order: Order?
+    /// Times a record is tried.
+    public var attempts: Int?
+    /// The pause before the second attempt; it doubles.
+    public var backoff: Duration?
+    /// The longest pause between attempts.
+    public var backoffMax: Duration?
+    /// The topic that takes what failed at every attempt; none: stop with the error.
+    public var deadLetter: String?
+
+    public init() {}
+
+    var native: NativeProcessOptions {
+        NativeProcessOptions(
+            concurrency: concurrency.map(Int64.init), order: order?.rawValue, attempts: attempts.map(Int64.init),
+            backoffMs: backoff?.ms, backoffMaxMs: backoffMax?.ms, deadLetter: deadLetter)
     }
 }
 

@@ -33,7 +33,8 @@ let tableTests = [
     },
     Test("the options of every group are those of core's table, and no others") {
         let groups: [String: Any] = [
-            "connect": ConnectOptions(), "producer": ProducerOptions(), "consumer": ConsumerOptions(), "topic": TopicOptions(),
+            "connect": ConnectOptions(), "producer": ProducerOptions(), "consumer": ConsumerOptions(), "process": ProcessOptions(),
+            "topic": TopicOptions(),
         ]
         for (group, options) in groups {
             let rows = try table("options.json").filter { $0.text("group") == group }.map { $0.text("name") }
@@ -47,6 +48,7 @@ let tableTests = [
             "durability": Durability.allCases.map(\.rawValue),
             "compression": Compression.allCases.map(\.rawValue),
             "partitioner": Partitioner.allCases.map(\.rawValue),
+            "order": Order.allCases.map(\.rawValue),
             "ack": Ack.allCases.map(\.rawValue),
             "assignor": Assignor.allCases.map(\.rawValue),
             "isolation": Isolation.allCases.map(\.rawValue),

@@ -14,6 +14,7 @@ mod consumer;
 mod counters;
 mod handle;
 pub mod options;
+mod process;
 mod producer;
 mod registry;
 mod retry;
@@ -32,5 +33,6 @@ pub use options::{
     MaxBytesPolicy, Order, Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Start,
     TimestampType, TopicOptions, Until,
 };
+pub use process::{Finish, ProcessBlock, ProcessError, ProcessRecord, Processor};
 pub use producer::{Delivery, DeliveryFailure, Producer, Record, RecordMetadata};
 pub use registry::exit;

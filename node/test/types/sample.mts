@@ -37,6 +37,7 @@ for await (const batch of c.batches({ signal })) {
   for (const message of batch) console.log(message.offset, last)
   c.ack(batch)
 }
+await c.process(async (message: Message) => console.log(message.offset), { concurrency: 4, deadLetter: 'dead', signal })
 await c.seek('orders', 0, 'latest')
 await c.commit([{ topic: 'orders', partition: 0, offset: 7 }])
 console.log(partition, offset, durability, sent, report, c.positions())
@@ -54,6 +55,8 @@ try {
 db.producer({ durability: 'memory' })
 // @ts-expect-error an option that does not exist
 db.consumer('orders', { grup: 'x' })
+// @ts-expect-error an order that does not exist
+await c.process(() => {}, { order: 'topic' })
 // @ts-expect-error a value is bytes or text
 p.enqueue('orders', 5)
 // @ts-expect-error there is no such kind

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from headwater import _native
 from headwater._errors import HeadwaterError, Timeout
+from headwater._handlers import process
 from headwater._native import Batch, Msg
-from headwater._options import ConnectOptions, ConsumerOptions, ProducerOptions, TopicOptions
+from headwater._options import (
+    ConnectOptions,
+    ConsumerOptions,
+    ProcessOptions,
+    ProducerOptions,
+    TopicOptions,
+)
 from headwater._types import (
     CloseReport,
     DeliveryFailure,
@@ -268,6 +275,22 @@ class Consumer(_native.Consumer):
     ) -> None:
         """Go on reading a partition at an offset, ``"earliest"``, ``"latest"``, or a time."""
         self._seek(topic, partition, offset).result(timeout)
+
+    def process(
+        self, handler: Callable[[Msg], object], **options: Unpack[ProcessOptions]
+    ) -> None:
+        """Call ``handler`` for every record, on up to ``concurrency`` threads at the same time.
+
+        Records of one key of one partition are handled one after the other (``order``). A record
+        whose handler raises is tried again after a pause, up to ``attempts`` times, and holds back
+        only its key. After that it goes to the topic ``dead_letter``, or without one the exception
+        comes out of here, once the other handlers have ended. Only what is processed is committed;
+        a record may be handled more than once.
+
+        Returns when ``until`` is reached or the consumer is closed. Ctrl-C waits for the handlers
+        that run. What was not processed is read again by whoever reads this consumer next.
+        """
+        process(self, handler, options)
 
     def close(self, timeout: float | None = None) -> CloseReport:
         """Commit what is processed and leave the group. It always returns within the timeout."""

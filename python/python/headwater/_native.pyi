@@ -13,6 +13,7 @@ from headwater._errors import HeadwaterError
 from headwater._options import (
     ConnectOptions,
     ConsumerOptions,
+    ProcessOptions,
     ProducerOptions,
     ServeOptions,
     TopicOptions,
@@ -37,6 +38,7 @@ __all__ = [
     "Delivery",
     "Msg",
     "Pending",
+    "Processor",
     "Producer",
     "RecordMetadata",
     "Records",
@@ -286,6 +288,16 @@ class Consumer:
     def _open(self) -> Pending[None]: ...
     def _seek(self, topic: str, partition: int, to: int | str | datetime) -> Pending[None]: ...
     def _close(self, timeout: float | None = None) -> Pending[CloseReport]: ...
+
+@final
+class Processor:
+    def __new__(cls, consumer: Consumer, **options: Unpack[ProcessOptions]) -> Self: ...
+    @property
+    def concurrency(self) -> int: ...
+    def take(self) -> Pending[tuple[int, Batch] | None]: ...
+    def finish(self, ticket: int, error: str | None = None) -> bool: ...
+    def stop(self) -> None: ...
+    def close(self) -> Pending[None]: ...
 
 @final
 class Records:

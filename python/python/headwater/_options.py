@@ -66,6 +66,18 @@ class ConsumerOptions(TypedDict, total=False):
     isolation: Literal["read_committed", "read_uncommitted"] | None
 
 
+class ProcessOptions(TypedDict, total=False):
+    """How ``process`` runs handlers."""
+
+    concurrency: int | None
+    order: Literal["key", "partition", "none"] | None
+    attempts: int | None
+    backoff_ms: int | None
+    backoff_max_ms: int | None
+    #: The topic for what failed at every attempt; without one the error ends everything.
+    dead_letter: str | None
+
+
 class TopicOptions(TypedDict, total=False):
     """What a topic is like."""
 

@@ -25,8 +25,15 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from headwater import _native
 from headwater._client import address_text, notes, raise_if_lost
 from headwater._errors import HeadwaterError
+from headwater._handlers import Handler, process_in_tasks
 from headwater._native import Batch, Deliveries, Delivery, Msg, RecordMetadata
-from headwater._options import ConnectOptions, ConsumerOptions, ProducerOptions, TopicOptions
+from headwater._options import (
+    ConnectOptions,
+    ConsumerOptions,
+    ProcessOptions,
+    ProducerOptions,
+    TopicOptions,
+)
 from headwater._types import (
     CloseReport,
     DeliveryFailure,
@@ -406,6 +413,13 @@ class Consumer(_native.Consumer):
     async def seek(self, topic: str, partition: int, offset: int | str | datetime) -> None:
         """Go on reading a partition at an offset, ``"earliest"``, ``"latest"``, or a time."""
         await wait(self._seek(topic, partition, offset))
+
+    async def process(self, handler: Handler, **options: Unpack[ProcessOptions]) -> None:
+        """Call ``handler`` for every record, in up to ``concurrency`` tasks at the same time.
+
+        All else is as with :meth:`headwater.Consumer.process`. Cancelled, it cancels the handlers.
+        """
+        await process_in_tasks(self, handler, options)
 
     async def close(self, timeout: float | None = None) -> CloseReport:
         """Commit what is processed and leave the group. It always returns within the timeout."""

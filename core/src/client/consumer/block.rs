@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::record::{Batch, BatchError, RecordView, Records, block};
+use crate::record::{Batch, BatchError, BatchHeader, RecordView, Records, block};
 
 /// Records in the packed layout that crosses to other languages (`record::block`). It belongs to whoever
 /// holds it; closing the consumer does not touch it.
@@ -14,7 +14,7 @@ pub struct Block {
 }
 
 impl Block {
-    pub(super) fn new(block: block::Block, records: u32) -> Self {
+    pub(in crate::client) fn new(block: block::Block, records: u32) -> Self {
         Self {
             block: Arc::new(block),
             records,
@@ -76,12 +76,34 @@ impl ConsumerBatch {
         self.high_watermark
     }
 
+    pub(in crate::client) const fn batch_header(&self) -> &BatchHeader {
+        self.batch.header()
+    }
+
+    /// Leaves out the records before `offset`, which were read.
+    pub(in crate::client) fn resume_at(&mut self, offset: i64) {
+        self.from_offset = self.from_offset.max(offset);
+    }
+
+    /// Leaves out the records from `offset` on; false if none is left.
+    pub(in crate::client) fn cut_at(&mut self, offset: i64) -> bool {
+        self.until_offset = self.until_offset.min(offset);
+        self.from_offset < self.until_offset
+    }
+
+    /// The offset of the first record that may be left in it.
+    pub(in crate::client) const fn next_offset(&self) -> i64 {
+        self.from_offset
+    }
+
     /// The records, decoded one by one in place; those of a compressed batch are decompressed when
     /// they are first asked for, and stay so as long as this batch.
     #[must_use]
     pub fn records(&self) -> BatchRecords<'_> {
+        let mut records = self.batch.records();
+        records.skip_below(self.from_offset);
         BatchRecords {
-            records: self.batch.records(),
+            records,
             topic: &self.topic,
             partition: self.partition,
             from_offset: self.from_offset,
@@ -124,7 +146,7 @@ impl<'a> Iterator for BatchRecords<'a> {
 }
 
 /// For a batch that is not what it should be.
-pub(super) fn malformed(
+pub(in crate::client) fn malformed(
     topic: &str,
     partition: i32,
     from_offset: i64,

@@ -25,6 +25,7 @@ impl State {
             self.is_closed.store(true, Ordering::Release);
             self.bell.ring();
             self.stop_reading();
+            self.wake_processing();
             self.end_feed();
             self.end_by(completion, Instant::now() + timeout);
         }

@@ -16,14 +16,16 @@
 
 mod lease;
 mod moving;
+mod processing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use self::lease::Leased;
 pub(super) use self::lease::{Offsets, Segment};
 pub(super) use self::moving::Moved;
+pub(in crate::client) use self::processing::Dropped;
 use super::unacked::Unacked;
 use crate::error::{Error, ErrorCode};
 use crate::protocol::request::{FetchPosition, PartitionOffset};
@@ -113,6 +115,9 @@ pub(super) struct Fetcher {
     /// Rows of the lease that the host has passed, and the segment they end in.
     passed_rows: u32,
     passed_segments: usize,
+    /// While records are handed to `process`: by place, the offset from which those given out are not
+    /// wanted any more.
+    dropped: Option<BTreeMap<usize, i64>>,
 }
 
 impl Fetcher {
@@ -356,6 +361,7 @@ impl Fetcher {
             (state.delivered, state.passed, state.lost_end) = (offset, offset, 0);
             state.unacked.clear();
         }
+        self.note_dropped(place, 0);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `fetcher` keeps the positions and knows neither clock nor transport; `reader` takes batches from the
 //! feed and makes blocks of them; `read` and `task` wait, with a thread or without; `open`, `commit`,
-//! `results` and `closing` talk to the group.
+//! `results` and `closing` talk to the group; `processing` is the door for `process`.
 
 mod bell;
 mod block;
@@ -10,6 +10,7 @@ mod closing;
 mod commit;
 mod fetcher;
 mod open;
+mod processing;
 mod read;
 mod reader;
 mod results;
@@ -28,9 +29,12 @@ use crate::sync::Mutex;
 use bytes::Bytes;
 
 use self::bell::Bell;
+pub(super) use self::block::malformed;
 pub use self::block::{BatchRecords, Block, ConsumerBatch};
 use self::commit::Commits;
+pub(super) use self::fetcher::Dropped;
 use self::fetcher::{Fetcher, Origin};
+pub(super) use self::processing::Place;
 use self::state::{Settings, State};
 use self::task::{Answer, Item, Turn, What};
 use super::CloseReport;
@@ -108,6 +112,7 @@ impl Consumer {
             opening: Mutex::new(None),
             turn: Mutex::new(Turn::default()),
             commits: Mutex::new(Commits::default()),
+            processing: Mutex::new(None),
             is_closed: AtomicBool::new(false),
             closing: OnceLock::new(),
         };
@@ -158,6 +163,7 @@ impl Consumer {
     /// # Errors
     /// As [`next_block`](Self::next_block).
     pub fn next_block_wait(&self, timeout: Option<Duration>) -> Result<Option<Block>> {
+        self.state().check_not_processing()?;
         let item = self.state().read_here(What::Block, deadline_of(timeout))?;
         Ok(item.and_then(|item| match item {
             Item::Block(block) => Some(block),
@@ -190,6 +196,7 @@ impl Consumer {
     /// # Errors
     /// As [`next_block`](Self::next_block).
     pub fn next_batch_wait(&self, timeout: Option<Duration>) -> Result<Option<ConsumerBatch>> {
+        self.state().check_not_processing()?;
         let item = self.state().read_here(What::Batch, deadline_of(timeout))?;
         Ok(item.and_then(|item| match item {
             Item::Batch(batch) => Some(batch),
@@ -351,8 +358,11 @@ impl Consumer {
 
     fn later(&self, answer: Answer, timeout: Option<Duration>, taken: &Arc<AtomicBool>) {
         let state = self.state();
-        if let Err(forked) = state.check_process() {
-            return answer.finish(Err(forked));
+        let checked = state
+            .check_process()
+            .and_then(|()| state.check_not_processing());
+        if let Err(error) = checked {
+            return answer.finish(Err(error));
         }
         if state.is_closed() {
             return answer.finish(Ok(None));

@@ -278,6 +278,7 @@ impl State {
     pub(super) fn check_commit_with(&self) -> Result<()> {
         self.check_open()?;
         self.group()?;
+        self.check_not_processing()?;
         if self.settings.is_manual {
             return Err(Error::new(
                 ErrorCode::InvalidState,

@@ -15,7 +15,7 @@ use crate::client::CloseReport;
 use crate::client::counters::Counters;
 use crate::client::options::{Ack, ConsumerOptions, Start, Until};
 use crate::client::transport::{Feed, Transport};
-use crate::completion::Shared;
+use crate::completion::{Shared, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::protocol::request::Member;
@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) opening: Mutex<Option<Shared<()>>>,
     pub(super) turn: Mutex<Turn>,
     pub(super) commits: Mutex<Commits>,
+    /// While `process` reads: what tells it that the consumer is closed.
+    pub(super) processing: Mutex<Option<Wake>>,
     pub(super) is_closed: AtomicBool,
     pub(super) closing: OnceLock<Shared<CloseReport>>,
 }

@@ -202,7 +202,7 @@ options! {
 }
 
 options! {
-    /// How `process` runs handlers. `process` is not built yet; its names are final.
+    /// How `process` runs handlers.
     ProcessOptions, "process" {
         /// Handlers that run at the same time.
         concurrency: u32, default(16, "16"), numbers(1, 10_000);

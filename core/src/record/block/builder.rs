@@ -6,7 +6,9 @@
 
 use super::{HEADER_BYTES, RUN_BYTES, RUN_FLAG_APPEND_TIME, layout};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX};
-use crate::record::{Batch, BatchError, HeaderError, RecordProblem, RecordView, pack_header};
+use crate::record::{
+    Batch, BatchError, EncodedHeaders, HeaderError, RecordProblem, RecordView, pack_header,
+};
 
 /// Bytes of a row apart from its key, value and headers: an offset delta, a timestamp, three ends,
 /// and two bits rounded up.
@@ -52,6 +54,22 @@ impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
         self.bytes()
     }
+}
+
+/// A record that was taken out of its batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Single<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) leader_epoch: i32,
+    /// Whether the log set its timestamp.
+    pub(crate) is_append_time: bool,
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    /// Packed, and read from a batch.
+    pub(crate) headers: &'a [u8],
 }
 
 /// Builds receive blocks and keeps its buffers from one to the next.
@@ -183,6 +201,47 @@ impl BlockBuilder {
                 Err(error)
             }
         }
+    }
+
+    /// Adds one record, taken out of its batch; false if it does not fit. The limits are those of
+    /// [`push_batch`](Self::push_batch), and so is the first record.
+    ///
+    /// # Errors
+    /// [`BatchError::BlockTooLarge`] for a record that no block can hold.
+    pub(crate) fn push_single(
+        &mut self,
+        single: &Single<'_>,
+        max_bytes: usize,
+    ) -> Result<bool, BatchError> {
+        let source = Source {
+            topic: single.topic,
+            partition: single.partition,
+            leader_epoch: single.leader_epoch,
+            flags: match single.is_append_time {
+                true => RUN_FLAG_APPEND_TIME,
+                false => 0,
+            },
+        };
+        let record = RecordView {
+            offset: single.offset,
+            timestamp_ms: single.timestamp_ms,
+            key: single.key,
+            value: single.value,
+            headers: EncodedHeaders::default(),
+        };
+        let headers_before = self.headers.len();
+        self.headers.extend_from_slice(single.headers);
+        let fits = self.fits(&record, &source, max_bytes.min(BLOCK_BYTES_MAX));
+        if !matches!(fits, Ok(true)) || self.len() >= BLOCK_RECORDS_MAX {
+            self.headers.truncate(headers_before);
+            return fits.map(|_| false);
+        }
+        let continues_run = self
+            .runs
+            .last()
+            .is_some_and(|run| run.takes(&source, &self.topics));
+        self.push_record(&record, &source, continues_run);
+        Ok(true)
     }
 
     /// Lays the block out. The builder is empty again and keeps its buffers.

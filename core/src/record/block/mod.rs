@@ -44,6 +44,7 @@ mod layout;
 mod rows;
 mod view;
 
+pub(crate) use builder::Single;
 pub use builder::{Block, BlockBuilder, Taken};
 pub use completion::{COMPLETION_ROW_BYTES, CompletionRow};
 pub use error::BlockError;

@@ -63,6 +63,7 @@ impl Fetcher {
             let cut = found.high_watermark.max(to);
             state.until = Some(state.until.map_or(cut, |before| before.min(cut)));
         }
+        self.note_dropped(place, to);
         Some(moved)
     }
 }
