@@ -60,7 +60,6 @@ fn any_settings() -> impl Strategy<Value = Settings> {
             has_dead_letter,
             max_records,
             max_bytes: 150,
-            ..settings()
         },
     )
 }
