@@ -146,6 +146,9 @@ pub const FAILED_TOPICS_NAMED_MAX: usize = 10;
 pub const FORK_GENERATIONS_MAX: usize = 64;
 /// Topics of one consumer.
 pub const CONSUMER_TOPICS_MAX: usize = 10_000;
+/// Milliseconds that a member lets its heartbeat wait at most, whatever `heartbeat_ms` says: a request must be
+/// answered before it times out.
+pub const HEARTBEAT_MS_MAX: u32 = 10_000;
 /// Commits of one consumer that may wait at once.
 pub const COMMIT_WAITERS_MAX: usize = 10_000;
 /// Bytes of the text that says in a dead letter why its record failed; what is longer is cut.

@@ -330,14 +330,33 @@ test('an unknown topic is named', async (t) => {
   assert.throws(() => db.consumer([]), { kind: 'InvalidArgument' })
 })
 
-test('a group with a second member is refused in words', async (t) => {
+test('members of a group share the partitions, and who leaves leaves them to the others', async (t) => {
   const db = await log(t)
-  const first = db.consumer('orders', { group: 'billing' })
-  await first.open()
-  const second = db.consumer('orders', { group: 'billing' })
-  await assert.rejects(second.open(), { kind: 'Unsupported', message: /billing/ })
+  await db.admin.createTopic('shared', { partitions: 2 })
+  const first = db.consumer('shared', { group: 'sharing' })
+  const second = db.consumer('shared', { group: 'sharing' })
+  const messages = [first, second].map((member) => member[Symbol.asyncIterator]())
+  const next = messages.map((own) => own.next())
+  const send = (value) => {
+    const p = db.producer()
+    for (const partition of [0, 1]) p.enqueue('shared', `${value}-${partition}`, { partition })
+    return p.close()
+  }
+  const holds = async (member, count) => {
+    while (member.assignment().length !== count) await sleep(1)
+  }
+  await Promise.all([holds(first, 1), holds(second, 1)])
+  await send('early')
+  const given = (await Promise.all(next)).map(({ value }) => value.partition)
+  assert.deepEqual(given.sort(), [0, 1])
   await first.close()
-  await second.open()
+  await holds(second, 2)
+  await send('late')
+  // What the first had in hand it had not processed: it comes again, before what is new.
+  const seen = []
+  while (!seen.includes('late-0') || !seen.includes('late-1')) seen.push((await messages[1].next()).value.value.toString())
+  assert.equal(seen.length, 3)
+  await second.close()
 })
 
 test('however fast records come, the event loop turns between blocks', async (t) => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterable
 
 import headwater
@@ -282,12 +283,39 @@ def test_two_threads_cannot_read_one_consumer(db: headwater.Client) -> None:
     assert ended == [0]
 
 
-def test_second_member_of_a_group_is_unsupported_yet(db: headwater.Client) -> None:
-    fill(db, 1)
-    with db.consumer("orders", group="g") as c:
-        c.open(30)
-        with db.consumer("orders", group="g") as other, pytest.raises(headwater.Unsupported):
-            other.open(30)
+def test_members_of_a_group_share_the_partitions_and_who_leaves_leaves_them_to_the_others(
+    db: headwater.Client,
+) -> None:
+    db.admin.create_topic("shared", partitions=2)
+
+    def send(value: str) -> None:
+        with db.producer() as p:
+            for partition in range(2):
+                p.enqueue("shared", f"{value}-{partition}".encode(), partition=partition)
+
+    def holds(member: headwater.Consumer, count: int) -> None:
+        while len(member.assignment()) != count:
+            time.sleep(0.001)
+
+    with db.consumer("shared", group="g") as second:
+        with db.consumer("shared", group="g") as first:
+            first.open(30)
+            second.open(30)
+            holds(first, 1)
+            holds(second, 1)
+            send("early")
+            given = {next(iter(member)).partition for member in (first, second)}
+            assert given == {0, 1}
+        holds(second, 2)
+        send("late")
+        # What the first had in hand it had not processed: it comes again.
+        seen: list[bytes] = []
+        for message in second:
+            assert message.value is not None
+            seen.append(message.value)
+            if {b"late-0", b"late-1"} <= set(seen):
+                break
+        assert len([value for value in seen if value.startswith(b"early")]) >= 1
 
 
 def test_slow_loop_tells_core_how_far_it_is(db: headwater.Client) -> None:

@@ -1,10 +1,11 @@
 //! kill -9 of the broker while it is produced to and consumed from, again and again, on the same folder and
 //! port. Its clients live on: no record fails, each is there once, at the offset that was acknowledged, and the
-//! consumer is given them in order, without a gap or a repetition. Nobody notices but by the time it takes.
+//! consumer is given them in order, without a gap or a repetition. Nobody notices but by the time it takes. The
+//! members of a group miss nothing either, and end with all of it committed.
 //!
 //! The times are drawn from a seed, printed when the test fails; `HEADWATER_SEED` sets another one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use super::harness::{Serving, verified};
 
 const ROUNDS: u64 = 20;
 const PRODUCERS: u64 = 3;
+const MEMBERS: usize = 3;
 const PARTITIONS: i32 = 2;
 const TOPIC: &str = "orders";
 /// Deliveries that a producer leaves open before it waits for the oldest.
@@ -68,6 +70,7 @@ fn clients_live_through_twenty_kills_and_notice_nothing() {
         })
         .collect();
     let following = follow(&address, &is_sent, &progress);
+    let members: Vec<_> = (0..MEMBERS).map(|_| share(&address, &is_sent)).collect();
     let mut term = 0;
     for _ in 0..ROUNDS {
         // Between two kills something has to be acknowledged, then anything may happen.
@@ -88,6 +91,12 @@ fn clients_live_through_twenty_kills_and_notice_nothing() {
         acked.extend(producer.join().unwrap());
     }
     is_sent.store(true, Ordering::Relaxed);
+    // Each record went to a member, and perhaps again to another, if the first could not commit it any more.
+    let mut shared = HashSet::new();
+    for member in members {
+        shared.extend(member.join().unwrap());
+    }
+    assert!(acked.keys().all(|value| shared.contains(value)));
     let seen = following.join().unwrap();
     assert_eq!(seen.places.len(), acked.len());
     seen.has_all(&acked);
@@ -183,6 +192,57 @@ fn follow(
         }
         db.close(None).wait(Some(FOR_EVER)).unwrap();
         seen
+    })
+}
+
+/// A member of a group reads along until all is sent and the group has committed it.
+fn share(address: &str, is_sent: &Arc<AtomicBool>) -> thread::JoinHandle<HashSet<String>> {
+    let db = connect(address);
+    let options = ConsumerOptions {
+        group: Some("sharing".to_owned()),
+        ..ConsumerOptions::default()
+    };
+    let consumer = db.consumer(&[TOPIC], options).unwrap();
+    let is_sent = Arc::clone(is_sent);
+    thread::spawn(move || {
+        let mut seen = HashSet::new();
+        loop {
+            let is_last = is_sent.load(Ordering::Relaxed) && is_committed(&db);
+            while let Some(batch) = consumer
+                .next_batch_wait(Some(Duration::from_millis(50)))
+                .unwrap()
+            {
+                for record in batch.records() {
+                    let value = record.unwrap().value.unwrap().to_vec();
+                    seen.insert(String::from_utf8(value).unwrap());
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        let report = db.close(None).wait(Some(FOR_EVER)).unwrap();
+        assert_eq!(report.first_error, None);
+        seen
+    })
+}
+
+/// Whether the group has committed all there is.
+fn is_committed(db: &Client) -> bool {
+    let topic = db
+        .admin()
+        .describe_topic(TOPIC)
+        .wait(Some(FOR_EVER))
+        .unwrap();
+    let group = db
+        .admin()
+        .describe_group("sharing")
+        .wait(Some(FOR_EVER))
+        .unwrap();
+    topic.partitions.iter().all(|it| {
+        let mut offsets = group.offsets.iter();
+        let committed = offsets.find(|offset| offset.partition == it.partition);
+        committed.map_or(0, |committed| committed.offset) == it.high_watermark
     })
 }
 

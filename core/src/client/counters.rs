@@ -13,6 +13,7 @@ pub(crate) struct Counters {
     pub(crate) records_received: Counter,
     pub(crate) bytes_received: Counter,
     pub(crate) streams_resumed: Counter,
+    pub(crate) memberships_lost: Counter,
     pub(crate) log_truncations: Counter,
     pub(crate) records_truncated: Counter,
     pub(crate) offset_resets: Counter,

@@ -275,6 +275,7 @@ impl Client {
             records_received: counters.records_received.now(),
             bytes_received: counters.bytes_received.now(),
             streams_resumed: counters.streams_resumed.now(),
+            memberships_lost: counters.memberships_lost.now(),
             log_truncations: counters.log_truncations.now(),
             records_truncated: counters.records_truncated.now(),
             offset_resets: counters.offset_resets.now(),
@@ -369,6 +370,8 @@ pub struct Metrics {
     pub bytes_received: u64,
     /// How often a consumer went on reading over another connection.
     pub streams_resumed: u64,
+    /// How often a consumer was removed from its group, or left it because its host did not come back.
+    pub memberships_lost: u64,
     /// How often a consumer was told that a crash had taken back records it had read, and went back.
     pub log_truncations: u64,
     /// Records that consumers had read and that were not in the log any more.
@@ -382,7 +385,7 @@ pub struct Metrics {
 impl Metrics {
     /// Every figure with its name.
     #[must_use]
-    pub const fn entries(&self) -> [(&'static str, u64); 16] {
+    pub const fn entries(&self) -> [(&'static str, u64); 17] {
         [
             ("threads", self.threads),
             ("producers", self.producers),
@@ -396,6 +399,7 @@ impl Metrics {
             ("records_received", self.records_received),
             ("bytes_received", self.bytes_received),
             ("streams_resumed", self.streams_resumed),
+            ("memberships_lost", self.memberships_lost),
             ("log_truncations", self.log_truncations),
             ("records_truncated", self.records_truncated),
             ("offset_resets", self.offset_resets),

@@ -130,6 +130,8 @@ error_codes! {
     FolderLocked = 1022, "FOLDER_LOCKED", Locked;
     /// The delivery deadline passed before the record was acknowledged.
     DeliveryTimedOut = 1030, "DELIVERY_TIMED_OUT", Timeout;
+    /// The host worked on what it had read for longer than its group waits.
+    ProcessingTimedOut = 1031, "PROCESSING_TIMED_OUT", Timeout;
     /// The folder does not exist, or holds no log.
     FolderNotFound = 1040, "FOLDER_NOT_FOUND", NotFound;
     /// The folder was written by a newer version.

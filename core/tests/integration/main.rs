@@ -10,6 +10,8 @@ mod errors;
 mod golden;
 #[cfg(feature = "tcp")]
 mod groups;
+#[cfg(feature = "tcp")]
+mod members;
 mod quota;
 #[cfg(feature = "testing")]
 #[path = "../raft/mod.rs"]

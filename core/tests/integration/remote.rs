@@ -87,25 +87,6 @@ fn every_record_sent_through_a_broker_is_read_once_and_in_order_per_key() {
 }
 
 #[test]
-fn a_group_of_a_connection_that_is_gone_can_be_joined_by_another() {
-    let broker = Broker::start();
-    let client = client_of(&broker, 1);
-    let follow = ConsumerOptions {
-        group: Some("billing".to_owned()),
-        ..Default::default()
-    };
-    let first = connect(&broker.address.to_string()).wait(None).unwrap();
-    let member = first.consumer(&["orders"], follow.clone()).unwrap();
-    member.open().wait(None).unwrap();
-    let second = client.consumer(&["orders"], follow.clone()).unwrap();
-    let refused = second.open().wait(None).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
-    member.close(None).wait(None).unwrap();
-    let third = client.consumer(&["orders"], follow).unwrap();
-    third.open().wait(None).unwrap();
-}
-
-#[test]
 fn after_the_broker_has_gone_sends_and_reads_wait_for_another_until_the_client_is_closed() {
     let broker = Broker::start();
     let client = client_of(&broker, 1);

@@ -6,18 +6,24 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::results::Results;
 use super::state::State;
-use crate::client::timer::{self, Timer};
+use crate::client::retry::passes;
 use crate::completion::{Completion, Wakes};
-use crate::error::{Error, ErrorCode, Outcome, Result};
+use crate::error::{Error, ErrorCode, ErrorKind, Outcome, Result};
 use crate::limits::COMMIT_WAITERS_MAX;
 use crate::protocol::request::{PartitionOffset, Request};
 use crate::protocol::response::Response;
+use crate::timer::{self, Timer};
+
+/// How often a commit is tried again that failed for a reason that passes.
+const COMMIT_RETRIES_MAX: u32 = 5;
+/// The pause before the first of these; the next ones are as much longer each.
+const COMMIT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Commits that wait, and the one that is on its way.
 #[derive(Debug, Default)]
@@ -26,6 +32,8 @@ pub(super) struct Commits {
     rounds: VecDeque<Round>,
     waiters: usize,
     timer: Option<Timer>,
+    /// Of the round that is to be tried again, which counts as running until then.
+    again: Option<Timer>,
     keyless: u32,
     /// Whether results were sent with a commit: then nothing is committed unasked any more, which might be
     /// ahead of results that are still to come.
@@ -41,6 +49,7 @@ struct Round {
     waiters: Vec<Completion<()>>,
     /// What is sent with them.
     results: Option<Results>,
+    failed_attempts: u32,
 }
 
 impl Commits {
@@ -83,6 +92,7 @@ impl State {
                 offsets,
                 waiters: vec![done],
                 results: None,
+                failed_attempts: 0,
             }),
         }
         Ok(())
@@ -115,6 +125,7 @@ impl State {
             offsets: Some(offsets),
             waiters: Vec::new(),
             results: Some(results),
+            failed_attempts: 0,
         });
         drop(commits);
         self.run_commits(&mut Wakes::new());
@@ -138,9 +149,9 @@ impl State {
     }
 
     fn run_commits(self: &Arc<Self>, wakes: &mut Wakes) {
-        while let Some(round) = self.next_round() {
-            let offsets = round.offsets.unwrap_or_default();
-            if let Some(results) = round.results {
+        while let Some(mut round) = self.next_round() {
+            let offsets = round.offsets.clone().unwrap_or_default();
+            if let Some(results) = round.results.take() {
                 return self.send_results(results, offsets);
             }
             let group = self.settings.group.clone();
@@ -148,23 +159,43 @@ impl State {
                 self.end_round(round.waiters, Ok(()), wakes);
                 continue;
             };
-            let member = self.member.lock().clone();
+            let member = self.member();
             let request = Request::CommitOffsets {
                 group,
                 member,
                 offsets: offsets.clone(),
             };
-            let (state, waiters) = (Arc::clone(self), round.waiters);
+            let state = Arc::clone(self);
             let answered = Completion::call(move |answer: Result<Response>, wakes| {
-                if answer.is_ok() {
-                    state.fetcher.lock().committed(&offsets);
+                let result = answer.map(|_| ());
+                match &result {
+                    Ok(()) => state.fetcher.lock().committed(&offsets),
+                    Err(error) if passes(error) && round.failed_attempts < COMMIT_RETRIES_MAX => {
+                        return state.try_again(round);
+                    }
+                    Err(_) => {}
                 }
-                state.end_round(waiters, answer.map(|_| ()), wakes);
+                state.end_round(round.waiters, result, wakes);
                 state.go_on_later();
             });
             self.transport.submit(request, Bytes::new(), answered);
             return;
         }
+    }
+
+    /// The group could not be told now: the same again, before anything that came later, after a pause.
+    fn try_again(self: &Arc<Self>, mut round: Round) {
+        round.failed_attempts += 1;
+        let pause = COMMIT_AGAIN * round.failed_attempts;
+        let mut commits = self.commits.lock();
+        commits.rounds.push_front(round);
+        let weak = Arc::downgrade(self);
+        let again = timer::at(Instant::now() + pause, move || {
+            let Some(state) = weak.upgrade() else { return };
+            state.commits.lock().is_running = false;
+            state.go_on_later();
+        });
+        commits.again = Some(again);
     }
 
     fn next_round(&self) -> Option<Round> {
@@ -184,8 +215,10 @@ impl State {
         let mut commits = self.commits.lock();
         commits.is_running = false;
         commits.waiters -= waiters.len();
+        // Whether it still is a member is for the group to say, in answer to the next heartbeat.
         if let Err(error) = &result
             && error.is_fatal()
+            && error.kind() != ErrorKind::Fenced
         {
             commits.fatal.get_or_insert_with(|| error.clone());
         }

@@ -14,6 +14,7 @@
 //! What was given out last is the *lease*. Seeking a partition ends its part of the lease: rows passed or
 //! acknowledged later do not move the new position.
 
+mod assigning;
 mod lease;
 mod moving;
 mod processing;
@@ -30,8 +31,8 @@ use super::unacked::Unacked;
 use crate::error::{Error, ErrorCode};
 use crate::protocol::request::{FetchPosition, PartitionOffset};
 
-/// Which partitions are read, by name, and where each ends. It does not change.
-#[derive(Debug, Default)]
+/// Which partitions are read, by name, and where each ends. A place, once given, stands for its partition.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     by_topic: HashMap<Arc<str>, HashMap<i32, usize>>,
     until: Vec<Option<i64>>,
@@ -92,9 +93,38 @@ struct PartitionState {
     /// What was committed last; where it began, if nothing was.
     committed: i64,
     seeks: u32,
+    hold: Hold,
+}
+
+/// Whether a partition is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hold {
+    /// It is.
+    #[default]
+    Held,
+    /// Not any more; what was given out of it is still to be passed and committed.
+    LettingGo,
+    /// It is another's.
+    Gone,
 }
 
 impl PartitionState {
+    fn new(assigned: Assigned) -> Self {
+        Self {
+            topic: assigned.topic,
+            partition: assigned.partition,
+            delivered: assigned.start,
+            origin: assigned.origin,
+            lost_end: 0,
+            until: None,
+            passed: assigned.start,
+            unacked: Unacked::default(),
+            committed: assigned.committed.unwrap_or(assigned.start),
+            seeks: 0,
+            hold: Hold::Held,
+        }
+    }
+
     fn position(&self, is_manual: bool) -> i64 {
         if is_manual {
             self.unacked.first().unwrap_or(self.delivered)
@@ -122,34 +152,12 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(assigned: Vec<Assigned>, is_manual: bool) -> Self {
-        let mut places = Places::default();
-        let mut partitions = Vec::with_capacity(assigned.len());
-        for (place, assigned) in assigned.into_iter().enumerate() {
-            let of_topic = places
-                .by_topic
-                .entry(Arc::clone(&assigned.topic))
-                .or_default();
-            of_topic.insert(assigned.partition, place);
-            places.until.push(assigned.until);
-            partitions.push(PartitionState {
-                topic: assigned.topic,
-                partition: assigned.partition,
-                delivered: assigned.start,
-                origin: assigned.origin,
-                lost_end: 0,
-                until: None,
-                passed: assigned.start,
-                unacked: Unacked::default(),
-                committed: assigned.committed.unwrap_or(assigned.start),
-                seeks: 0,
-            });
-        }
-        Self {
-            partitions,
-            places: Arc::new(places),
+        let mut fetcher = Self {
             is_manual,
             ..Self::default()
-        }
+        };
+        fetcher.assign(assigned);
+        fetcher
     }
 
     /// Which partitions these are.
@@ -165,9 +173,16 @@ impl Fetcher {
         })
     }
 
-    /// Whether every partition has reached its end.
+    /// Whether every partition has reached its end. A member that holds none waits for some.
     pub(super) fn is_finished(&self) -> bool {
-        !self.partitions.is_empty() && (0..self.partitions.len()).all(|place| self.is_done(place))
+        let mut held = self.places_held().peekable();
+        held.peek().is_some() && held.all(|place| self.is_done(place))
+    }
+
+    fn places_held(&self) -> impl Iterator<Item = usize> {
+        let partitions = self.partitions.iter().enumerate();
+        let held = partitions.filter(|(_, state)| state.hold == Hold::Held);
+        held.map(|(place, _)| place)
     }
 
     /// How many records were given out and are not acknowledged (`ack=manual`).
@@ -366,7 +381,12 @@ impl Fetcher {
     }
 
     fn place_or_error(&self, topic: &str, partition: i32) -> Result<usize, Error> {
-        self.places.find(topic, partition).ok_or_else(|| {
+        let place = self.places.find(topic, partition);
+        let is_gone = |place: &usize| {
+            let state = self.partitions.get(*place);
+            state.is_none_or(|state| state.hold == Hold::Gone)
+        };
+        place.filter(|place| !is_gone(place)).ok_or_else(|| {
             Error::new(
                 ErrorCode::UnknownTopicOrPartition,
                 format!("this consumer does not read {topic}-{partition}"),
@@ -376,17 +396,16 @@ impl Fetcher {
 
     /// Where reading goes on in every partition.
     pub(super) fn next_offsets(&self) -> Vec<PartitionOffset> {
-        let partitions = self.partitions.iter();
-        partitions
-            .map(|state| offset_of(state, state.delivered))
+        let held = self.partitions.iter().filter(|it| it.hold == Hold::Held);
+        held.map(|state| offset_of(state, state.delivered))
             .collect()
     }
 
     /// The same for those that have not reached their end.
     pub(super) fn unfinished(&self) -> Vec<FetchPosition> {
-        let partitions = self.partitions.iter().enumerate();
-        let open = partitions.filter(|(place, _)| !self.is_done(*place));
-        open.map(|(_, state)| FetchPosition {
+        let open = self.places_held().filter(|place| !self.is_done(*place));
+        let open = open.filter_map(|place| self.partitions.get(place));
+        open.map(|state| FetchPosition {
             topic: state.topic.to_string(),
             partition: state.partition,
             offset: state.delivered,
@@ -400,8 +419,8 @@ impl Fetcher {
 
     /// The first offset of every partition that does not count as processed.
     pub(super) fn positions(&self) -> Vec<PartitionOffset> {
-        let partitions = self.partitions.iter();
-        partitions
+        let there = self.partitions.iter().filter(|it| it.hold != Hold::Gone);
+        there
             .map(|state| offset_of(state, state.position(self.is_manual)))
             .collect()
     }
@@ -420,7 +439,7 @@ impl Fetcher {
     }
 
     fn is_dirty(&self, state: &PartitionState) -> bool {
-        state.position(self.is_manual) != state.committed
+        state.hold != Hold::Gone && state.position(self.is_manual) != state.committed
     }
 
     /// These offsets are committed.

@@ -9,6 +9,8 @@ mod block;
 mod closing;
 mod commit;
 mod fetcher;
+mod member;
+mod membership;
 mod open;
 mod processing;
 mod read;
@@ -21,7 +23,7 @@ mod unacked;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -53,8 +55,8 @@ use crate::protocol::response::Response;
 pub enum Progress {
     /// Go on.
     Continue,
-    /// The rows of this run of the block belong to another member now: leave the rest of them out. Groups
-    /// have one member as yet, so it is never given.
+    /// The rows of this run of the block belong to another member now: leave the rest of them out. Not given
+    /// as yet: a member keeps what is in its host's hands until the host has passed it.
     Skip(u32),
 }
 
@@ -108,7 +110,11 @@ impl Consumer {
             fetcher: Mutex::new(Fetcher::default()),
             reader: Mutex::new(None),
             feed: Mutex::new(None),
-            member: Mutex::new(None),
+            in_group: Mutex::new(None),
+            last_heartbeat: AtomicU64::new(0),
+            heard_of_host: Mutex::new(None),
+            locating_again: Mutex::new(None),
+            overdue: Mutex::new(None),
             opening: Mutex::new(None),
             turn: Mutex::new(Turn::default()),
             commits: Mutex::new(Commits::default()),
@@ -137,7 +143,8 @@ impl Consumer {
     /// do it if it was not done.
     ///
     /// # Errors
-    /// `UNKNOWN_TOPIC_OR_PARTITION`; `UNSUPPORTED_FEATURE` if the group has another member.
+    /// `UNKNOWN_TOPIC_OR_PARTITION`; `GROUP_MAX_SIZE_REACHED`; `UNSUPPORTED_VERSION` if the broker is older than
+    /// groups of more than one member.
     pub fn open(&self) -> Pending<()> {
         match self.state().check_open() {
             Ok(()) => self.assisted(self.state().open().follow()),
@@ -174,6 +181,7 @@ impl Consumer {
     /// Says how many rows of the current block the host has passed.
     #[must_use]
     pub fn progress(&self, rows: u32) -> Progress {
+        self.state().host_is_there();
         self.state().fetcher.lock().pass(rows);
         self.state().commit_in_time();
         Progress::Continue
@@ -373,8 +381,10 @@ impl Consumer {
     /// After an acknowledgement there may be room for more, and something to commit.
     fn acked(&self, result: Result<()>) -> Result<()> {
         result?;
+        self.state().host_is_there();
         self.state().bell.ring();
         self.state().commit_in_time();
+        self.state().release_later();
         Ok(())
     }
 

@@ -1,9 +1,11 @@
 //! Opening: which partitions, from where, to where.
 //!
-//! A chain of requests, each answered into the next step; nothing waits. With a group: join it and begin
-//! at what it committed. Without: every partition of the topics, or those asked for.
+//! A chain of requests, each answered into the next step; nothing waits. With a group: join it, and begin at
+//! what it committed; what it assigns later goes the same way. Without: every partition of the topics, or those
+//! asked for.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -14,13 +16,15 @@ use crate::client::admin::unexpected;
 use crate::client::options::{Start, Until};
 use crate::completion::{Completion, Shared, Wakes};
 use crate::error::{Error, ErrorCode, Result};
-use crate::protocol::request::{OffsetAt, OffsetQuery, Request, SubscribeAt};
+use crate::protocol::request::{OffsetAt, OffsetQuery, PartitionOffset, Request, SubscribeAt};
 use crate::protocol::response::{Response, TopicDescription};
+use crate::timer;
 
 /// One opening on its way.
-struct Opening {
+pub(super) struct Opening {
     state: Arc<State>,
-    done: Completion<()>,
+    /// None: reading has begun, and these are more partitions.
+    done: Option<Completion<()>>,
     assigned: Vec<Assigned>,
     /// For every question, which of the assigned it is about.
     asked: Vec<(usize, Asked)>,
@@ -44,12 +48,7 @@ impl State {
         }
         *opening = Some(shared.clone());
         drop(opening);
-        let opening = Opening {
-            state: Arc::clone(self),
-            done,
-            assigned: Vec::new(),
-            asked: Vec::new(),
-        };
+        let opening = Opening::new(self, Some(done), Vec::new());
         match self.check_open() {
             Ok(()) => opening.begin(),
             Err(error) => opening.fail(error, &mut Wakes::new()),
@@ -59,34 +58,11 @@ impl State {
 }
 
 impl Opening {
-    fn begin(self) {
-        let topics = self.state.topics.clone();
-        match self.state.settings.group.clone() {
-            Some(group) => self.ask(Request::JoinGroup { group, topics }, Self::joined),
-            None => self.ask(Request::DescribeTopics { names: topics }, Self::described),
-        }
-    }
-
-    /// Sends a request; its answer goes to `next`.
-    fn ask(self, request: Request, next: fn(Self, Response, &mut Wakes)) {
-        let transport = Arc::clone(&self.state.transport);
-        let answered = Completion::call(move |answer: Result<Response>, wakes| {
-            if let Ok(Response::Joined { member, .. }) = &answer {
-                // Known before anything else, so that it can be left whatever comes.
-                *self.state.member.lock() = Some(member.clone());
-            }
-            match answer.and_then(|response| self.state.check_open().map(|()| response)) {
-                Ok(response) => next(self, response, wakes),
-                Err(error) => self.fail(error, wakes),
-            }
-        });
-        transport.submit(request, Bytes::new(), answered);
-    }
-
-    fn joined(mut self, response: Response, wakes: &mut Wakes) {
-        let Response::Joined { assignment, .. } = response else {
-            return self.fail(unexpected(&response), wakes);
-        };
+    fn new(
+        state: &Arc<State>,
+        done: Option<Completion<()>>,
+        assignment: Vec<PartitionOffset>,
+    ) -> Self {
         let mut names = Names::default();
         let assigned = assignment.into_iter().map(|it| Assigned {
             topic: names.share(&it.topic),
@@ -96,14 +72,54 @@ impl Opening {
             committed: (it.offset >= 0).then_some(it.offset),
             until: None,
         });
-        self.assigned = assigned.collect();
-        self.resolve(wakes);
+        Self {
+            state: Arc::clone(state),
+            done,
+            assigned: assigned.collect(),
+            asked: Vec::new(),
+        }
+    }
+
+    /// Goes on with what a group has assigned to the member that joins.
+    pub(super) fn of_member(
+        state: &Arc<State>,
+        assignment: Vec<PartitionOffset>,
+        done: Completion<()>,
+    ) {
+        Self::new(state, Some(done), assignment).resolve(&mut Wakes::new());
+    }
+
+    /// Begins to read partitions that a group has assigned to its member.
+    pub(super) fn of_more(state: &Arc<State>, assignment: Vec<PartitionOffset>) {
+        Self::new(state, None, assignment).resolve(&mut Wakes::new());
+    }
+
+    fn begin(self) {
+        let names = self.state.topics.clone();
+        self.ask(Request::DescribeTopics { names }, Self::described);
+    }
+
+    /// Sends a request; its answer goes to `next`.
+    fn ask(self, request: Request, next: fn(Self, Response, &mut Wakes)) {
+        let transport = Arc::clone(&self.state.transport);
+        let answered = Completion::call(move |answer: Result<Response>, wakes| {
+            match answer.and_then(|response| self.state.check_open().map(|()| response)) {
+                Ok(response) => next(self, response, wakes),
+                Err(error) => self.fail(error, wakes),
+            }
+        });
+        transport.submit(request, Bytes::new(), answered);
     }
 
     fn described(mut self, response: Response, wakes: &mut Wakes) {
         let Response::Topics(topics) = response else {
             return self.fail(unexpected(&response), wakes);
         };
+        if let Some(group) = self.state.settings.group.clone() {
+            // That they exist is all there was to know: the group says which partitions.
+            let Some(done) = self.done.take() else { return };
+            return self.state.join(group, done);
+        }
         let wanted = self.state.settings.partitions.clone();
         for topic in &topics {
             match partitions_of(topic, wanted.as_deref()) {
@@ -174,27 +190,32 @@ impl Opening {
 
     fn subscribe(mut self, wakes: &mut Wakes) {
         let state = Arc::clone(&self.state);
-        let fetcher = Fetcher::new(std::mem::take(&mut self.assigned), state.settings.is_manual);
-        let reader = match state.subscribe(&fetcher) {
-            Ok(reader) => reader,
-            Err(error) => return self.fail(error, wakes),
+        let assigned = std::mem::take(&mut self.assigned);
+        let Some(done) = self.done.take() else {
+            return state.read_more(assigned);
         };
-        *state.fetcher.lock() = fetcher;
-        *state.reader.lock() = Some(reader);
+        if let Err(error) = state.begin_reading(assigned) {
+            self.done = Some(done);
+            return self.fail(error, wakes);
+        }
         // Looked at after the feed is there: either this or `close` ends it.
         if state.is_closed() {
             state.end_feed();
+            self.done = Some(done);
             return self.fail(
                 Error::new(ErrorCode::Closed, "the consumer was closed"),
                 wakes,
             );
         }
-        self.done.complete(Ok(()), wakes);
+        done.complete(Ok(()), wakes);
     }
 
     fn fail(self, error: Error, wakes: &mut Wakes) {
+        let Some(done) = self.done else {
+            return self.state.failed_to_read_more(self.assigned, &error);
+        };
         self.state.leave(Completion::call(|_, _| {}));
-        self.done.complete(Err(error), wakes);
+        done.complete(Err(error), wakes);
     }
 }
 
@@ -221,22 +242,54 @@ impl State {
         }
     }
 
-    /// Leaves the group, if it is in one.
-    pub(super) fn leave(&self, done: Completion<()>) {
-        let member = self.member.lock().take();
-        let (Some(member), Some(group)) = (member, self.settings.group.clone()) else {
-            return done.finish(Ok(()));
-        };
-        let answered = Completion::call(move |answer: Result<Response>, wakes| {
-            done.complete(answer.map(|_| ()), wakes);
+    fn begin_reading(&self, mut assigned: Vec<Assigned>) -> Result<()> {
+        let mut reader = self.reader.lock();
+        let in_group = self.in_group.lock();
+        if let Some(in_group) = &*in_group {
+            // Some may have gone to others since.
+            assigned.retain(|it| in_group.holds(&it.topic, it.partition));
+        }
+        let opened = Fetcher::new(assigned, self.settings.is_manual);
+        let subscribed = self.subscribe(&opened)?;
+        *self.fetcher.lock() = opened;
+        *reader = Some(subscribed);
+        Ok(())
+    }
+
+    /// Reads these too from now on, as far as they are still held.
+    fn read_more(self: &Arc<Self>, mut assigned: Vec<Assigned>) {
+        let mut reader = self.reader.lock();
+        let in_group = self.in_group.lock();
+        let Some(in_group) = &*in_group else { return };
+        assigned.retain(|it| in_group.holds(&it.topic, it.partition));
+        self.fetcher.lock().assign(assigned);
+        self.report_reading(self.begin_again(reader.as_mut()));
+    }
+
+    /// Where partitions that were assigned begin could not be found: that is tried again.
+    fn failed_to_read_more(self: &Arc<Self>, assigned: Vec<Assigned>, error: &Error) {
+        if self.is_closed() {
+            return;
+        }
+        tracing::warn!(%error, "reading of assigned partitions does not begin yet");
+        let assignment = assigned.into_iter().map(|it| PartitionOffset {
+            topic: it.topic.to_string(),
+            partition: it.partition,
+            offset: it.committed.unwrap_or(-1),
         });
-        self.transport.submit(
-            Request::LeaveGroup { group, member },
-            Bytes::new(),
-            answered,
-        );
+        let assignment: Vec<_> = assignment.collect();
+        let weak = Arc::downgrade(self);
+        let timer = timer::at(Instant::now() + LOCATE_AGAIN, move || {
+            let Some(state) = weak.upgrade() else { return };
+            let transport = Arc::clone(&state.transport);
+            transport.schedule(Box::new(move || Opening::of_more(&state, assignment)));
+        });
+        *self.locating_again.lock() = Some(timer);
     }
 }
+
+/// After so long it is asked again where assigned partitions begin.
+const LOCATE_AGAIN: Duration = Duration::from_millis(500);
 
 fn partitions_of(topic: &TopicDescription, wanted: Option<&[i32]>) -> Result<Vec<Assigned>> {
     let name: Arc<str> = topic.name.as_str().into();

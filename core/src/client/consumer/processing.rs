@@ -84,8 +84,10 @@ impl Consumer {
     /// To be called after records were done, with no lock held.
     pub(in crate::client) fn settled(&self) {
         // With `ack=manual` reading may have waited for it.
+        self.state().host_is_there();
         self.state().bell.ring();
         self.state().commit_in_time();
+        self.state().release_later();
     }
 
     /// Closes the door; reading goes on at these offsets where they are given. It may wait for a reader, so

@@ -31,6 +31,9 @@ impl State {
             return Ok(None);
         }
         let _turn = self.take_turn()?;
+        if let Some(overdue) = self.overdue.lock().take() {
+            return Err(overdue);
+        }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let opening = self.open();
         if opening.peek().is_none() {
@@ -70,6 +73,9 @@ impl State {
         if self.is_closed() {
             return Ok(None);
         }
+        if let Some(overdue) = self.overdue.lock().take() {
+            return Err(overdue);
+        }
         if let Some(fatal) = self.commits.lock().fatal.clone() {
             return Err(fatal);
         }
@@ -105,6 +111,7 @@ impl State {
             .bytes_received
             .add(reader.bytes_taken - before);
         if !segments.is_empty() {
+            self.host_is_there();
             // Still under the reader's lock: a seek comes before the batches were taken or after the lease.
             let records = self.fetcher.lock().lease(segments);
             self.counters.records_received.add(records.into());
@@ -197,9 +204,11 @@ impl State {
 
     /// The host asks for more: what it had is passed, or was never taken and is given out again.
     pub(super) fn end_lease(self: &Arc<Self>, was_taken: bool) -> Result<()> {
+        self.host_is_there();
         if was_taken {
             self.fetcher.lock().end_lease();
             self.commit_in_time();
+            self.release_later();
             return Ok(());
         }
         let mut reader = self.reader.lock();
@@ -213,7 +222,11 @@ impl State {
     pub(super) fn begin_again(&self, reader: Option<&mut Reader>) -> Result<()> {
         let Some(reader) = reader else { return Ok(()) };
         reader.clear();
+        if self.is_closed() {
+            return Ok(());
+        }
         let fetcher = self.fetcher.lock();
+        reader.set_places(fetcher.places());
         if reader.feed.reassign(fetcher.unfinished()).is_err() {
             // The stream has ended, perhaps because of where it stood: another one may do.
             reader.feed.close();

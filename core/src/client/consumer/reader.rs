@@ -57,6 +57,11 @@ impl Reader {
         }
     }
 
+    /// What is read has changed.
+    pub(super) fn set_places(&mut self, places: Arc<Places>) {
+        self.places = places;
+    }
+
     /// Forgets what was taken and not given out.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();

@@ -335,7 +335,7 @@ impl State {
         let request = Request::ProduceAndCommit {
             batches: batches.batches.clone(),
             group,
-            member: self.member.lock().clone(),
+            member: self.member(),
             offsets: offsets.clone(),
         };
         let state = Arc::clone(self);

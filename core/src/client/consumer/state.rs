@@ -1,24 +1,25 @@
 //! What the handles, jobs and timers of one consumer share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sync::Mutex;
 
 use super::bell::Bell;
 use super::commit::Commits;
 use super::fetcher::Fetcher;
+use super::member::InGroup;
 use super::reader::{BlockLimits, Reader};
 use super::task::Turn;
 use crate::client::CloseReport;
 use crate::client::counters::Counters;
-use crate::client::options::{Ack, ConsumerOptions, Start, Until};
+use crate::client::options::{Ack, Assignor, ConsumerOptions, Start, Until};
 use crate::client::transport::{Feed, Transport};
 use crate::completion::{Shared, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
-use crate::protocol::request::Member;
+use crate::timer::Timer;
 
 /// The options that a consumer acts on, resolved.
 #[derive(Clone, Debug)]
@@ -33,9 +34,14 @@ pub(super) struct Settings {
     /// Bytes that the feed may hold.
     pub(super) credit_bytes: u64,
     pub(super) max_unacked: u64,
+    pub(super) assignor: Assignor,
+    pub(super) heartbeat: Duration,
+    pub(super) session_timeout: Duration,
+    pub(super) processing_timeout: Duration,
+    pub(super) rebalance_timeout: Duration,
 }
 
-/// See the module. Locks are taken in the order `reader`, `commits`, `fetcher`; the others alone. `reader` is held
+/// See the module. Locks are taken in the order `reader`, `commits`, `in_group`, `fetcher`; the others alone. `reader` is held
 /// while files are read and a block is built, the others for moments.
 #[derive(Debug)]
 pub(super) struct State {
@@ -50,7 +56,16 @@ pub(super) struct State {
     pub(super) reader: Mutex<Option<Reader>>,
     /// The reader's feed, to be woken by and to be ended without waiting for the reader.
     pub(super) feed: Mutex<Option<Arc<dyn Feed>>>,
-    pub(super) member: Mutex<Option<Member>>,
+    /// There while it is in its group.
+    pub(super) in_group: Mutex<Option<InGroup>>,
+    /// The number of the last heartbeat, of this membership or of those before.
+    pub(super) last_heartbeat: AtomicU64,
+    /// When the host last asked for something.
+    pub(super) heard_of_host: Mutex<Option<Instant>>,
+    /// Asks again where assigned partitions begin.
+    pub(super) locating_again: Mutex<Option<Timer>>,
+    /// Why reading stopped, for the next call that reads.
+    pub(super) overdue: Mutex<Option<Error>>,
     pub(super) opening: Mutex<Option<Shared<()>>>,
     pub(super) turn: Mutex<Turn>,
     pub(super) commits: Mutex<Commits>,
@@ -70,6 +85,16 @@ impl Settings {
                  members their partitions",
             ));
         }
+        let (heartbeat_ms, session_ms) = (options.heartbeat_ms(), options.session_timeout_ms());
+        if heartbeat_ms >= session_ms {
+            return Err(Error::new(
+                ErrorCode::InvalidOption,
+                format!(
+                    "consumer option `heartbeat_ms` is {heartbeat_ms}; it must be less than \
+                     `session_timeout_ms`, which is {session_ms}"
+                ),
+            ));
+        }
         let read_ahead = options.read_ahead_bytes();
         // What one block is made of leaves the feed before the block is built: both are the budget.
         let take_bytes = options.max_block_bytes().min(read_ahead / 2);
@@ -86,6 +111,11 @@ impl Settings {
             },
             credit_bytes: read_ahead - take_bytes,
             max_unacked: options.max_unacked().into(),
+            assignor: options.assignor(),
+            heartbeat: Duration::from_millis(options.heartbeat_ms()),
+            session_timeout: Duration::from_millis(options.session_timeout_ms()),
+            processing_timeout: Duration::from_millis(options.processing_timeout_ms()),
+            rebalance_timeout: Duration::from_millis(options.rebalance_timeout_ms()),
         })
     }
 }

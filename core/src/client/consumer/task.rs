@@ -155,6 +155,11 @@ impl State {
         self.turn.lock().reader = Who::Nobody;
     }
 
+    /// Whether somebody waits for what is read.
+    pub(super) fn is_being_read(&self) -> bool {
+        !matches!(self.turn.lock().reader, Who::Nobody)
+    }
+
     /// A read that waits gets its end: the consumer closes.
     pub(super) fn stop_reading(&self) {
         let turn = self.turn.lock();

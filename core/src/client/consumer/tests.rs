@@ -7,8 +7,8 @@ use crate::client::transport::Transport;
 use crate::client::transport::fake::{Asked, Fake};
 use crate::error::Outcome;
 use crate::ids::Durability;
-use crate::protocol::request::Member;
-use crate::protocol::response::ProduceAck;
+use crate::protocol::request::GroupHeartbeat;
+use crate::protocol::response::{GroupAssignment, ProduceAck};
 use crate::record::{BatchBuilder, RecordRef};
 
 fn open(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
@@ -32,13 +32,6 @@ fn grouped() -> ConsumerOptions {
     }
 }
 
-fn member() -> Member {
-    Member {
-        id: "member-1".to_owned(),
-        generation: 3,
-    }
-}
-
 fn at(offset: i64) -> PartitionOffset {
     PartitionOffset {
         topic: "t".to_owned(),
@@ -47,20 +40,40 @@ fn at(offset: i64) -> PartitionOffset {
     }
 }
 
-fn joined(asked: Asked, committed: i64) {
-    assert!(matches!(asked.request, Request::JoinGroup { .. }));
-    let assignment = vec![at(committed)];
-    asked.completion.finish(Ok(Response::Joined {
-        member: member(),
-        assignment,
-    }));
+/// The topic is there, and the group has assigned a partition.
+fn joined(fake: &Fake, committed: i64) {
+    fake.settle(1);
+    // What was said to a membership before does not concern this one.
+    while fake.heartbeats_waiting() > 1 {
+        let unknown = Error::new(ErrorCode::UnknownMemberId, "it left");
+        fake.heartbeat().unwrap().completion.finish(Err(unknown));
+        fake.run_jobs();
+    }
+    assign(fake, 3, &[at(committed)]);
+}
+
+/// Answers the heartbeat that waits, and lets the consumer make of it what it does.
+fn assign(fake: &Fake, generation: i32, assignment: &[PartitionOffset]) -> GroupHeartbeat {
+    let asked = fake.heartbeat().unwrap();
+    let Request::GroupHeartbeat(said) = asked.request else {
+        unreachable!("the queue has nothing else");
+    };
+    asked
+        .completion
+        .finish(Ok(Response::GroupHeartbeat(GroupAssignment {
+            member_id: said.member_id.clone(),
+            generation,
+            assignment: assignment.to_vec(),
+        })));
+    fake.run_jobs();
+    said
 }
 
 /// An open consumer that has been given a block of ten records.
 fn reading(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
     let (fake, consumer) = open(options);
     let mut opened = consumer.open();
-    joined(fake.next().unwrap(), 0);
+    joined(&fake, 0);
     fake.settle(1);
     assert_eq!(opened.try_take(), Some(Ok(())));
     let mut builder = BatchBuilder::new(1_024);
@@ -91,7 +104,8 @@ fn committed(asked: &Asked) -> Vec<i64> {
             member: by,
             offsets,
         } => {
-            assert_eq!((group.as_str(), by.as_ref()), ("g", Some(&member())));
+            let generation = by.as_ref().map(|by| by.generation);
+            assert_eq!((group.as_str(), generation), ("g", Some(3)));
             offsets.iter().map(|it| it.offset).collect()
         }
         other => panic!("{other:?}"),
@@ -106,7 +120,7 @@ fn answer(asked: Asked) {
 fn it_begins_where_its_group_has_committed() {
     let (fake, consumer) = open(grouped());
     let mut opened = consumer.open();
-    joined(fake.next().unwrap(), 17);
+    joined(&fake, 17);
     assert_eq!(opened.try_take(), Some(Ok(())));
     assert_eq!(fake.feed().assigned(), [at(17).into()]);
     assert_eq!(consumer.positions(), [at(17)]);
@@ -116,18 +130,15 @@ fn it_begins_where_its_group_has_committed() {
 fn opening_that_failed_leaves_the_group_and_can_be_tried_again() {
     let (fake, consumer) = open(grouped());
     let mut opened = consumer.open();
-    joined(fake.next().unwrap(), -1);
+    joined(&fake, -1);
     let asked = fake.next().unwrap();
     assert!(matches!(asked.request, Request::ListOffsets { .. }));
     let error = Error::new(ErrorCode::NetworkException, "lost");
     asked.fail(error.clone());
     assert_eq!(opened.try_take(), Some(Err(error)));
-    assert!(matches!(
-        fake.next().unwrap().request,
-        Request::LeaveGroup { .. }
-    ));
+    assert!(fake.farewell().is_some());
     let mut again = consumer.open();
-    joined(fake.next().unwrap(), 5);
+    joined(&fake, 5);
     assert_eq!(again.try_take(), Some(Ok(())));
 }
 
@@ -162,7 +173,7 @@ fn a_commit_that_failed_is_not_taken_for_done() {
     let (fake, consumer) = reading(grouped());
     let _ = consumer.progress(2);
     let mut first = consumer.commit();
-    let error = Error::new(ErrorCode::NetworkException, "lost");
+    let error = Error::new(ErrorCode::DiskFull, "full");
     fake.next().unwrap().fail(error.clone());
     assert_eq!(first.try_take(), Some(Err(error)));
     fake.run_jobs();
@@ -183,7 +194,7 @@ fn with_results(fake: &Fake) -> (Vec<i64>, Vec<(String, i32)>, Asked) {
     else {
         panic!("{:?}", asked.request);
     };
-    assert_eq!(*by, Some(member()));
+    assert_eq!(by.as_ref().map(|by| by.generation), Some(3));
     let size: usize = batches.iter().map(|batch| batch.size_bytes as usize).sum();
     assert_eq!(size, asked.payload.len());
     let offsets = offsets.iter().map(|offset| offset.offset).collect();
@@ -220,12 +231,32 @@ fn results_are_sent_with_all_that_was_given_out_and_nothing_is_committed_unasked
     assert_eq!(places, [("u", 4, 9), ("v", 7, 9)]);
     let _closing = consumer.close(None);
     fake.run_jobs();
-    let asked = fake.next().unwrap();
-    assert!(
-        matches!(asked.request, Request::LeaveGroup { .. }),
-        "{:?}",
-        asked.request
-    );
+    assert!(fake.next().is_none(), "nothing is committed unasked");
+    assert!(fake.farewell().is_some());
+}
+
+#[test]
+fn a_commit_that_the_group_could_not_take_now_is_sent_again_before_what_comes_later() {
+    let (fake, consumer) = reading(grouped());
+    let _ = consumer.progress(2);
+    let mut first = consumer.commit();
+    let busy = Error::new(ErrorCode::CoordinatorLoadInProgress, "starting");
+    fake.next().unwrap().fail(busy);
+    let mut second = consumer.commit_offsets(vec![at(7)]);
+    let mut sent = Vec::new();
+    while sent.len() < 2 {
+        fake.run_jobs();
+        match fake.next() {
+            Some(asked) => {
+                sent.push(committed(&asked));
+                answer(asked);
+            }
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    assert_eq!(sent, [[2], [7]]);
+    assert_eq!(first.try_take(), Some(Ok(())));
+    assert_eq!(second.try_take(), Some(Ok(())));
 }
 
 #[test]
@@ -273,16 +304,110 @@ fn results_need_a_group_an_open_consumer_and_automatic_acknowledgement() {
 }
 
 #[test]
-fn a_member_that_was_fenced_reads_no_more() {
+fn a_commit_that_is_refused_is_told_and_the_group_says_what_comes_of_it() {
     let (fake, consumer) = reading(grouped());
     let _ = consumer.progress(2);
-    let _commit = consumer.commit();
-    let fenced = Error::new(
-        ErrorCode::IllegalGeneration,
-        "generation 3, the group's is 4",
-    );
+    let mut commit = consumer.commit();
+    let fenced = Error::new(ErrorCode::IllegalGeneration, "not of this generation");
     fake.next().unwrap().fail(fenced.clone());
-    assert_eq!(consumer.next_block_wait(None).unwrap_err(), fenced);
+    assert_eq!(commit.try_take(), Some(Err(fenced)));
+    // It is removed, joins under another id, and goes on where the group has committed.
+    let removed = Error::new(ErrorCode::UnknownMemberId, "silent for 46 s");
+    let asked = fake.heartbeat().unwrap();
+    asked.completion.finish(Err(removed));
+    fake.run_jobs();
+    assert_eq!(consumer.assignment(), []);
+    let said = assign(&fake, 9, &[at(1)]);
+    assert_eq!((said.generation, said.owned), (0, Vec::new()));
+    assert_eq!(consumer.positions(), [at(1)]);
+    assert_eq!(fake.feed().assigned(), [at(1).into()]);
+    assert_eq!(consumer.state().counters.memberships_lost.now(), 1);
+}
+
+#[test]
+fn a_partition_that_is_revoked_is_committed_and_given_up_once_the_host_has_passed_it() {
+    let (fake, consumer) = reading(grouped());
+    let _ = consumer.progress(4);
+    let other = PartitionOffset {
+        partition: 1,
+        ..at(70)
+    };
+    assign(&fake, 4, std::slice::from_ref(&other));
+    assert_eq!(fake.feed().assigned(), [other.clone().into()]);
+    assert_eq!(fake.waiting(), 0, "the host works on the rest of the block");
+    // The group hears of it all along, and that it is held still.
+    let said = assign(&fake, 4, std::slice::from_ref(&other));
+    let owned: Vec<_> = said.owned.iter().flat_map(|it| &it.partitions).collect();
+    assert_eq!((said.generation, owned), (4, vec![&0, &1]));
+    let mut next = consumer.next_block(None);
+    fake.run_jobs();
+    let asked = fake.next().unwrap();
+    assert!(
+        matches!(&asked.request, Request::CommitOffsets { offsets, .. } if *offsets == [at(10)]),
+        "{asked:?}"
+    );
+    let _parked = fake.heartbeat().unwrap();
+    answer(asked);
+    fake.run_jobs();
+    let asked = fake.heartbeat().unwrap();
+    let Request::GroupHeartbeat(said) = &asked.request else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(
+        said.owned
+            .iter()
+            .map(|it| &*it.partitions)
+            .collect::<Vec<_>>(),
+        [[1]]
+    );
+    assert_eq!(consumer.positions(), [other]);
+    let error = consumer.seek("t", 0, 0).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::UnknownTopicOrPartition);
+    assert!(next.try_take().is_none());
+}
+
+#[test]
+fn a_partition_that_comes_back_before_it_was_given_up_is_read_on() {
+    let (fake, consumer) = reading(grouped());
+    assign(&fake, 4, &[]);
+    assert_eq!(fake.feed().assigned(), []);
+    assign(&fake, 5, &[at(0)]);
+    assert_eq!(fake.feed().assigned(), [at(10).into()]);
+    assert_eq!(consumer.assignment(), [at(10)]);
+}
+
+#[test]
+fn a_host_that_does_not_come_back_makes_room_for_others_and_is_told_by_how_much_it_was_late() {
+    let (fake, consumer) = reading(ConsumerOptions {
+        processing_timeout_ms: Some(1_000),
+        ..grouped()
+    });
+    let _ = consumer.progress(3);
+    let asked = loop {
+        fake.run_jobs();
+        // What was passed is committed in time, and once more when the consumer leaves.
+        while let Some(asked) = fake.next() {
+            assert_eq!(committed(&asked), [3]);
+            answer(asked);
+        }
+        if let Some(asked) = fake.farewell() {
+            break asked;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    answer(asked);
+    fake.run_jobs();
+    let error = consumer.next_block_wait(None).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ProcessingTimedOut);
+    assert!(
+        error.message().contains("processing_timeout_ms is 1000"),
+        "{error}"
+    );
+    // And with the next read it is back.
+    let mut next = consumer.next_block(None);
+    joined(&fake, 3);
+    assert_eq!(consumer.positions(), [at(3)]);
+    assert!(next.try_take().is_none());
 }
 
 #[test]
@@ -298,8 +423,7 @@ fn close_commits_what_was_passed_leaves_and_ends_the_stream() {
     let asked = fake.next().unwrap();
     assert_eq!(committed(&asked), [10]);
     answer(asked);
-    let asked = fake.next().unwrap();
-    assert!(matches!(asked.request, Request::LeaveGroup { .. }));
+    let asked = fake.farewell().unwrap();
     assert!(closed.try_take().is_none());
     answer(asked);
     assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
@@ -336,18 +460,15 @@ fn close_answers_at_its_deadline_whatever_the_group_does() {
 fn a_consumer_that_closes_while_it_opens_leaves_nothing_behind() {
     let (fake, consumer) = open(grouped());
     let mut opened = consumer.open();
-    let join = fake.next().unwrap();
+    fake.settle(1);
     let mut closed = consumer.close(None);
-    assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
-    joined(join, 0);
+    let asked = fake.farewell().unwrap();
     assert_eq!(
         opened.try_take().unwrap().unwrap_err().code(),
         ErrorCode::Closed
     );
-    assert!(matches!(
-        fake.next().unwrap().request,
-        Request::LeaveGroup { .. }
-    ));
+    answer(asked);
+    assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Fake(Mutex<State>);
 #[derive(Default)]
 struct State {
     asked: VecDeque<Asked>,
+    /// Heartbeats apart: they wait for news, and are in nobody's way.
+    heartbeats: VecDeque<Asked>,
     jobs: VecDeque<Box<dyn FnOnce() + Send>>,
     /// Jobs are dropped, as by a log that is closed.
     drops_jobs: bool,
@@ -52,6 +54,23 @@ impl Fake {
     /// The oldest request without an answer.
     pub(crate) fn next(&self) -> Option<Asked> {
         self.0.lock().asked.pop_front()
+    }
+
+    /// The oldest heartbeat without an answer.
+    pub(crate) fn heartbeat(&self) -> Option<Asked> {
+        self.0.lock().heartbeats.pop_front()
+    }
+
+    pub(crate) fn heartbeats_waiting(&self) -> usize {
+        self.0.lock().heartbeats.len()
+    }
+
+    /// The heartbeat that leaves, if there is one.
+    pub(crate) fn farewell(&self) -> Option<Asked> {
+        let mut state = self.0.lock();
+        let leaves = |asked: &Asked| matches!(&asked.request, Request::GroupHeartbeat(said) if said.generation == -1);
+        let place = state.heartbeats.iter().position(leaves)?;
+        state.heartbeats.remove(place)
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -150,11 +169,16 @@ pub(crate) fn topic(name: &str, partitions: i32) -> TopicDescription {
 
 impl Transport for Fake {
     fn submit(&self, request: Request, payload: Bytes, completion: Completion<Response>) {
-        self.0.lock().asked.push_back(Asked {
+        let asked = Asked {
             request,
             payload,
             completion,
-        });
+        };
+        let mut state = self.0.lock();
+        match asked.request {
+            Request::GroupHeartbeat(_) => state.heartbeats.push_back(asked),
+            _ => state.asked.push_back(asked),
+        }
     }
 
     fn run_here(&self, request: Request, payload: Bytes, completion: Completion<Response>) {

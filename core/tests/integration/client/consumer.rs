@@ -338,13 +338,18 @@ fn a_read_that_nobody_waits_for_any_more_gives_way() {
 }
 
 #[test]
-fn the_second_member_of_a_group_is_refused_in_words() {
-    let (db, _producer) = with_topic(1);
+fn the_second_member_of_a_group_waits_for_the_only_partition_until_the_first_has_left() {
+    let (db, producer) = with_topic(1);
+    producer.enqueue("orders", &Record::new(b"x")).unwrap();
     let first = db.consumer(&["orders"], in_group()).unwrap();
     first.open().wait(None).unwrap();
     let second = db.consumer(&["orders"], in_group()).unwrap();
-    let error = second.open().wait(None).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    first.close(None).wait(None).unwrap();
     second.open().wait(None).unwrap();
+    assert!(second.assignment().is_empty() && !second.is_finished());
+    assert_eq!(first.next_block(None).wait(None).unwrap().unwrap().len(), 1);
+    first.close(None).wait(None).unwrap();
+    producer.enqueue("orders", &Record::new(b"y")).unwrap();
+    let block = second.next_block(None).wait(None).unwrap().unwrap();
+    // What the first was given and had not passed it had not committed.
+    assert_eq!(block.len(), 2);
 }

@@ -8,7 +8,7 @@
 //!
 //! An offset that the host has named itself (`start`, `seek`) is not replaced by another: it gets the error.
 
-use super::{Fetcher, Origin};
+use super::{Fetcher, Hold, Origin};
 use crate::client::options::Start;
 use crate::protocol::out_of_range::OutOfRange;
 
@@ -44,7 +44,7 @@ impl Fetcher {
     ) -> Option<Moved> {
         let place = self.places.find(&found.topic, found.partition)?;
         let state = self.partitions.get_mut(place)?;
-        if state.delivered != found.offset {
+        if state.delivered != found.offset || state.hold != Hold::Held {
             return Some(Moved::Already);
         }
         let moved = moved(found, start, state.origin)?;

@@ -355,7 +355,7 @@ fn what_was_given_out_and_not_acknowledged_stays_so_unless_it_is_lost() {
 fn a_committed_offset_past_the_end_goes_on_at_the_end() {
     let (fake, consumer) = open(grouped());
     let mut opened = consumer.open();
-    joined(fake.next().unwrap(), 10);
+    joined(&fake, 10);
     assert_eq!(opened.try_take(), Some(Ok(())));
     let past = OutOfRange {
         log_start_offset: 0,

@@ -62,9 +62,13 @@ impl InFlight {
 
     /// Takes out those whose time is over, each with its error.
     pub(super) fn expire(&mut self, now: Instant, error: &Error) -> Failed {
-        let is_late = |_: &u64, waiting: &mut Waiting| waiting.asked.deadline <= now;
-        let late = self.requests.extract_if(.., is_late);
-        let failed = late.map(|(_, waiting)| {
+        let late = self
+            .requests
+            .iter()
+            .filter(|(_, it)| it.asked.deadline <= now);
+        let late: Vec<u64> = late.map(|(id, _)| *id).collect();
+        let late = late.iter().filter_map(|id| self.requests.remove(id));
+        let failed = late.map(|waiting| {
             // It may still be on its way to the server, whether or not it was sent yet.
             let outcome = outcome_of(&waiting.asked.request);
             (
@@ -167,7 +171,8 @@ fn is_repeatable(request: &Request) -> bool {
         Request::CreateTopic { exist_ok, .. } => *exist_ok,
         Request::AlterTopic { .. }
         | Request::CommitOffsets { .. }
-        | Request::DeleteRecords { .. } => true,
+        | Request::DeleteRecords { .. }
+        | Request::GroupHeartbeat(_) => true,
         other => !has_effect(other),
     }
 }

@@ -1,0 +1,365 @@
+//! A consumer in its group: heartbeats out, and what the answers change in what is read.
+//!
+//! `membership` decides; here it is carried out. Answers are taken in jobs, because what is read may have to
+//! change, and somebody may be reading. A partition that is to be let go of is read no more; once the host has
+//! passed what it was given of it, the position is committed, and only then the group is told.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::membership::{Changes, Introduction, Membership, News};
+use super::open::Opening;
+use super::state::State;
+use crate::client::admin::unexpected;
+use crate::client::retry::Backoff;
+use crate::completion::{Completion, Wakes};
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::TopicPartition;
+use crate::limits::HEARTBEAT_MS_MAX;
+use crate::protocol::request::{Member, Request};
+use crate::protocol::response::{GroupAssignment, Response};
+use crate::timer::{self, Timer};
+
+/// The pauses between heartbeats that fail.
+const BEAT_AGAIN: Duration = Duration::from_millis(100);
+const BEAT_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// How often it is looked whether the host still works.
+const LOOKS_PER_PROCESSING_TIMEOUT: u32 = 4;
+
+/// The membership of a consumer, while it is in its group.
+#[derive(Debug)]
+pub(super) struct InGroup {
+    membership: Membership,
+    /// Answered with the first assignment.
+    joining: Option<Completion<()>>,
+    /// Since when there is something to let go of, and when waiting for the host ends.
+    let_go_by: Option<Instant>,
+    backoff: Backoff,
+    /// Of the next heartbeat, of the end of waiting for the host, of looking at the host.
+    timers: [Option<Timer>; 3],
+}
+
+impl InGroup {
+    /// Whether this is held, and not about to be let go of.
+    pub(super) fn holds(&self, topic: &Arc<str>, partition: i32) -> bool {
+        self.membership.holds(topic, partition)
+    }
+}
+
+impl State {
+    /// What commits name.
+    pub(super) fn member(&self) -> Option<Member> {
+        let in_group = self.in_group.lock();
+        in_group.as_ref().and_then(|it| it.membership.member())
+    }
+
+    /// Joins the group; answers when it has assigned something, or nothing.
+    pub(super) fn join(self: &Arc<Self>, group: String, done: Completion<()>) {
+        let settings = &self.settings;
+        let introduction = Introduction {
+            group,
+            client_name: format!("headwater {}", std::process::id()),
+            topics: self.topics.clone(),
+            assignor: settings.assignor.to_string(),
+            session_timeout_ms: millis(settings.session_timeout),
+            rebalance_timeout_ms: millis(settings.rebalance_timeout),
+            heartbeat_ms: millis(settings.heartbeat).min(HEARTBEAT_MS_MAX),
+        };
+        let (id, seed) = match new_id() {
+            Ok(new) => new,
+            Err(error) => return done.finish(Err(error)),
+        };
+        let mut in_group = self.in_group.lock();
+        let last_number = self.last_heartbeat.load(Ordering::Relaxed);
+        *in_group = Some(InGroup {
+            membership: Membership::new(introduction, id, last_number),
+            joining: Some(done),
+            let_go_by: None,
+            backoff: Backoff::new(BEAT_AGAIN, BEAT_AGAIN_MAX, seed),
+            timers: [None, None, None],
+        });
+        drop(in_group);
+        self.host_is_there();
+        self.look_at_host();
+        self.beat();
+    }
+
+    /// Sends the next heartbeat.
+    pub(super) fn beat(self: &Arc<Self>) {
+        let mut in_group = self.in_group.lock();
+        let Some(InGroup { membership, .. }) = in_group.as_mut() else {
+            return;
+        };
+        let (number, heartbeat) = membership.heartbeat();
+        // Answers to a membership that is over must not be taken for those of the next.
+        self.last_heartbeat.store(number, Ordering::Relaxed);
+        drop(in_group);
+        let state = Arc::downgrade(self);
+        let heard = Completion::call(move |answer: Result<Response>, _: &mut Wakes| {
+            let Some(state) = state.upgrade() else { return };
+            let answer = answer.and_then(|response| match response {
+                Response::GroupHeartbeat(told) => Ok(told),
+                other => Err(unexpected(&other)),
+            });
+            let transport = Arc::clone(&state.transport);
+            transport.schedule(Box::new(move || state.hear(number, answer)));
+        });
+        self.transport
+            .submit(Request::GroupHeartbeat(heartbeat), Bytes::new(), heard);
+    }
+
+    fn hear(self: &Arc<Self>, number: u64, answer: Result<GroupAssignment>) {
+        let mut in_group = self.in_group.lock();
+        let Some(it) = in_group.as_mut() else { return };
+        let news = it.membership.answered(number, answer);
+        let is_last = it.membership.is_last(number);
+        match news {
+            News::None => {}
+            News::Later { failed_attempts } => {
+                let pause = it.backoff.pause(failed_attempts);
+                it.timers[0] = Some(self.later(Instant::now() + pause, Self::beat));
+                return;
+            }
+            News::Assigned(changes) => {
+                let is_in = it.membership.member().is_some();
+                let joining = it.joining.take_if(|_| is_in);
+                drop(in_group);
+                self.take_up(changes, joining);
+            }
+            News::Lost(lost, error) => {
+                drop(in_group);
+                return self.lose(&lost, &error);
+            }
+            News::Refused(_, error) => {
+                let joining = it.joining.take();
+                drop(in_group.take());
+                drop(in_group);
+                return self.refuse(joining, error);
+            }
+        }
+        if is_last {
+            self.beat();
+        }
+    }
+
+    fn take_up(self: &Arc<Self>, changes: Changes, joining: Option<Completion<()>>) {
+        if let Some(done) = joining {
+            return Opening::of_member(self, changes.added, done);
+        }
+        if !changes.revoked.is_empty() || !changes.kept.is_empty() {
+            let mut reader = self.reader.lock();
+            let mut fetcher = self.fetcher.lock();
+            fetcher.let_go(&changes.revoked);
+            fetcher.keep(&changes.kept);
+            drop(fetcher);
+            self.report_reading(self.begin_again(reader.as_mut()));
+        }
+        if !changes.added.is_empty() {
+            Opening::of_more(self, changes.added);
+        }
+        if !changes.revoked.is_empty() {
+            let by = Instant::now() + self.settings.rebalance_timeout / 2;
+            let timer = self.later(by, Self::release);
+            if let Some(it) = self.in_group.lock().as_mut() {
+                it.let_go_by = Some(by);
+                it.timers[1] = Some(timer);
+            }
+            self.release();
+        }
+    }
+
+    /// Lets go of what the host has passed; of the rest too, when it took too long: others read it again then.
+    pub(super) fn release(self: &Arc<Self>) {
+        let (revoked, is_late) = {
+            let in_group = self.in_group.lock();
+            let Some(it) = in_group.as_ref() else { return };
+            let is_late = it.let_go_by.is_some_and(|by| by <= Instant::now());
+            (it.membership.revoked(), is_late)
+        };
+        if revoked.is_empty() {
+            return;
+        }
+        let ready = self
+            .fetcher
+            .lock()
+            .let_go_of(&revoked, is_late && self.settings.is_manual);
+        if ready.is_empty() {
+            return;
+        }
+        let state = Arc::clone(self);
+        let committed = Completion::call(move |result: Result<()>, _: &mut Wakes| {
+            if let Err(error) = result {
+                // Whoever gets them reads again what was processed and not committed.
+                tracing::warn!(%error, "partitions are let go of without a commit");
+            }
+            let transport = Arc::clone(&state.transport);
+            transport.schedule(Box::new(move || state.released(&ready)));
+        });
+        self.commit(None, committed);
+    }
+
+    fn released(self: &Arc<Self>, partitions: &[TopicPartition]) {
+        let mut in_group = self.in_group.lock();
+        let Some(it) = in_group.as_mut() else { return };
+        // Some may have come back meanwhile.
+        let revoked = it.membership.revoked();
+        let gone: Vec<_> = partitions
+            .iter()
+            .filter(|it| revoked.contains(it))
+            .cloned()
+            .collect();
+        self.fetcher.lock().forget(&gone);
+        let tells = it.membership.released(&gone);
+        drop(in_group);
+        if tells {
+            self.beat();
+        }
+    }
+
+    /// It is a member no more: what it held is others' now. It joins again.
+    fn lose(self: &Arc<Self>, lost: &[TopicPartition], error: &Error) {
+        tracing::warn!(%error, partitions = lost.len(), "a member was removed from its group; it joins again");
+        self.counters.memberships_lost.add(1);
+        let mut reader = self.reader.lock();
+        self.fetcher.lock().forget(lost);
+        self.report_reading(self.begin_again(reader.as_mut()));
+        drop(reader);
+        match new_id() {
+            Ok((id, _)) => {
+                if let Some(it) = self.in_group.lock().as_mut() {
+                    it.membership.begin_anew(id);
+                }
+                self.beat();
+            }
+            Err(error) => self.refuse(None, error),
+        }
+    }
+
+    fn refuse(self: &Arc<Self>, joining: Option<Completion<()>>, error: Error) {
+        if let Some(joining) = joining {
+            return joining.finish(Err(error));
+        }
+        self.commits.lock().fatal.get_or_insert(error);
+        self.bell.ring();
+    }
+
+    /// Leaves the group, if it is in one.
+    pub(super) fn leave(&self, done: Completion<()>) {
+        let in_group = self.in_group.lock().take();
+        let Some(mut in_group) = in_group else {
+            return done.finish(Ok(()));
+        };
+        if let Some(joining) = in_group.joining.take() {
+            let closed = Error::new(ErrorCode::Closed, "the consumer was closed");
+            joining.finish(Err(closed));
+        }
+        let answered = Completion::call(move |answer: Result<Response>, wakes| {
+            done.complete(answer.map(|_| ()), wakes);
+        });
+        let farewell = in_group.membership.farewell();
+        self.transport
+            .submit(Request::GroupHeartbeat(farewell), Bytes::new(), answered);
+    }
+
+    /// The host asks for more, or says how far it is: it is at work.
+    pub(super) fn host_is_there(&self) {
+        if self.settings.group.is_some() {
+            *self.heard_of_host.lock() = Some(Instant::now());
+        }
+    }
+
+    fn look_at_host(self: &Arc<Self>) {
+        let every = self.settings.processing_timeout / LOOKS_PER_PROCESSING_TIMEOUT;
+        let timer = self.later(Instant::now() + every, Self::check_host);
+        if let Some(it) = self.in_group.lock().as_mut() {
+            it.timers[2] = Some(timer);
+        }
+    }
+
+    /// A host that was given something and does not come back keeps it from everybody: it leaves the group.
+    fn check_host(self: &Arc<Self>) {
+        let silent = self.heard_of_host.lock().map(|heard| heard.elapsed());
+        let allowed = self.settings.processing_timeout;
+        let is_at_work = self.is_being_read() || self.fetcher.lock().is_all_passed();
+        let Some(silent) = silent.filter(|silent| *silent >= allowed && !is_at_work) else {
+            return self.look_at_host();
+        };
+        let error = Error::new(
+            ErrorCode::ProcessingTimedOut,
+            format!(
+                "what was read was worked on for {} ms without asking for more; processing_timeout_ms is {}: \
+                 the consumer has left its group, and joins it again with the next read",
+                silent.as_millis(),
+                allowed.as_millis()
+            ),
+        );
+        tracing::warn!(%error, "a consumer is stuck");
+        self.counters.memberships_lost.add(1);
+        let state = Arc::clone(self);
+        // What was passed is done, so it is committed.
+        let committed = Completion::call(move |_: Result<()>, _: &mut Wakes| {
+            state.leave(Completion::call(|_, _| {}));
+            let transport = Arc::clone(&state.transport);
+            transport.schedule(Box::new(move || state.stop_for(error)));
+        });
+        self.commit(None, committed);
+    }
+
+    /// Reading is over until the host asks again, and is told why.
+    fn stop_for(&self, error: Error) {
+        let mut reader = self.reader.lock();
+        self.end_feed();
+        *reader = None;
+        self.fetcher.lock().forget_all();
+        *self.opening.lock() = None;
+        drop(reader);
+        *self.overdue.lock() = Some(error);
+        self.bell.ring();
+    }
+
+    /// The host has passed or acknowledged something: perhaps it was all that was waited for.
+    pub(super) fn release_later(self: &Arc<Self>) {
+        if self.fetcher.lock().is_letting_go() {
+            let state = Arc::clone(self);
+            self.transport.schedule(Box::new(move || state.release()));
+        }
+    }
+
+    /// Runs `job` at its time, unless the consumer is gone.
+    fn later(self: &Arc<Self>, at: Instant, job: fn(&Arc<Self>)) -> Timer {
+        let weak = Arc::downgrade(self);
+        timer::at(at, move || {
+            let Some(state) = weak.upgrade() else { return };
+            let transport = Arc::clone(&state.transport);
+            transport.schedule(Box::new(move || job(&state)));
+        })
+    }
+
+    /// For what is done where nobody waits for the result.
+    pub(super) fn report_reading(&self, result: Result<()>) {
+        if let Err(error) = result {
+            // The next read finds the stream ended.
+            tracing::debug!(%error, "reading was not begun again");
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// An id that nobody has, and a seed.
+fn new_id() -> Result<(String, u64)> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| {
+        Error::new(
+            ErrorCode::UnknownServerError,
+            format!("the system gives no random bytes for a member's id: {error}"),
+        )
+    })?;
+    let number = u128::from_be_bytes(random);
+    Ok((format!("{number:032x}"), number as u64))
+}

@@ -1,0 +1,270 @@
+//! A member of a group, as the member knows it: what it says in heartbeats and what it makes of the answers.
+//!
+//! A state machine without clock, randomness or transport; ids come from the caller. The coordinator assigns
+//! (`engine/group`); a heartbeat is a long poll, and the next follows each answer at once.
+//!
+//! ```text
+//! joining --answer--> member --a partition is missing--> lets go: reads it no more, commits it --> a heartbeat
+//!    ^                   |                                                                         without it
+//!    +-- a new id -------+-- it is a member no more: all is lost
+//! ```
+//!
+//! - What is let go of stays owned until the caller has [`released`](Membership::released) it, so that nobody
+//!   else reads it meanwhile.
+//! - Answers count in the order of their heartbeats; one that was overtaken says nothing new.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::client::retry::passes;
+use crate::error::{Error, ErrorCode, ErrorKind, Result};
+use crate::ids::TopicPartition;
+use crate::protocol::request::{GroupHeartbeat, Member, PartitionOffset, TopicPartitions};
+use crate::protocol::response::GroupAssignment;
+
+/// The generation of who joins, and of who leaves.
+const JOINING: i32 = 0;
+const LEAVING: i32 = -1;
+
+/// What a member says of itself, whatever happens.
+#[derive(Clone, Debug)]
+pub(super) struct Introduction {
+    pub(super) group: String,
+    pub(super) client_name: String,
+    pub(super) topics: Vec<String>,
+    /// By its name in the options' table.
+    pub(super) assignor: String,
+    pub(super) session_timeout_ms: u32,
+    pub(super) rebalance_timeout_ms: u32,
+    pub(super) heartbeat_ms: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Membership {
+    introduction: Introduction,
+    member_id: String,
+    generation: i32,
+    /// What it holds; true for what it is about to let go of.
+    owned: BTreeMap<TopicPartition, bool>,
+    /// The number of the last heartbeat, and of the last whose answer was taken.
+    last_sent: u64,
+    last_taken: u64,
+    failed_attempts: u32,
+}
+
+/// What an answer means.
+#[derive(Debug, PartialEq)]
+pub(super) enum News {
+    /// Nothing: it was overtaken.
+    None,
+    /// What is held changes as this says, perhaps not at all.
+    Assigned(Changes),
+    /// No answer this time; the next attempt is to come after a pause.
+    Later {
+        /// Attempts that failed since the last that did not.
+        failed_attempts: u32,
+    },
+    /// It is a member no more; all that it held is lost. It may join again.
+    Lost(Vec<TopicPartition>, Error),
+    /// It cannot be a member.
+    Refused(Vec<TopicPartition>, Error),
+}
+
+/// How what is held changes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// To be read from now on, each from the group's committed offset (-1: none).
+    pub(super) added: Vec<PartitionOffset>,
+    /// To be read no more, committed, and released.
+    pub(super) revoked: Vec<TopicPartition>,
+    /// Were to be let go of, and are not any more.
+    pub(super) kept: Vec<TopicPartition>,
+}
+
+impl Membership {
+    /// One that is to join under this id, which nobody has used before. Heartbeats up to `last_number` were those
+    /// of memberships before it.
+    pub(super) const fn new(
+        introduction: Introduction,
+        member_id: String,
+        last_number: u64,
+    ) -> Self {
+        Self {
+            introduction,
+            member_id,
+            generation: JOINING,
+            owned: BTreeMap::new(),
+            last_sent: last_number,
+            last_taken: last_number,
+            failed_attempts: 0,
+        }
+    }
+
+    /// What commits name; none before it is in a generation.
+    pub(super) fn member(&self) -> Option<Member> {
+        (self.generation > JOINING).then(|| Member {
+            id: self.member_id.clone(),
+            generation: self.generation,
+        })
+    }
+
+    /// Whether it holds this, and is not about to let go of it.
+    pub(super) fn holds(&self, topic: &Arc<str>, partition: i32) -> bool {
+        let wanted = TopicPartition {
+            topic: Arc::clone(topic),
+            partition,
+        };
+        self.owned.get(&wanted) == Some(&false)
+    }
+
+    /// What it is about to let go of.
+    pub(super) fn revoked(&self) -> Vec<TopicPartition> {
+        let revoked = self.owned.iter().filter(|(_, is_revoked)| **is_revoked);
+        revoked.map(|(partition, _)| partition.clone()).collect()
+    }
+
+    /// The next heartbeat and its number.
+    pub(super) fn heartbeat(&mut self) -> (u64, GroupHeartbeat) {
+        self.last_sent += 1;
+        (self.last_sent, self.says(self.generation))
+    }
+
+    /// Whether the heartbeat of this number is the last that was sent.
+    pub(super) const fn is_last(&self, number: u64) -> bool {
+        self.last_sent == number
+    }
+
+    /// What it says when it leaves.
+    pub(super) fn farewell(&self) -> GroupHeartbeat {
+        self.says(LEAVING)
+    }
+
+    fn says(&self, generation: i32) -> GroupHeartbeat {
+        let Introduction {
+            group,
+            client_name,
+            topics,
+            assignor,
+            session_timeout_ms,
+            rebalance_timeout_ms,
+            heartbeat_ms,
+        } = self.introduction.clone();
+        let mut owned = Vec::<TopicPartitions>::new();
+        for TopicPartition { topic, partition } in self.owned.keys() {
+            match owned.last_mut() {
+                Some(last) if last.topic == **topic => last.partitions.push(*partition),
+                _ => owned.push(TopicPartitions {
+                    topic: topic.to_string(),
+                    partitions: vec![*partition],
+                }),
+            }
+        }
+        GroupHeartbeat {
+            group,
+            member_id: self.member_id.clone(),
+            generation,
+            instance_id: None,
+            client_name,
+            topics,
+            assignor,
+            session_timeout_ms,
+            rebalance_timeout_ms,
+            heartbeat_ms,
+            owned,
+        }
+    }
+
+    /// The answer to the heartbeat of this number has come, or will not.
+    pub(super) fn answered(&mut self, number: u64, answer: Result<GroupAssignment>) -> News {
+        if number <= self.last_taken {
+            return News::None;
+        }
+        match answer {
+            Ok(told) => self.take(number, told),
+            Err(error) if passes(&error) || !is_the_groups(&error) => {
+                if !self.is_last(number) {
+                    return News::None;
+                }
+                self.failed_attempts = self.failed_attempts.saturating_add(1);
+                News::Later {
+                    failed_attempts: self.failed_attempts,
+                }
+            }
+            Err(error) => {
+                self.last_taken = self.last_sent;
+                let lost = std::mem::take(&mut self.owned).into_keys().collect();
+                self.generation = JOINING;
+                match error.kind() {
+                    ErrorKind::Fenced if error.code() != ErrorCode::FencedInstanceId => {
+                        News::Lost(lost, error)
+                    }
+                    _ => News::Refused(lost, error),
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, number: u64, told: GroupAssignment) -> News {
+        if told.member_id != self.member_id || told.generation < self.generation {
+            return News::None;
+        }
+        self.last_taken = number;
+        self.failed_attempts = 0;
+        self.generation = told.generation;
+        let mut changes = Changes::default();
+        let mut allowed = BTreeSet::new();
+        for assigned in told.assignment {
+            let partition = TopicPartition {
+                topic: Arc::from(assigned.topic.as_str()),
+                partition: assigned.partition,
+            };
+            match self.owned.insert(partition.clone(), false) {
+                None => changes.added.push(assigned),
+                Some(true) => changes.kept.push(partition.clone()),
+                Some(false) => {}
+            }
+            allowed.insert(partition);
+        }
+        for (partition, is_revoked) in &mut self.owned {
+            if !allowed.contains(partition) && !*is_revoked {
+                *is_revoked = true;
+                changes.revoked.push(partition.clone());
+            }
+        }
+        News::Assigned(changes)
+    }
+
+    /// These are not held any more. True if the coordinator is to be told.
+    pub(super) fn released(&mut self, partitions: &[TopicPartition]) -> bool {
+        let before = self.owned.len();
+        for partition in partitions {
+            if self.owned.get(partition) == Some(&true) {
+                self.owned.remove(partition);
+            }
+        }
+        self.owned.len() < before
+    }
+
+    /// Begins anew under this id, which nobody has used before. Answers to what was said under the old one
+    /// do not concern it.
+    pub(super) fn begin_anew(&mut self, member_id: String) {
+        self.member_id = member_id;
+        self.generation = JOINING;
+        self.owned.clear();
+        self.last_taken = self.last_sent;
+        self.failed_attempts = 0;
+    }
+}
+
+/// Whether an error says something about the membership, and not about the log or the way to it: those may be
+/// others by the next heartbeat.
+fn is_the_groups(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Closed | ErrorKind::Storage | ErrorKind::Corrupt | ErrorKind::Internal => false,
+        _ => error.code() != ErrorCode::InconsistentClusterId,
+    }
+}
+
+#[cfg(test)]
+mod tests;
