@@ -449,7 +449,6 @@ class Producer extends EventEmitter {
     this.#settle()
     this.#reportFailures()
     for (const ticket of this.#tickets) hub.forget(ticket)
-    this.#dropUnanswered()
     const own = { unsentRecords, failedRecords: this.#failed, firstError: this.#takeError() }
     this.#onClosed(this)
     return sum(reportOf(report), own)
@@ -468,13 +467,6 @@ class Producer extends EventEmitter {
     this.#waiting = []
     for (const resolve of this.#handedOver.splice(0)) resolve()
     return dropped
-  }
-
-  /** Core has ended all that it took; a promise that is left all the same must not wait for ever. */
-  #dropUnanswered() {
-    for (const ticket of [...this.#deliveries.keys()]) {
-      this.#delivered(ticket).reject(errorOf('CLOSED', 'the producer was closed before the answer came', 'unknown'))
-    }
   }
 }
 

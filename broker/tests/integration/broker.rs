@@ -6,8 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use headwater::{
-    Client, ConsumerOptions, ErrorCode, ErrorKind, Outcome, ProducerOptions, Record, TopicOptions,
-    Until,
+    Client, ConsumerOptions, ErrorCode, ErrorKind, ProducerOptions, Record, TopicOptions, Until,
 };
 use headwater_broker::{Broker, Config};
 
@@ -212,7 +211,7 @@ fn produce(address: &str, acked: &AtomicU64, is_closing: &AtomicBool) {
     let db = headwater::connect(address).wait(None).unwrap();
     let producer = db.producer(ProducerOptions::default()).unwrap();
     loop {
-        let mut sent = producer.send("orders", &Record::new(b"a record")).unwrap();
+        let sent = producer.send("orders", &Record::new(b"a record")).unwrap();
         match sent.wait(Some(Duration::from_millis(200))) {
             Ok(_) => acked.fetch_add(1, Ordering::Relaxed),
             Err(error) if error.kind() == ErrorKind::Timeout => {

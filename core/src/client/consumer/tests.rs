@@ -127,22 +127,6 @@ fn it_begins_where_its_group_has_committed() {
 }
 
 #[test]
-fn opening_that_failed_leaves_the_group_and_can_be_tried_again() {
-    let (fake, consumer) = open(grouped());
-    let mut opened = consumer.open();
-    joined(&fake, -1);
-    let asked = fake.next().unwrap();
-    assert!(matches!(asked.request, Request::ListOffsets { .. }));
-    let error = Error::new(ErrorCode::NetworkException, "lost");
-    asked.fail(error.clone());
-    assert_eq!(opened.try_take(), Some(Err(error)));
-    assert!(fake.farewell().is_some());
-    let mut again = consumer.open();
-    joined(&fake, 5);
-    assert_eq!(again.try_take(), Some(Ok(())));
-}
-
-#[test]
 fn commits_go_one_at_a_time_and_the_last_says_where_the_host_is() {
     let (fake, consumer) = reading(grouped());
     let _ = consumer.progress(2);
@@ -304,113 +288,6 @@ fn results_need_a_group_an_open_consumer_and_automatic_acknowledgement() {
 }
 
 #[test]
-fn a_commit_that_is_refused_is_told_and_the_group_says_what_comes_of_it() {
-    let (fake, consumer) = reading(grouped());
-    let _ = consumer.progress(2);
-    let mut commit = consumer.commit();
-    let fenced = Error::new(ErrorCode::IllegalGeneration, "not of this generation");
-    fake.next().unwrap().fail(fenced.clone());
-    assert_eq!(commit.try_take(), Some(Err(fenced)));
-    // It is removed, joins under another id, and goes on where the group has committed.
-    let removed = Error::new(ErrorCode::UnknownMemberId, "silent for 46 s");
-    let asked = fake.heartbeat().unwrap();
-    asked.completion.finish(Err(removed));
-    fake.run_jobs();
-    assert_eq!(consumer.assignment(), []);
-    let said = assign(&fake, 9, &[at(1)]);
-    assert_eq!((said.generation, said.owned), (0, Vec::new()));
-    assert_eq!(consumer.positions(), [at(1)]);
-    assert_eq!(fake.feed().assigned(), [at(1).into()]);
-    assert_eq!(consumer.state().counters.memberships_lost.now(), 1);
-}
-
-#[test]
-fn a_partition_that_is_revoked_is_committed_and_given_up_once_the_host_has_passed_it() {
-    let (fake, consumer) = reading(grouped());
-    let _ = consumer.progress(4);
-    let other = PartitionOffset {
-        partition: 1,
-        ..at(70)
-    };
-    assign(&fake, 4, std::slice::from_ref(&other));
-    assert_eq!(fake.feed().assigned(), [other.clone().into()]);
-    assert_eq!(fake.waiting(), 0, "the host works on the rest of the block");
-    // The group hears of it all along, and that it is held still.
-    let said = assign(&fake, 4, std::slice::from_ref(&other));
-    let owned: Vec<_> = said.owned.iter().flat_map(|it| &it.partitions).collect();
-    assert_eq!((said.generation, owned), (4, vec![&0, &1]));
-    let mut next = consumer.next_block(None);
-    fake.run_jobs();
-    let asked = fake.next().unwrap();
-    assert!(
-        matches!(&asked.request, Request::CommitOffsets { offsets, .. } if *offsets == [at(10)]),
-        "{asked:?}"
-    );
-    let _parked = fake.heartbeat().unwrap();
-    answer(asked);
-    fake.run_jobs();
-    let asked = fake.heartbeat().unwrap();
-    let Request::GroupHeartbeat(said) = &asked.request else {
-        panic!("{asked:?}");
-    };
-    assert_eq!(
-        said.owned
-            .iter()
-            .map(|it| &*it.partitions)
-            .collect::<Vec<_>>(),
-        [[1]]
-    );
-    assert_eq!(consumer.positions(), [other]);
-    let error = consumer.seek("t", 0, 0).unwrap_err();
-    assert_eq!(error.code(), ErrorCode::UnknownTopicOrPartition);
-    assert!(next.try_take().is_none());
-}
-
-#[test]
-fn a_partition_that_comes_back_before_it_was_given_up_is_read_on() {
-    let (fake, consumer) = reading(grouped());
-    assign(&fake, 4, &[]);
-    assert_eq!(fake.feed().assigned(), []);
-    assign(&fake, 5, &[at(0)]);
-    assert_eq!(fake.feed().assigned(), [at(10).into()]);
-    assert_eq!(consumer.assignment(), [at(10)]);
-}
-
-#[test]
-fn a_host_that_does_not_come_back_makes_room_for_others_and_is_told_by_how_much_it_was_late() {
-    let (fake, consumer) = reading(ConsumerOptions {
-        processing_timeout_ms: Some(1_000),
-        ..grouped()
-    });
-    let _ = consumer.progress(3);
-    let asked = loop {
-        fake.run_jobs();
-        // What was passed is committed in time, and once more when the consumer leaves.
-        while let Some(asked) = fake.next() {
-            assert_eq!(committed(&asked), [3]);
-            answer(asked);
-        }
-        if let Some(asked) = fake.farewell() {
-            break asked;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    };
-    answer(asked);
-    fake.run_jobs();
-    let error = consumer.next_block_wait(None).unwrap_err();
-    assert_eq!(error.code(), ErrorCode::ProcessingTimedOut);
-    assert!(
-        error.message().contains("processing_timeout_ms is 1000"),
-        "{error}"
-    );
-    // And with the next read it is back.
-    let mut next = consumer.next_block(None);
-    joined(&fake, 3);
-    assert_eq!(consumer.positions(), [at(3)]);
-    assert!(next.try_take().is_none());
-}
-
-#[test]
 fn close_commits_what_was_passed_leaves_and_ends_the_stream() {
     let (fake, consumer) = reading(grouped());
     let _ = consumer.progress(4);
@@ -457,21 +334,6 @@ fn close_answers_at_its_deadline_whatever_the_group_does() {
 }
 
 #[test]
-fn a_consumer_that_closes_while_it_opens_leaves_nothing_behind() {
-    let (fake, consumer) = open(grouped());
-    let mut opened = consumer.open();
-    fake.settle(1);
-    let mut closed = consumer.close(None);
-    let asked = fake.farewell().unwrap();
-    assert_eq!(
-        opened.try_take().unwrap().unwrap_err().code(),
-        ErrorCode::Closed
-    );
-    answer(asked);
-    assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
-}
-
-#[test]
 fn a_stream_that_ended_is_begun_anew_by_a_seek() {
     let (fake, consumer) = reading(grouped());
     let error = Error::new(ErrorCode::OffsetOutOfRange, "0 to 10");
@@ -502,5 +364,6 @@ fn too_many_commits_that_wait_are_refused() {
     }
 }
 
+mod groups;
 #[cfg(feature = "tcp")]
 mod positions;

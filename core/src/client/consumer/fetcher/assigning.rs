@@ -55,7 +55,7 @@ impl Fetcher {
     /// Those of them of which nothing is in the host's hands. With `gives_up` what is not acknowledged does not
     /// count: whoever reads the partition next is given it again.
     pub(in crate::client::consumer) fn let_go_of(
-        &mut self,
+        &self,
         partitions: &[TopicPartition],
         gives_up: bool,
     ) -> Vec<TopicPartition> {
