@@ -6,6 +6,7 @@ mod broker;
 mod cli;
 mod dump;
 mod harness;
+mod http;
 mod kill;
 mod signal;
 mod wrong;
