@@ -5,6 +5,7 @@
 mod broker;
 mod cli;
 mod dump;
+mod group;
 mod harness;
 mod http;
 mod kill;
