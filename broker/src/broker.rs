@@ -14,7 +14,9 @@ use headwater::{Completion, Error, ErrorCode, MaxBytesPolicy, Pending, Result, S
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, DEFAULT_RETENTION_MS, Data};
-use crate::listen::{self, Listening};
+#[cfg(feature = "http")]
+use crate::http::Http;
+use crate::listen::{self, Listening, Speakers};
 
 /// A broker that is running. Clones are the same broker; it runs until it is closed.
 #[derive(Clone)]
@@ -22,7 +24,7 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     service: Service,
-    server: Server,
+    speakers: Speakers,
     runtime: &'static Runtime,
     addresses: Vec<SocketAddr>,
     listening: Mutex<Vec<Listening>>,
@@ -75,10 +77,16 @@ impl Broker {
             ..ServerOptions::default()
         };
         let server = Server::new(service.clone(), server_options);
-        let places = listen::Places::new(options.max_connections());
+        let counts = Arc::default();
+        let speakers = Speakers {
+            #[cfg(feature = "http")]
+            http: Http::new(service.clone(), server.clone(), Arc::clone(&counts)),
+            server,
+        };
+        let places = listen::Places::new(options.max_connections(), counts);
         let listening = listeners
             .into_iter()
-            .map(|listener| listen::accept(listener, server.clone(), &places, runtime))
+            .map(|listener| listen::accept(listener, speakers.clone(), &places, runtime))
             .collect::<Result<Vec<_>>>();
         let listening = match listening {
             Ok(listening) => listening,
@@ -89,7 +97,7 @@ impl Broker {
         };
         Ok(Self(Arc::new(Inner {
             service,
-            server,
+            speakers,
             runtime,
             addresses,
             listening: Mutex::new(listening),
@@ -104,10 +112,10 @@ impl Broker {
         &self.0.addresses
     }
 
-    /// How many connections there are.
+    /// How many connections of the native protocol there are.
     #[must_use]
     pub fn connection_count(&self) -> usize {
-        self.0.server.connection_count()
+        self.0.speakers.server.connection_count()
     }
 
     /// Stops accepting, answers what was asked, ends the connections (those that are not done within
@@ -129,7 +137,7 @@ impl Broker {
             one.stop_accepting();
         }
         self.0.runtime.spawn(async move {
-            broker.0.server.close(timeout).await;
+            broker.0.speakers.close(timeout).await;
             // What is left is cut here: its tasks end with what holds them.
             drop(listening);
             let closing = in_background("headwater-close", move || broker.0.service.close());

@@ -9,6 +9,8 @@ pub mod broker;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+#[cfg(feature = "http")]
+mod http;
 mod listen;
 #[cfg(feature = "cli")]
 pub mod signals;

@@ -56,6 +56,8 @@ pub use completion::{Completion, NotifyQueue, Pending};
 pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};
 pub use fork::after_fork_in_child;
 pub use ids::{Durability, TopicPartition};
-pub use protocol::request::{Member, OffsetAt, OffsetQuery, PartitionOffset};
-pub use protocol::response::{GroupDescription, PartitionDescription, TopicDescription};
+pub use protocol::request::{Member, OffsetAt, OffsetQuery, PartitionOffset, TopicPartitions};
+pub use protocol::response::{
+    GroupDescription, GroupDetails, GroupMember, PartitionDescription, TopicDescription,
+};
 pub use record::{Header, PackedHeaders, RecordView};

@@ -127,6 +127,20 @@ pub const CONNECTION_REQUESTS_MAX: usize = 1_024;
 pub const CONNECTION_BYTES_MAX: usize = 64 * MIB;
 /// Connections of one broker, by default.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// HTTP connections of one broker; they count among its connections too. Each may hold an answer.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// Bytes of an HTTP request's head.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * KIB;
+/// Headers of an HTTP request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// Milliseconds until the head of an HTTP request is there, since the connection began or the answer before.
+pub const HTTP_HEAD_TIMEOUT_MS: u64 = 10_000;
+/// Milliseconds that the other side is given to take an HTTP answer.
+pub const HTTP_WRITE_TIMEOUT_MS: u64 = 10_000;
+/// Topics that have series of their own in `/metrics`.
+pub const METRICS_TOPICS_MAX: usize = 1_000;
+/// Partitions of the topics that have series of their own in `/metrics`: each is looked at for it.
+pub const METRICS_PARTITIONS_MAX: u64 = 10_000;
 /// Subscriptions of one connection.
 pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 1_024;
 /// Partitions of one subscription.

@@ -189,9 +189,12 @@ pub(super) enum Group {
         /// The topic, all its partitions; may be given more than once [default: what it has committed]
         #[arg(long = "topic")]
         topics: Vec<String>,
-        /// Where to: earliest, latest, an offset, or a time as with `consume --from`
-        #[arg(long, value_name = "WHERE")]
+        /// Where to: earliest, latest, an offset, a time as with `consume --from`, or +N or -N from where it stands
+        #[arg(long, value_name = "WHERE", allow_negative_numbers = true)]
         to: String,
+        /// Show from where to where each partition would go, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Forget a group without members
     Delete {

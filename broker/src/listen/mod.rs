@@ -1,15 +1,28 @@
-//! Accepting connections, as many as are allowed, and handing them to the server.
+//! Accepting connections, as many as are allowed, and handing them to whoever speaks what is spoken there.
+
+mod counts;
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "http")]
+use headwater::limits::LINGER_TIMEOUT_MS;
+#[cfg(feature = "http")]
+use headwater::protocol::version::Opening;
 use headwater::server::Server;
 use headwater::{Error, ErrorCode, Result};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+
+pub(crate) use counts::Counts;
+use counts::{Reading, Writing};
+
+#[cfg(feature = "http")]
+use crate::http::Http;
 
 /// How long accepting pauses when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,14 +36,24 @@ pub(crate) struct Places {
     connections_max: u32,
     free: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+    counts: Arc<Counts>,
+}
+
+/// Who serves the connections of a port, by what is spoken there.
+#[derive(Clone)]
+pub(crate) struct Speakers {
+    pub(crate) server: Server,
+    #[cfg(feature = "http")]
+    pub(crate) http: Http,
 }
 
 impl Places {
-    pub(crate) fn new(connections_max: u32) -> Self {
+    pub(crate) fn new(connections_max: u32, counts: Arc<Counts>) -> Self {
         Self {
             connections_max,
             free: Arc::new(Semaphore::new(connections_max as usize)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            counts,
         }
     }
 
@@ -77,7 +100,7 @@ impl Drop for Listening {
 /// When the system refuses what a runtime needs of the listener.
 pub(crate) fn accept(
     listener: TcpListener,
-    server: Server,
+    speakers: Speakers,
     places: &Places,
     runtime: &Runtime,
 ) -> Result<Listening> {
@@ -92,13 +115,13 @@ pub(crate) fn accept(
     let _entered = runtime.enter();
     let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
     let (accepting, stop) = watch::channel(true);
-    let task = runtime.spawn(run(listener, server, places.clone(), stop));
+    let task = runtime.spawn(run(listener, speakers, places.clone(), stop));
     Ok(Listening { accepting, task })
 }
 
 async fn run(
     listener: tokio::net::TcpListener,
-    server: Server,
+    speakers: Speakers,
     places: Places,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -107,12 +130,15 @@ async fn run(
         tokio::select! {
             accepted = next(&listener, &places) => {
                 let Some(accepted) = accepted else { continue };
-                let (server, refusal) = (server.clone(), places.refusal());
+                let (speakers, places) = (speakers.clone(), places.clone());
                 connections.spawn(async move {
                     match accepted {
-                        Accepted::Served(stream, _place) => serve(&server, stream, None).await,
+                        Accepted::Served(stream, _place) => {
+                            serve(&speakers, stream, &places.counts, None).await;
+                        }
                         Accepted::Refused(stream, _place) => {
-                            serve(&server, stream, Some(refusal)).await;
+                            let refusal = places.refusal();
+                            serve(&speakers, stream, &places.counts, Some(refusal)).await;
                         }
                     }
                 });
@@ -130,10 +156,16 @@ async fn next(listener: &tokio::net::TcpListener, places: &Places) -> Option<Acc
     // Who does not even get the place of a refusal stays in the system's own queue.
     let refusal = Arc::clone(&places.refusals).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some(match Arc::clone(&places.free).try_acquire_owned() {
-            Ok(place) => Accepted::Served(stream, place),
-            Err(_) => Accepted::Refused(stream, refusal),
-        }),
+        Ok((stream, _)) => {
+            places.counts.accepted.add(1);
+            Some(match Arc::clone(&places.free).try_acquire_owned() {
+                Ok(place) => Accepted::Served(stream, place),
+                Err(_) => {
+                    places.counts.refused.add(1);
+                    Accepted::Refused(stream, refusal)
+                }
+            })
+        }
         Err(error) => {
             // Out of file descriptors, or a connection that was gone before it was accepted.
             tracing::warn!(%error, "a connection could not be accepted");
@@ -144,7 +176,12 @@ async fn next(listener: &tokio::net::TcpListener, places: &Places) -> Option<Acc
 }
 
 /// Serves a connection, or tells it why not.
-async fn serve(server: &Server, stream: TcpStream, refusal: Option<Error>) {
+async fn serve(
+    speakers: &Speakers,
+    stream: TcpStream,
+    counts: &Arc<Counts>,
+    refusal: Option<Error>,
+) {
     let peer = stream
         .peer_addr()
         .map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string());
@@ -152,12 +189,84 @@ async fn serve(server: &Server, stream: TcpStream, refusal: Option<Error>) {
         tracing::debug!(%error, peer, "TCP_NODELAY could not be set");
     }
     let (reader, writer) = stream.into_split();
+    let reader = Reading {
+        reader,
+        counts: Arc::clone(counts),
+    };
+    let writer = Writing {
+        writer,
+        counts: Arc::clone(counts),
+    };
     match refusal {
-        None => server.serve_connection(reader, writer, &[], &peer).await,
-        Some(reason) => {
-            server
-                .refuse_connection(reader, writer, &peer, &reason)
-                .await;
+        None => speakers.serve(reader, writer, &peer).await,
+        Some(reason) => speakers.refuse(reader, writer, &peer, &reason).await,
+    }
+}
+
+#[cfg(feature = "http")]
+impl Speakers {
+    /// Answers what was asked, and ends the connections: all of them, or those that are done in time.
+    pub(crate) async fn close(&self, timeout: Duration) {
+        tokio::join!(self.server.close(timeout), self.http.close(timeout));
+    }
+
+    async fn serve<R, W>(&self, mut reader: R, writer: W, peer: &str)
+    where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        match self.server.preview(&mut reader, peer).await {
+            Some((Opening::Http, first)) => self.http.serve(reader, writer, first).await,
+            Some((_, first)) => {
+                let connection = self.server.serve_connection(reader, writer, &first, peer);
+                connection.await;
+            }
+            None => {}
         }
+    }
+
+    async fn refuse<R, W>(&self, mut reader: R, writer: W, peer: &str, reason: &Error)
+    where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        // Whoever says nothing for so long is told in the port's own language.
+        let within = Duration::from_millis(LINGER_TIMEOUT_MS);
+        let preview = self.server.preview(&mut reader, peer);
+        match tokio::time::timeout(within, preview).await {
+            Ok(Some((Opening::Http, _))) => {
+                Http::refuse(reader, writer, reason.message()).await;
+            }
+            _ => {
+                let refused = self.server.refuse_connection(reader, writer, peer, reason);
+                refused.await;
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "http"))]
+impl Speakers {
+    pub(crate) async fn close(&self, timeout: Duration) {
+        self.server.close(timeout).await;
+    }
+
+    async fn serve<R, W>(&self, reader: R, writer: W, peer: &str)
+    where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        self.server
+            .serve_connection(reader, writer, &[], peer)
+            .await;
+    }
+
+    async fn refuse<R, W>(&self, reader: R, writer: W, peer: &str, reason: &Error)
+    where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let refused = self.server.refuse_connection(reader, writer, peer, reason);
+        refused.await;
     }
 }

@@ -5,7 +5,9 @@
 mod broker;
 mod cli;
 mod dump;
+mod group;
 mod harness;
+mod http;
 mod kill;
 mod signal;
 mod wrong;

@@ -12,7 +12,7 @@ use crate::completion::{Assist, Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::protocol::request::{OffsetQuery, PartitionOffset, Request};
-use crate::protocol::response::{GroupDescription, Response, TopicDescription};
+use crate::protocol::response::{GroupDescription, GroupDetails, Response, TopicDescription};
 
 /// Administration of a log. Clones are the same.
 ///
@@ -135,6 +135,21 @@ impl Admin {
         };
         self.ask(request, |response| match response {
             Response::Group(group) => Ok(group),
+            other => Err(other),
+        })
+    }
+
+    /// One group with all that is known of its members: who they are, and which partitions each holds.
+    ///
+    /// # Errors
+    /// `GROUP_ID_NOT_FOUND`; `UNSUPPORTED_VERSION` of a broker that knows no groups of more than one member,
+    /// which [`describe_group`](Self::describe_group) does with.
+    pub fn describe_group_details(&self, group: &str) -> Pending<GroupDetails> {
+        let request = Request::DescribeGroupDetails {
+            group: group.to_owned(),
+        };
+        self.ask(request, |response| match response {
+            Response::GroupDetails(group) => Ok(group),
             other => Err(other),
         })
     }

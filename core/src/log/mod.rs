@@ -80,6 +80,7 @@ pub(crate) mod snapshot;
 mod span;
 pub mod storage;
 mod syncer;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -96,6 +97,7 @@ pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHea
 pub use set::{Part, PartRefused, SetError, SetPart, encode_set};
 use shared::Shared;
 use storage::Storage;
+pub use tally::Counts;
 
 /// The wall clock, ms since 1970 UTC. Injected, so that tests decide what time it is.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -421,6 +423,21 @@ impl Log {
     /// Rolls the segment that is written to if it has reached its age. For the housekeeper alone.
     pub fn roll_aged(&self) {
         self.shared.roll_aged();
+    }
+
+    /// What it has done since it was opened.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.tally.counts()
+    }
+
+    /// Whether it takes appends.
+    ///
+    /// # Errors
+    /// `Storage` with what stopped it, `Closed` once it is closed.
+    pub fn health(&self) -> Result<()> {
+        let refusal = self.shared.queue.refusal();
+        refusal.map_or(Ok(()), |refusal| Err(refusal.error()))
     }
 
     /// Completes when everything written so far is synced.

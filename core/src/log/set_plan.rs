@@ -17,6 +17,7 @@ use super::error::invalid;
 use super::replay::{self, Effect};
 use super::sequencer::{Admission, Sequenced, Sequencer};
 use super::set::{self, Part, PartRefused};
+use super::tally::Tally;
 use super::writer::Plan;
 
 /// The parts of a SET that may be appended, in order.
@@ -172,6 +173,15 @@ impl Step {
 }
 
 impl SetPlan {
+    /// Counts its batches.
+    pub(super) fn count(&self, tally: &Tally) {
+        for step in &self.0 {
+            if let Effect::Records(header) = &step.effect {
+                tally.batch(header.record_count.unsigned_abs().into());
+            }
+        }
+    }
+
     /// Stamps the batches, and tells the sequencer of every part; says where the batches went.
     pub(super) fn take(
         self,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, ThreadId};
+use std::time::Instant;
 use std::{fmt, io, mem};
 
 use crate::sync::{Mutex, MutexGuard};
@@ -27,6 +28,7 @@ use super::quota::Quota;
 use super::seal::{self, Sealed};
 use super::storage::Storage;
 use super::syncer::{Ack, Next, Round, Syncer};
+use super::tally::Tally;
 use super::writer::Writer;
 
 /// Write groups that one thread writes for others before the io thread takes over.
@@ -52,6 +54,7 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) quota: Quota,
     pub(super) syncer: Syncer,
+    pub(super) tally: Tally,
     pub(super) io: IoThread,
     pub(super) written: AtomicU64,
     /// The age at which a segment rolls, ms.
@@ -122,6 +125,7 @@ impl Shared {
             queue: Queue::default(),
             quota: Quota::default(),
             syncer,
+            tally: Tally::default(),
             io: IoThread::default(),
             writer: Mutex::new(writer),
             threads: Mutex::new(Threads::default()),
@@ -291,7 +295,9 @@ impl Shared {
     /// Syncs a round, tells the machine, answers who waited.
     pub(super) fn sync_round(&self, round: &Round, wakes: &mut Wakes) -> Result<(), Fault> {
         let seal = |sealed: &Sealed| seal::seal(self, sealed);
+        let began = Instant::now();
         round.sync(seal, || self.storage.sync_dir(&self.dir))?;
+        self.tally.synced(began.elapsed());
         self.syncer.note_synced(round);
         let index = round.index();
         if index > self.syncer.synced() {

@@ -252,6 +252,7 @@ impl Writer {
                     appended.append_time_ms = time_ms;
                 }
                 appended.base_offset = base_offset;
+                log.tally.batch(header.record_count.unsigned_abs().into());
                 self.sequencer
                     .take(append.partition, &header, Sequenced::from(&appended));
             }
@@ -259,6 +260,7 @@ impl Writer {
             Plan::Set(plan) => {
                 let epoch = self.leader_epoch();
                 let place = (index, time_ms, epoch);
+                plan.count(&log.tally);
                 appended.batches = plan.take(&mut append.payload, &mut self.sequencer, place);
             }
             Plan::Duplicate(..) => {}
@@ -309,8 +311,9 @@ impl Writer {
         if self.group.is_empty() {
             return Ok(());
         }
-        log.keeper
-            .note_logged(self.active.position - self.active_file.end());
+        let bytes = self.active.position - self.active_file.end();
+        log.tally.written(bytes);
+        log.keeper.note_logged(bytes);
         self.active_file.set_end(self.active.position);
         self.active.note_written();
         let is_wanted = self.group.is_sync_wanted();

@@ -28,6 +28,7 @@ use crate::protocol::decoder::FrameDecoder;
 use crate::protocol::frame::{FrameError, FrameKind};
 use crate::protocol::header::Goodbye;
 use crate::protocol::link::{Flush, Link};
+use crate::protocol::version::Opening;
 
 /// Serves a connection from its first byte to its end.
 pub(super) async fn serve<R, W>(server: &Inner, mut reader: R, writer: W, first: &[u8], peer: &str)
@@ -46,9 +47,10 @@ where
     let end = match begin(server, &mut reader, &mut decoder, &link).await {
         Ok(door) => {
             let options = &server.options;
+            let counts = Arc::clone(&server.counts);
             let mut connection = Connection {
                 decoder,
-                session: Session::new(door, Arc::clone(&link), options),
+                session: Session::new(door, Arc::clone(&link), counts, options),
                 reads: AtomicU64::new(0),
                 options,
             };
@@ -80,6 +82,28 @@ where
     let _guard = CloseOnDrop(Arc::clone(&link));
     handshake::say_goodbye(&link, reason);
     last_words(&link, &mut reader, &End::ServerClosing).await;
+}
+
+/// Reads until the first bytes say what is spoken there. None if they never do, which was told the log then.
+pub(super) async fn preview<R: AsyncRead + Unpin>(
+    server: &Inner,
+    reader: &mut R,
+    peer: &str,
+) -> Option<(Opening, Vec<u8>)> {
+    let within = server.options.handshake_timeout;
+    let end = match timeout(within, handshake::preview(reader)).await {
+        Ok(Ok(found)) => return Some(found),
+        Ok(Err(error)) => End::NoHandshake(error),
+        Err(_) => End::NoHandshake(HandshakeError::TimedOut {
+            timeout_ms: within.as_millis(),
+        }),
+    };
+    if end.is_fault() {
+        server.notices.closed(peer, &end);
+    } else {
+        tracing::debug!(peer, "connection closed: {end}");
+    }
+    None
 }
 
 /// The handshake, and the session of who passed it.

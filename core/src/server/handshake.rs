@@ -106,6 +106,25 @@ pub(super) async fn shake_hands<R: AsyncRead + Unpin>(
     Ok(hello)
 }
 
+/// Reads no more than what says who is there: the rest is for who speaks it.
+pub(super) async fn preview<R: AsyncRead + Unpin>(
+    reader: &mut R,
+) -> Result<(Opening, Vec<u8>), HandshakeError> {
+    let mut first = [0; Opening::OPENING_BYTES];
+    let mut len = 0;
+    loop {
+        let (read, room) = first.split_at_mut(len);
+        match Opening::of(read) {
+            Opening::Undecided if !room.is_empty() => {}
+            opening => return Ok((opening, read.to_vec())),
+        }
+        match reader.read(room).await? {
+            0 => return Err(HandshakeError::Closed),
+            count => len += count,
+        }
+    }
+}
+
 /// The answer to who cannot be served, in what is most likely the other side's language.
 pub(super) fn refuse(link: &Link, error: &HandshakeError) {
     let error = match error {

@@ -10,6 +10,7 @@
 //! broker's.
 
 mod connection;
+mod counts;
 mod door;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -33,7 +34,9 @@ pub use door::{Door, Feed};
 pub use options::ServerOptions;
 
 use crate::error::Error;
+use crate::protocol::version::Opening;
 use crate::service::Service;
+use counts::Counts;
 use notice::Notices;
 
 /// Serves connections. Cheap to clone.
@@ -46,6 +49,7 @@ struct Inner {
     /// True once the server closes. Each connection holds a receiver until it has ended.
     closing: watch::Sender<bool>,
     notices: Notices,
+    counts: Arc<Counts>,
 }
 
 impl Server {
@@ -66,12 +70,26 @@ impl Server {
             options,
             closing: watch::Sender::new(false),
             notices: Notices::default(),
+            counts: Arc::default(),
         }))
+    }
+
+    /// Reads the first bytes of a connection, until they say what is spoken there: for a port on which more
+    /// than one protocol is. Returns them too; they are for whoever serves the connection.
+    ///
+    /// None if nothing that says so came within the handshake's timeout, or the connection ended: then there is
+    /// nobody to answer.
+    pub async fn preview<R>(&self, reader: &mut R, peer: &str) -> Option<(Opening, Vec<u8>)>
+    where
+        R: AsyncRead + Send + Unpin,
+    {
+        connection::preview(&self.0, reader, peer).await
     }
 
     /// Serves one connection until it ends: to be spawned on a tokio runtime with io and time.
     ///
-    /// `first` are the bytes that were read from it already, if any; `peer` names it in logs. Dropped,
+    /// `first` are the bytes that were read from it already, if any; `peer` names it in logs. The handshake's
+    /// timeout counts from here. Dropped,
     /// the connection ends at once. A socket should have `TCP_NODELAY` set.
     pub async fn serve_connection<R, W>(&self, reader: R, writer: W, first: &[u8], peer: &str)
     where
@@ -90,6 +108,12 @@ impl Server {
     {
         self.0.notices.closed(peer, reason);
         connection::refuse(reader, writer, reason).await;
+    }
+
+    /// Requests taken in, and those of them that were answered with an error.
+    #[must_use]
+    pub fn request_counts(&self) -> (u64, u64) {
+        self.0.counts.requests()
     }
 
     /// How many connections there are.

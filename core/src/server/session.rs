@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use super::counts::Counts;
 use super::door::Door;
 use super::load::Load;
 use super::options::ServerOptions;
@@ -32,6 +33,7 @@ pub(super) struct Session {
     door: Arc<dyn Door>,
     pub(super) link: Arc<Link>,
     pub(super) load: Arc<Load>,
+    counts: Arc<Counts>,
     pushers: HashMap<u64, Arc<Pusher>>,
     pub(super) last_correlation_id: u64,
     requests_max: usize,
@@ -40,11 +42,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(door: Arc<dyn Door>, link: Arc<Link>, options: &ServerOptions) -> Self {
+    pub(super) fn new(
+        door: Arc<dyn Door>,
+        link: Arc<Link>,
+        counts: Arc<Counts>,
+        options: &ServerOptions,
+    ) -> Self {
         Self {
             door,
             link,
             load: Arc::default(),
+            counts,
             pushers: HashMap::new(),
             last_correlation_id: 0,
             requests_max: options.requests_max,
@@ -136,9 +144,14 @@ impl Session {
         let id = self.take_id(&frame)?;
         let bytes = frame.size_bytes();
         self.load.begin(bytes);
+        self.counts.request();
+        let counts = Arc::clone(&self.counts);
         let link = Arc::clone(&self.link);
         let load = Arc::clone(&self.load);
         let completion = Completion::call(move |result: Result<Response>, wakes: &mut Wakes| {
+            if result.is_err() {
+                counts.refused_request();
+            }
             answer(&link, id, &result, wakes);
             load.end(bytes, wakes);
         });

@@ -7,6 +7,7 @@
 
 mod admin;
 mod delete_records;
+mod figures;
 mod groups;
 mod heartbeat;
 mod membership;
@@ -36,6 +37,7 @@ use crate::log::lock::FolderLock;
 use crate::log::{Clock, Log};
 
 pub use crate::protocol::fetched::FetchedBatch;
+pub use figures::{TopicFigures, TopicsFigures};
 pub use open::ServiceOptions;
 pub use session::Session;
 pub use subscription::Subscription;
@@ -124,30 +126,6 @@ impl Service {
     #[must_use]
     pub fn best_durability(&self) -> Durability {
         self.inner.identity_level()
-    }
-
-    /// Figures of the log, by name, for `metrics`.
-    #[must_use]
-    pub fn metrics(&self) -> Vec<(&'static str, f64)> {
-        let inner = &self.inner;
-        vec![
-            ("log_threads", inner.log.thread_count() as f64),
-            ("log_segments", inner.log.segment_count() as f64),
-            ("log_size_bytes", inner.log.size_bytes() as f64),
-            (
-                "log_dropped_records",
-                inner.dropped_records.load(Ordering::Relaxed) as f64,
-            ),
-            ("log_index_bytes", inner.log.index_bytes() as f64),
-            ("log_written_index", inner.log.written() as f64),
-            ("log_synced_index", inner.log.synced() as f64),
-            ("log_term", f64::from(inner.log.term().0)),
-            ("log_void_entries", inner.state.void_entries() as f64),
-            ("log_producers", inner.log.producer_count() as f64),
-            ("tail_cache_bytes", inner.state.tail_cache_bytes() as f64),
-            ("topics", inner.state.topics.read().len() as f64),
-            ("groups", inner.state.groups.lock().len() as f64),
-        ]
     }
 
     /// Whether the log is closed.

@@ -182,6 +182,12 @@ impl Coordinator {
         self.groups.len()
     }
 
+    /// How many members all groups have.
+    #[must_use]
+    pub const fn member_count(&self) -> usize {
+        self.member_count
+    }
+
     /// Whether no group has members or waits for them.
     #[must_use]
     pub fn is_empty(&self) -> bool {

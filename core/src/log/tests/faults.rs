@@ -13,8 +13,10 @@ fn a_failed_sync_stops_the_log_and_says_that_the_outcome_is_unknown() {
     let open = open(&storage);
     open.open_partition(0);
     open.append(records(0, &[b"synced"]).disk()).unwrap();
+    assert!(open.log.health().is_ok());
     storage.fail_next_sync();
     let error = open.append(records(0, &[b"lost?"]).disk()).unwrap_err();
+    assert_eq!(open.log.health().unwrap_err().message(), error.message());
     assert_eq!(
         (error.kind(), error.outcome()),
         (ErrorKind::Storage, Outcome::Unknown)

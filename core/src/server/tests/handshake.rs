@@ -7,7 +7,7 @@ use crate::error::ErrorCode;
 use crate::limits;
 use crate::protocol::frame::FrameKind;
 use crate::protocol::request::Request;
-use crate::protocol::tests::peer::encode;
+use crate::protocol::tests::peer::{Peer, encode};
 use crate::protocol::version::{ClientHello, MAGIC, Opening, ServerHello};
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +43,7 @@ async fn bytes_that_were_read_to_find_out_the_protocol_count() {
             .serve_connection(reader, writer, &first, "a test")
             .await
     });
-    let mut peer = crate::protocol::tests::peer::Peer::new(near);
+    let mut peer = Peer::new(near);
     peer.say(&rest).await;
     assert_eq!(fake.next().await.request, Request::Ping);
 }
@@ -87,6 +87,52 @@ async fn an_http_request_is_answered_in_http() {
     assert!(body.contains("native protocol"), "{body}");
     drop(peer);
     task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_reads_no_more_than_says_who_is_there() {
+    let (server, _fake) = fake();
+    let hello = hello(1, 1);
+    for (said, opening, read_bytes) in [
+        (&hello[..], Opening::Native, 8),
+        (b"GET /metrics HTTP/1.1\r\n", Opening::Http, 8),
+        (b"HEAD /healthz", Opening::Http, 8),
+        (b"GET ", Opening::Http, 4),
+        (&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc], Opening::Tls, 8),
+        (b"\xff", Opening::Unknown, 1),
+    ] {
+        let mut reader = said;
+        let (found, first) = server.preview(&mut reader, "a test").await.unwrap();
+        assert_eq!((found, &*first), (opening, &said[..read_bytes]));
+        assert_eq!(reader, &said[read_bytes..]);
+    }
+    // What was read goes before the rest.
+    let (near, far) = tokio::io::duplex(BUFFER_BYTES);
+    let mut peer = Peer::new(near);
+    peer.say(&hello).await;
+    let (mut reader, writer) = tokio::io::split(far);
+    let (_, first) = server.preview(&mut reader, "a test").await.unwrap();
+    tokio::spawn(async move {
+        server
+            .serve_connection(reader, writer, &first, "a test")
+            .await
+    });
+    peer.expect_magic().await;
+    peer.expect(FrameKind::ServerHello).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_too_little_or_nothing_has_no_preview() {
+    let (server, _fake) = fake();
+    for said in [&b""[..], b"GE", b"\x89HW"] {
+        let mut gone = said;
+        assert_eq!(server.preview(&mut gone, "a test").await, None);
+        let (mut near, mut silent) = tokio::io::duplex(BUFFER_BYTES);
+        tokio::io::AsyncWriteExt::write_all(&mut near, said)
+            .await
+            .unwrap();
+        assert_eq!(server.preview(&mut silent, "a test").await, None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,6 +141,18 @@ fn batches_and_offsets_are_one_entry_and_a_repetition_is_answered_as_before() {
 }
 
 #[test]
+fn batches_of_a_set_are_counted_once() {
+    let fixture = Fixture::new();
+    let batches = [("out", 0, batch(7, 0)), ("stamped", 0, batch(7, 0))];
+    for _ in 0..2 {
+        fixture.send(&batches, 5).unwrap();
+    }
+    let counts = fixture.service.inner.log.counts();
+    assert_eq!((counts.batches, counts.records), (2, 2));
+    assert!(counts.bytes > 0, "{counts:?}");
+}
+
+#[test]
 fn what_is_wrong_with_one_is_refused_for_all_and_names_it() {
     let fixture = Fixture::new();
     let written = fixture.written();
