@@ -16,7 +16,7 @@ use crate::client::retry::passes;
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, ErrorKind, Outcome, Result};
 use crate::limits::COMMIT_WAITERS_MAX;
-use crate::protocol::request::{PartitionOffset, Request};
+use crate::protocol::request::{Member, PartitionOffset, Request};
 use crate::protocol::response::Response;
 use crate::timer::{self, Timer};
 
@@ -38,6 +38,8 @@ pub(super) struct Commits {
     /// Whether results were sent with a commit: then nothing is committed unasked any more, which might be
     /// ahead of results that are still to come.
     pub(super) is_by_results: bool,
+    /// Whether something that was given out went to another member before it was committed.
+    pub(super) is_forfeited: bool,
     /// Why the group takes no more commits of this consumer.
     pub(super) fatal: Option<Error>,
 }
@@ -49,6 +51,9 @@ struct Round {
     waiters: Vec<Completion<()>>,
     /// What is sent with them.
     results: Option<Results>,
+    /// Who commits: it is known with the offsets, or a membership that came later would commit what an earlier
+    /// one has lost.
+    member: Option<Member>,
     failed_attempts: u32,
 }
 
@@ -92,6 +97,7 @@ impl State {
                 offsets,
                 waiters: vec![done],
                 results: None,
+                member: None,
                 failed_attempts: 0,
             }),
         }
@@ -101,8 +107,11 @@ impl State {
     /// Commits what was given out, with what was made of it.
     pub(super) fn commit_with(self: &Arc<Self>, results: Results) {
         let mut commits = self.commits.lock();
+        let member = self.member();
+        let is_none_of_it = std::mem::take(&mut commits.is_forfeited) || member.is_none();
         let refused = match &commits.fatal {
             Some(fatal) => Some(fatal.clone()),
+            None if is_none_of_it => Some(self.no_member_of_it("nothing was sent")),
             None if commits.waiters >= COMMIT_WAITERS_MAX => {
                 let message = format!("{COMMIT_WAITERS_MAX} commits of this consumer wait already");
                 Some(Error::new(ErrorCode::BufferFull, message))
@@ -125,6 +134,7 @@ impl State {
             offsets: Some(offsets),
             waiters: Vec::new(),
             results: Some(results),
+            member,
             failed_attempts: 0,
         });
         drop(commits);
@@ -146,20 +156,26 @@ impl State {
             tracing::warn!(%error, "results were not sent and offsets not committed");
         }
         self.go_on_later();
+        self.release_later();
     }
 
     fn run_commits(self: &Arc<Self>, wakes: &mut Wakes) {
         while let Some(mut round) = self.next_round() {
             let offsets = round.offsets.clone().unwrap_or_default();
             if let Some(results) = round.results.take() {
-                return self.send_results(results, offsets);
+                return self.send_results(results, offsets, round.member);
             }
             let group = self.settings.group.clone();
             let (Some(group), false) = (group, offsets.is_empty()) else {
                 self.end_round(round.waiters, Ok(()), wakes);
                 continue;
             };
-            let member = self.member();
+            let Some(member) = round.member.clone() else {
+                let error = self.no_member_of_it("nothing was committed");
+                self.end_round(round.waiters, Err(error), wakes);
+                continue;
+            };
+            let member = Some(member);
             let request = Request::CommitOffsets {
                 group,
                 member,
@@ -205,10 +221,24 @@ impl State {
         }
         let mut round = commits.rounds.pop_front()?;
         commits.is_running = true;
+        if round.member.is_none() {
+            round.member = self.member();
+        }
         round
             .offsets
             .get_or_insert_with(|| self.fetcher.lock().to_commit());
         Some(round)
+    }
+
+    fn no_member_of_it(&self, what: &str) -> Error {
+        let group = self.settings.group.as_deref().unwrap_or_default();
+        Error::new(
+            ErrorCode::UnknownMemberId,
+            format!(
+                "the consumer is not, or was not all the time, the member of group `{group}` that had these \
+                 records: {what}, and whoever has them now reads them again"
+            ),
+        )
     }
 
     fn end_round(&self, waiters: Vec<Completion<()>>, result: Result<()>, wakes: &mut Wakes) {

@@ -63,6 +63,8 @@ pub(super) struct Assigned {
     pub(super) committed: Option<i64>,
     /// Where to end, exclusive.
     pub(super) until: Option<i64>,
+    /// Which time a group has given it; 0 without a group.
+    pub(super) grant: u64,
 }
 
 /// How reading has come to where it goes on.
@@ -94,6 +96,7 @@ struct PartitionState {
     committed: i64,
     seeks: u32,
     hold: Hold,
+    grant: u64,
 }
 
 /// Whether a partition is read.
@@ -122,6 +125,7 @@ impl PartitionState {
             committed: assigned.committed.unwrap_or(assigned.start),
             seeks: 0,
             hold: Hold::Held,
+            grant: assigned.grant,
         }
     }
 
@@ -177,6 +181,11 @@ impl Fetcher {
     pub(super) fn is_finished(&self) -> bool {
         let mut held = self.places_held().peekable();
         held.peek().is_some() && held.all(|place| self.is_done(place))
+    }
+
+    /// How many it reads.
+    pub(super) fn held_count(&self) -> usize {
+        self.places_held().count()
     }
 
     fn places_held(&self) -> impl Iterator<Item = usize> {

@@ -44,8 +44,13 @@ pub(super) struct InGroup {
 
 impl InGroup {
     /// Whether this is held, and not about to be let go of.
-    pub(super) fn holds(&self, topic: &Arc<str>, partition: i32) -> bool {
-        self.membership.holds(topic, partition)
+    pub(super) fn holds(&self, topic: &Arc<str>, partition: i32, grant: u64) -> bool {
+        self.membership.holds(topic, partition, grant)
+    }
+
+    /// How many partitions are.
+    pub(super) fn held_count(&self) -> usize {
+        self.membership.held_count()
     }
 }
 
@@ -112,6 +117,7 @@ impl State {
     }
 
     fn hear(self: &Arc<Self>, number: u64, answer: Result<GroupAssignment>) {
+        let _applying = self.applying.lock();
         let mut in_group = self.in_group.lock();
         let Some(it) = in_group.as_mut() else { return };
         let news = it.membership.answered(number, answer);
@@ -149,73 +155,99 @@ impl State {
         if let Some(done) = joining {
             return Opening::of_member(self, changes.added, done);
         }
+        let mut added = changes.added;
+        if !changes.revoked.is_empty() {
+            self.wait_to_let_go();
+        }
         if !changes.revoked.is_empty() || !changes.kept.is_empty() {
             let mut reader = self.reader.lock();
             let mut fetcher = self.fetcher.lock();
             fetcher.let_go(&changes.revoked);
-            fetcher.keep(&changes.kept);
+            // Where it begins was found when it was not held.
+            added.extend(fetcher.keep(changes.kept));
             drop(fetcher);
             self.report_reading(self.begin_again(reader.as_mut()));
         }
-        if !changes.added.is_empty() {
-            Opening::of_more(self, changes.added);
+        if !added.is_empty() {
+            Opening::of_more(self, added);
         }
         if !changes.revoked.is_empty() {
-            let by = Instant::now() + self.settings.rebalance_timeout / 2;
-            let timer = self.later(by, Self::release);
-            if let Some(it) = self.in_group.lock().as_mut() {
-                it.let_go_by = Some(by);
-                it.timers[1] = Some(timer);
-            }
             self.release();
+        }
+    }
+
+    /// From the first that is to be let go of the host has half of the time that the group gives.
+    fn wait_to_let_go(self: &Arc<Self>) {
+        let by = Instant::now() + self.settings.rebalance_timeout / 2;
+        let timer = self.later(by, Self::release);
+        if let Some(it) = self.in_group.lock().as_mut()
+            && it.let_go_by.is_none()
+        {
+            it.let_go_by = Some(by);
+            it.timers[1] = Some(timer);
         }
     }
 
     /// Lets go of what the host has passed; of the rest too, when it took too long: others read it again then.
     pub(super) fn release(self: &Arc<Self>) {
         let (revoked, is_late) = {
-            let in_group = self.in_group.lock();
-            let Some(it) = in_group.as_ref() else { return };
+            let mut in_group = self.in_group.lock();
+            let Some(it) = in_group.as_mut() else { return };
+            let revoked = it.membership.revoked();
+            if revoked.is_empty() {
+                it.let_go_by = None;
+            }
             let is_late = it.let_go_by.is_some_and(|by| by <= Instant::now());
-            (it.membership.revoked(), is_late)
+            (revoked, is_late)
         };
-        if revoked.is_empty() {
-            return;
-        }
+        // Results that are still to come are what commits then: nothing is committed without them.
+        let is_by_results = self.commits.lock().is_by_results;
         let ready = self
             .fetcher
             .lock()
-            .let_go_of(&revoked, is_late && self.settings.is_manual);
+            .let_go_of(&revoked, is_late, is_by_results);
         if ready.is_empty() {
             return;
         }
         let state = Arc::clone(self);
         let committed = Completion::call(move |result: Result<()>, _: &mut Wakes| {
-            if let Err(error) = result {
+            if let Err(error) = &result {
                 // Whoever gets them reads again what was processed and not committed.
                 tracing::warn!(%error, "partitions are let go of without a commit");
             }
             let transport = Arc::clone(&state.transport);
-            transport.schedule(Box::new(move || state.released(&ready)));
+            let is_settled = result.is_ok() && !is_late;
+            transport.schedule(Box::new(move || {
+                state.released(&ready, is_late, is_settled);
+            }));
         });
-        self.commit(None, committed);
+        self.commit(is_by_results.then(Vec::new), committed);
     }
 
-    fn released(self: &Arc<Self>, partitions: &[TopicPartition]) {
+    fn released(self: &Arc<Self>, partitions: &[TopicPartition], gives_up: bool, is_settled: bool) {
+        let _applying = self.applying.lock();
         let mut in_group = self.in_group.lock();
         let Some(it) = in_group.as_mut() else { return };
-        // Some may have come back meanwhile.
+        // Some may have come back meanwhile, and been read, and be revoked again.
         let revoked = it.membership.revoked();
-        let gone: Vec<_> = partitions
-            .iter()
-            .filter(|it| revoked.contains(it))
-            .cloned()
-            .collect();
-        self.fetcher.lock().forget(&gone);
+        let partitions = partitions.iter().filter(|it| revoked.contains(it));
+        let partitions: Vec<_> = partitions.cloned().collect();
+        let mut fetcher = self.fetcher.lock();
+        let gone = fetcher.let_go_of(&partitions, gives_up, is_settled);
+        let is_forfeited = fetcher.forget(&gone);
+        drop(fetcher);
         let tells = it.membership.released(&gone);
         drop(in_group);
+        self.forfeit(is_forfeited);
         if tells {
             self.beat();
+        }
+    }
+
+    /// What was given out is partly another's now: results that are sent with a commit may be of that part.
+    fn forfeit(&self, is_forfeited: bool) {
+        if is_forfeited {
+            self.commits.lock().is_forfeited = true;
         }
     }
 
@@ -224,9 +256,10 @@ impl State {
         tracing::warn!(%error, partitions = lost.len(), "a member was removed from its group; it joins again");
         self.counters.memberships_lost.add(1);
         let mut reader = self.reader.lock();
-        self.fetcher.lock().forget(lost);
+        let is_forfeited = self.fetcher.lock().forget(lost);
         self.report_reading(self.begin_again(reader.as_mut()));
         drop(reader);
+        self.forfeit(is_forfeited);
         match new_id() {
             Ok((id, _)) => {
                 if let Some(it) = self.in_group.lock().as_mut() {
@@ -283,7 +316,11 @@ impl State {
     fn check_host(self: &Arc<Self>) {
         let silent = self.heard_of_host.lock().map(|heard| heard.elapsed());
         let allowed = self.settings.processing_timeout;
-        let is_at_work = self.is_being_read() || self.fetcher.lock().is_all_passed();
+        // One that waits for more while others hold what it was given (`manual`, `process`) says nothing of them.
+        let is_reading = self.is_being_read();
+        let fetcher = self.fetcher.lock();
+        let is_at_work = fetcher.is_all_passed() || (is_reading && !fetcher.is_manual());
+        drop(fetcher);
         let Some(silent) = silent.filter(|silent| *silent >= allowed && !is_at_work) else {
             return self.look_at_host();
         };
@@ -305,7 +342,8 @@ impl State {
             let transport = Arc::clone(&state.transport);
             transport.schedule(Box::new(move || state.stop_for(error)));
         });
-        self.commit(None, committed);
+        let is_by_results = self.commits.lock().is_by_results;
+        self.commit(is_by_results.then(Vec::new), committed);
     }
 
     /// Reading is over until the host asks again, and is told why.
@@ -313,9 +351,10 @@ impl State {
         let mut reader = self.reader.lock();
         self.end_feed();
         *reader = None;
-        self.fetcher.lock().forget_all();
+        let is_forfeited = self.fetcher.lock().forget_all();
         *self.opening.lock() = None;
         drop(reader);
+        self.forfeit(is_forfeited);
         *self.overdue.lock() = Some(error);
         self.bell.ring();
     }
@@ -329,7 +368,7 @@ impl State {
     }
 
     /// Runs `job` at its time, unless the consumer is gone.
-    fn later(self: &Arc<Self>, at: Instant, job: fn(&Arc<Self>)) -> Timer {
+    pub(super) fn later(self: &Arc<Self>, at: Instant, job: fn(&Arc<Self>)) -> Timer {
         let weak = Arc::downgrade(self);
         timer::at(at, move || {
             let Some(state) = weak.upgrade() else { return };

@@ -45,12 +45,31 @@ pub(super) struct Membership {
     introduction: Introduction,
     member_id: String,
     generation: i32,
-    /// What it holds; true for what it is about to let go of.
-    owned: BTreeMap<TopicPartition, bool>,
+    owned: BTreeMap<TopicPartition, Holding>,
+    last_grant: u64,
+    /// Whether it was told to be a member, under this id or another.
+    has_been_in: bool,
     /// The number of the last heartbeat, and of the last whose answer was taken.
     last_sent: u64,
     last_taken: u64,
     failed_attempts: u32,
+}
+
+/// Something that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Holding {
+    grant: u64,
+    /// Whether it is about to be let go of.
+    is_revoked: bool,
+}
+
+/// A partition that is held since it was given this time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Granted {
+    /// The partition, with the group's committed offset at that time (-1: none).
+    pub(super) offset: PartitionOffset,
+    /// Another number each time that it is given.
+    pub(super) grant: u64,
 }
 
 /// What an answer means.
@@ -74,12 +93,12 @@ pub(super) enum News {
 /// How what is held changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// To be read from now on, each from the group's committed offset (-1: none).
-    pub(super) added: Vec<PartitionOffset>,
+    /// To be read from now on.
+    pub(super) added: Vec<Granted>,
     /// To be read no more, committed, and released.
     pub(super) revoked: Vec<TopicPartition>,
     /// Were to be let go of, and are not any more.
-    pub(super) kept: Vec<TopicPartition>,
+    pub(super) kept: Vec<Granted>,
 }
 
 impl Membership {
@@ -95,6 +114,8 @@ impl Membership {
             member_id,
             generation: JOINING,
             owned: BTreeMap::new(),
+            last_grant: 0,
+            has_been_in: false,
             last_sent: last_number,
             last_taken: last_number,
             failed_attempts: 0,
@@ -109,18 +130,27 @@ impl Membership {
         })
     }
 
-    /// Whether it holds this, and is not about to let go of it.
-    pub(super) fn holds(&self, topic: &Arc<str>, partition: i32) -> bool {
+    /// Whether it holds this since that time, and is not about to let go of it.
+    pub(super) fn holds(&self, topic: &Arc<str>, partition: i32, grant: u64) -> bool {
         let wanted = TopicPartition {
             topic: Arc::clone(topic),
             partition,
         };
-        self.owned.get(&wanted) == Some(&false)
+        let holding = Holding {
+            grant,
+            is_revoked: false,
+        };
+        self.owned.get(&wanted) == Some(&holding)
+    }
+
+    /// How many it holds and is not about to let go of.
+    pub(super) fn held_count(&self) -> usize {
+        self.owned.values().filter(|it| !it.is_revoked).count()
     }
 
     /// What it is about to let go of.
     pub(super) fn revoked(&self) -> Vec<TopicPartition> {
-        let revoked = self.owned.iter().filter(|(_, is_revoked)| **is_revoked);
+        let revoked = self.owned.iter().filter(|(_, it)| it.is_revoked);
         revoked.map(|(partition, _)| partition.clone()).collect()
     }
 
@@ -182,7 +212,7 @@ impl Membership {
         }
         match answer {
             Ok(told) => self.take(number, told),
-            Err(error) if passes(&error) || !is_the_groups(&error) => {
+            Err(error) if passes(&error) || !self.is_the_groups(&error) => {
                 if !self.is_last(number) {
                     return News::None;
                 }
@@ -212,6 +242,7 @@ impl Membership {
         self.last_taken = number;
         self.failed_attempts = 0;
         self.generation = told.generation;
+        self.has_been_in |= told.generation > JOINING;
         let mut changes = Changes::default();
         let mut allowed = BTreeSet::new();
         for assigned in told.assignment {
@@ -219,16 +250,26 @@ impl Membership {
                 topic: Arc::from(assigned.topic.as_str()),
                 partition: assigned.partition,
             };
-            match self.owned.insert(partition.clone(), false) {
-                None => changes.added.push(assigned),
-                Some(true) => changes.kept.push(partition.clone()),
-                Some(false) => {}
+            let next = self.last_grant + 1;
+            let holding = self.owned.entry(partition.clone()).or_insert(Holding {
+                grant: next,
+                is_revoked: false,
+            });
+            let granted = Granted {
+                offset: assigned,
+                grant: holding.grant,
+            };
+            if holding.grant == next {
+                self.last_grant = next;
+                changes.added.push(granted);
+            } else if std::mem::take(&mut holding.is_revoked) {
+                changes.kept.push(granted);
             }
             allowed.insert(partition);
         }
-        for (partition, is_revoked) in &mut self.owned {
-            if !allowed.contains(partition) && !*is_revoked {
-                *is_revoked = true;
+        for (partition, holding) in &mut self.owned {
+            if !allowed.contains(partition) && !holding.is_revoked {
+                holding.is_revoked = true;
                 changes.revoked.push(partition.clone());
             }
         }
@@ -239,11 +280,23 @@ impl Membership {
     pub(super) fn released(&mut self, partitions: &[TopicPartition]) -> bool {
         let before = self.owned.len();
         for partition in partitions {
-            if self.owned.get(partition) == Some(&true) {
+            if self.owned.get(partition).is_some_and(|it| it.is_revoked) {
                 self.owned.remove(partition);
             }
         }
         self.owned.len() < before
+    }
+
+    /// Whether an error says something about the membership, and not about the log or the way to it: those may
+    /// be others by the next heartbeat. Who was in once comes back when there is room.
+    fn is_the_groups(&self, error: &Error) -> bool {
+        match error.kind() {
+            ErrorKind::Closed | ErrorKind::Storage | ErrorKind::Corrupt | ErrorKind::Internal => {
+                false
+            }
+            ErrorKind::Full => !self.has_been_in,
+            _ => error.code() != ErrorCode::InconsistentClusterId,
+        }
     }
 
     /// Begins anew under this id, which nobody has used before. Answers to what was said under the old one
@@ -254,15 +307,6 @@ impl Membership {
         self.owned.clear();
         self.last_taken = self.last_sent;
         self.failed_attempts = 0;
-    }
-}
-
-/// Whether an error says something about the membership, and not about the log or the way to it: those may be
-/// others by the next heartbeat.
-fn is_the_groups(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Closed | ErrorKind::Storage | ErrorKind::Corrupt | ErrorKind::Internal => false,
-        _ => error.code() != ErrorCode::InconsistentClusterId,
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::fetcher::{Assigned, Fetcher, Origin};
+use super::membership::Granted;
 use super::reader::Reader;
 use super::state::State;
 use crate::client::admin::unexpected;
@@ -18,7 +19,7 @@ use crate::completion::{Completion, Shared, Wakes};
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::request::{OffsetAt, OffsetQuery, PartitionOffset, Request, SubscribeAt};
 use crate::protocol::response::{Response, TopicDescription};
-use crate::timer;
+use crate::timer::Timer;
 
 /// One opening on its way.
 pub(super) struct Opening {
@@ -58,20 +59,19 @@ impl State {
 }
 
 impl Opening {
-    fn new(
-        state: &Arc<State>,
-        done: Option<Completion<()>>,
-        assignment: Vec<PartitionOffset>,
-    ) -> Self {
+    fn new(state: &Arc<State>, done: Option<Completion<()>>, assignment: Vec<Granted>) -> Self {
         let mut names = Names::default();
-        let assigned = assignment.into_iter().map(|it| Assigned {
-            topic: names.share(&it.topic),
-            partition: it.partition,
-            start: it.offset.max(0),
-            origin: Origin::Found,
-            committed: (it.offset >= 0).then_some(it.offset),
-            until: None,
-        });
+        let assigned = assignment
+            .into_iter()
+            .map(|Granted { offset: it, grant }| Assigned {
+                topic: names.share(&it.topic),
+                partition: it.partition,
+                start: it.offset.max(0),
+                origin: Origin::Found,
+                committed: (it.offset >= 0).then_some(it.offset),
+                until: None,
+                grant,
+            });
         Self {
             state: Arc::clone(state),
             done,
@@ -81,21 +81,19 @@ impl Opening {
     }
 
     /// Goes on with what a group has assigned to the member that joins.
-    pub(super) fn of_member(
-        state: &Arc<State>,
-        assignment: Vec<PartitionOffset>,
-        done: Completion<()>,
-    ) {
+    pub(super) fn of_member(state: &Arc<State>, assignment: Vec<Granted>, done: Completion<()>) {
         Self::new(state, Some(done), assignment).resolve(&mut Wakes::new());
     }
 
     /// Begins to read partitions that a group has assigned to its member.
-    pub(super) fn of_more(state: &Arc<State>, assignment: Vec<PartitionOffset>) {
+    pub(super) fn of_more(state: &Arc<State>, assignment: Vec<Granted>) {
         Self::new(state, None, assignment).resolve(&mut Wakes::new());
     }
 
     fn begin(self) {
         let names = self.state.topics.clone();
+        // What more is assigned may come before what is assigned first: both go there.
+        *self.state.fetcher.lock() = Fetcher::new(Vec::new(), self.state.settings.is_manual);
         self.ask(Request::DescribeTopics { names }, Self::described);
     }
 
@@ -247,12 +245,11 @@ impl State {
         let in_group = self.in_group.lock();
         if let Some(in_group) = &*in_group {
             // Some may have gone to others since.
-            assigned.retain(|it| in_group.holds(&it.topic, it.partition));
+            assigned.retain(|it| in_group.holds(&it.topic, it.partition, it.grant));
         }
-        let opened = Fetcher::new(assigned, self.settings.is_manual);
-        let subscribed = self.subscribe(&opened)?;
-        *self.fetcher.lock() = opened;
-        *reader = Some(subscribed);
+        let mut fetcher = self.fetcher.lock();
+        fetcher.assign(assigned);
+        *reader = Some(self.subscribe(&fetcher)?);
         Ok(())
     }
 
@@ -261,31 +258,57 @@ impl State {
         let mut reader = self.reader.lock();
         let in_group = self.in_group.lock();
         let Some(in_group) = &*in_group else { return };
-        assigned.retain(|it| in_group.holds(&it.topic, it.partition));
+        assigned.retain(|it| in_group.holds(&it.topic, it.partition, it.grant));
         self.fetcher.lock().assign(assigned);
         self.report_reading(self.begin_again(reader.as_mut()));
     }
 
-    /// Where partitions that were assigned begin could not be found: that is tried again.
+    /// Where partitions that were assigned begin could not be found: that is tried again, for each by itself, so
+    /// that one which cannot be found is in nobody's way.
     fn failed_to_read_more(self: &Arc<Self>, assigned: Vec<Assigned>, error: &Error) {
         if self.is_closed() {
             return;
         }
         tracing::warn!(%error, "reading of assigned partitions does not begin yet");
-        let assignment = assigned.into_iter().map(|it| PartitionOffset {
-            topic: it.topic.to_string(),
-            partition: it.partition,
-            offset: it.committed.unwrap_or(-1),
-        });
-        let assignment: Vec<_> = assignment.collect();
-        let weak = Arc::downgrade(self);
-        let timer = timer::at(Instant::now() + LOCATE_AGAIN, move || {
-            let Some(state) = weak.upgrade() else { return };
-            let transport = Arc::clone(&state.transport);
-            transport.schedule(Box::new(move || Opening::of_more(&state, assignment)));
-        });
-        *self.locating_again.lock() = Some(timer);
+        let mut unlocated = self.unlocated.lock();
+        unlocated
+            .waiting
+            .extend(assigned.into_iter().map(|it| Granted {
+                offset: PartitionOffset {
+                    topic: it.topic.to_string(),
+                    partition: it.partition,
+                    offset: it.committed.unwrap_or(-1),
+                },
+                grant: it.grant,
+            }));
+        if unlocated.timer.is_none() {
+            let at = Instant::now() + LOCATE_AGAIN;
+            unlocated.timer = Some(self.later(at, Self::locate_again));
+        }
     }
+
+    fn locate_again(self: &Arc<Self>) {
+        let mut unlocated = self.unlocated.lock();
+        unlocated.timer = None;
+        let waiting = std::mem::take(&mut unlocated.waiting);
+        drop(unlocated);
+        for granted in waiting {
+            let is_held = self.in_group.lock().as_ref().is_some_and(|it| {
+                let topic = Arc::from(granted.offset.topic.as_str());
+                it.holds(&topic, granted.offset.partition, granted.grant)
+            });
+            if is_held {
+                Opening::of_more(self, vec![granted]);
+            }
+        }
+    }
+}
+
+/// Partitions of which it could not be found where they begin.
+#[derive(Debug, Default)]
+pub(super) struct Unlocated {
+    waiting: Vec<Granted>,
+    timer: Option<Timer>,
 }
 
 /// After so long it is asked again where assigned partitions begin.
@@ -300,6 +323,7 @@ fn partitions_of(topic: &TopicDescription, wanted: Option<&[i32]>) -> Result<Vec
         origin: Origin::Found,
         committed: None,
         until: None,
+        grant: 0,
     };
     let there = topic.partitions.iter().map(|it| it.partition);
     let Some(wanted) = wanted else {

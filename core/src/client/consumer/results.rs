@@ -15,7 +15,7 @@ use crate::client::producer::{Lookup, Record, RecordMetadata, lookup, now_ms, un
 use crate::completion::{Completion, Pending, Wakes};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::limits::SET_BYTES_MAX;
-use crate::protocol::request::{PartitionOffset, Request, SetBatch};
+use crate::protocol::request::{Member, PartitionOffset, Request, SetBatch};
 use crate::protocol::response::{ProduceAck, Response};
 use crate::record::{BatchBuilder, BatchError, HeadersRef, RecordRef, pack_header};
 use crate::record::{batch::HEADER_BYTES, partition_for_key};
@@ -293,10 +293,16 @@ impl State {
     }
 
     /// Sends results with the offsets they are of: their turn has come.
-    pub(super) fn send_results(self: &Arc<Self>, results: Results, offsets: Vec<PartitionOffset>) {
+    pub(super) fn send_results(
+        self: &Arc<Self>,
+        results: Results,
+        offsets: Vec<PartitionOffset>,
+        member: Option<Member>,
+    ) {
         let names = results.topics();
         if names.is_empty() {
-            return self.send_batches(results, Batches::default(), offsets, &mut Wakes::new());
+            let nothing = Batches::default();
+            return self.send_batches(results, nothing, offsets, member, &mut Wakes::new());
         }
         let state = Arc::clone(self);
         let described = Completion::call(move |answer: Result<Response>, wakes: &mut Wakes| {
@@ -310,7 +316,7 @@ impl State {
                 Err(error) => Err(error.with_outcome(Outcome::NotDone)),
             };
             match batches {
-                Ok(batches) => state.send_batches(results, batches, offsets, wakes),
+                Ok(batches) => state.send_batches(results, batches, offsets, member, wakes),
                 Err(error) => {
                     state.end_results(Some(&error));
                     results.done.complete(Err(error), wakes);
@@ -326,6 +332,7 @@ impl State {
         results: Results,
         mut batches: Batches,
         offsets: Vec<PartitionOffset>,
+        member: Option<Member>,
         wakes: &mut Wakes,
     ) {
         let Some(group) = self.settings.group.clone() else {
@@ -335,7 +342,7 @@ impl State {
         let request = Request::ProduceAndCommit {
             batches: batches.batches.clone(),
             group,
-            member: self.member(),
+            member,
             offsets: offsets.clone(),
         };
         let state = Arc::clone(self);

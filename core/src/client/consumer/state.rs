@@ -10,6 +10,7 @@ use super::bell::Bell;
 use super::commit::Commits;
 use super::fetcher::Fetcher;
 use super::member::InGroup;
+use super::open::Unlocated;
 use super::reader::{BlockLimits, Reader};
 use super::task::Turn;
 use crate::client::CloseReport;
@@ -19,7 +20,6 @@ use crate::client::transport::{Feed, Transport};
 use crate::completion::{Shared, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
-use crate::timer::Timer;
 
 /// The options that a consumer acts on, resolved.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub(super) struct Settings {
     pub(super) rebalance_timeout: Duration,
 }
 
-/// See the module. Locks are taken in the order `reader`, `commits`, `in_group`, `fetcher`; the others alone. `reader` is held
+/// See the module. Locks are taken in the order `applying`, `reader`, `commits`, `in_group`, `fetcher`; the others alone. `reader` is held
 /// while files are read and a block is built, the others for moments.
 #[derive(Debug)]
 pub(super) struct State {
@@ -62,8 +62,9 @@ pub(super) struct State {
     pub(super) last_heartbeat: AtomicU64,
     /// When the host last asked for something.
     pub(super) heard_of_host: Mutex<Option<Instant>>,
-    /// Asks again where assigned partitions begin.
-    pub(super) locating_again: Mutex<Option<Timer>>,
+    pub(super) unlocated: Mutex<Unlocated>,
+    /// Held while an answer of the group is acted on: one after the other.
+    pub(super) applying: Mutex<()>,
     /// Why reading stopped, for the next call that reads.
     pub(super) overdue: Mutex<Option<Error>>,
     pub(super) opening: Mutex<Option<Shared<()>>>,
@@ -157,6 +158,15 @@ impl State {
 
     /// Whether nothing more will come.
     pub(super) fn is_finished(&self) -> bool {
-        self.is_closed() || self.fetcher.lock().is_finished()
+        if self.is_closed() {
+            return true;
+        }
+        let in_group = self.in_group.lock();
+        let fetcher = self.fetcher.lock();
+        // Of what a group has given it may not be known yet where it begins.
+        let is_known = in_group
+            .as_ref()
+            .is_none_or(|it| it.held_count() <= fetcher.held_count());
+        is_known && fetcher.is_finished()
     }
 }

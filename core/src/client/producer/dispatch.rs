@@ -95,7 +95,9 @@ impl Sender {
             partition: key.partition,
             durability: self.durability,
         };
-        let (sender, sent) = (Arc::clone(self), payload.clone());
+        // In process the log takes the bytes as they are, without a copy, and no connection can be lost.
+        let sent = self.transport.is_remote().then(|| payload.clone());
+        let sender = Arc::clone(self);
         let completion =
             Completion::call(move |answer, wakes| sender.answered(key, sent, answer, wakes));
         self.transport.run_here(request, payload, completion);
@@ -158,7 +160,7 @@ impl Sender {
     fn answered(
         self: &Arc<Self>,
         key: BatchKey,
-        sent: Bytes,
+        sent: Option<Bytes>,
         answer: Result<Response>,
         wakes: &mut Wakes,
     ) {
@@ -173,7 +175,7 @@ impl Sender {
         };
         self.step(wakes, |desk, told| {
             let accumulator = &mut desk.accumulator;
-            accumulator.fail(key, error, Some(sent), Instant::now(), told);
+            accumulator.fail(key, error, sent, Instant::now(), told);
         });
     }
 
@@ -359,7 +361,8 @@ impl Sender {
         let timer = timer::at(wake_at, move || {
             if let Some(sender) = weak.upgrade() {
                 let transport = Arc::clone(&sender.transport);
-                transport.schedule(Box::new(move || sender.tick()));
+                let job = Job(Some(sender));
+                transport.schedule(Box::new(move || job.tick()));
             }
         });
         desk.timer = Some((wake_at, timer));
@@ -391,6 +394,7 @@ impl Sender {
         );
         self.step(&mut Wakes::new(), |desk, told| {
             desk.is_scheduled = false;
+            desk.timer = None;
             desk.accumulator.fail_queued(&error, told);
         });
     }
@@ -404,6 +408,12 @@ impl Job {
         if let Some(sender) = self.0.take() {
             sender.desk.lock().is_scheduled = false;
             sender.drain();
+        }
+    }
+
+    fn tick(mut self) {
+        if let Some(sender) = self.0.take() {
+            sender.tick();
         }
     }
 }

@@ -213,7 +213,7 @@ impl Transport for Fake {
     }
 
     fn is_remote(&self) -> bool {
-        false
+        true
     }
 
     fn thread_count(&self) -> u64 {

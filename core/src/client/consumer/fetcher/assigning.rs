@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Assigned, Fetcher, Hold, PartitionState};
+use crate::client::consumer::membership::Granted;
 use crate::ids::TopicPartition;
 
 impl Fetcher {
@@ -21,16 +22,22 @@ impl Fetcher {
                 self.partitions.push(PartitionState::new(assigned));
                 continue;
             }
-            if let (Some(until), Some(state)) =
-                (places.until.get_mut(place), self.partitions.get_mut(place))
-            {
-                *until = assigned.until;
-                let seeks = state.seeks.wrapping_add(1);
-                *state = PartitionState {
-                    seeks,
-                    ..PartitionState::new(assigned)
-                };
+            let Some(state) = self.partitions.get_mut(place) else {
+                continue;
+            };
+            if state.grant == assigned.grant && state.hold == Hold::Held && state.grant > 0 {
+                // It was found out twice where it begins, and is read already.
+                continue;
             }
+            if let Some(until) = places.until.get_mut(place) {
+                *until = assigned.until;
+            }
+            let seeks = state.seeks.wrapping_add(1);
+            *state = PartitionState {
+                seeks,
+                ..PartitionState::new(assigned)
+            };
+            self.note_dropped(place, 0);
         }
     }
 
@@ -43,46 +50,68 @@ impl Fetcher {
         });
     }
 
-    /// Reads these on after all.
-    pub(in crate::client::consumer) fn keep(&mut self, partitions: &[TopicPartition]) {
-        self.change(partitions, |state| {
-            if state.hold == Hold::LettingGo {
-                state.hold = Hold::Held;
+    /// Reads these on after all; returns those that it does not know yet.
+    pub(in crate::client::consumer) fn keep(&mut self, granted: Vec<Granted>) -> Vec<Granted> {
+        let mut unknown = Vec::new();
+        for granted in granted {
+            let (topic, partition) = (&granted.offset.topic, granted.offset.partition);
+            let place = self.places.find(topic, partition);
+            let state = place.and_then(|place| self.partitions.get_mut(place));
+            match state.filter(|it| it.grant == granted.grant && it.hold != Hold::Gone) {
+                Some(state) => state.hold = Hold::Held,
+                None => unknown.push(granted),
             }
-        });
+        }
+        unknown
     }
 
-    /// Those of them of which nothing is in the host's hands. With `gives_up` what is not acknowledged does not
-    /// count: whoever reads the partition next is given it again.
+    /// Those of them that may be another's now: all that was given out of them is passed, or is not waited for
+    /// any more. With `is_settled` what is passed must be committed too.
     pub(in crate::client::consumer) fn let_go_of(
         &self,
         partitions: &[TopicPartition],
         gives_up: bool,
+        is_settled: bool,
     ) -> Vec<TopicPartition> {
         let is_ready = |it: &&TopicPartition| {
             let place = self.places.find(&it.topic, it.partition);
             let state = place.and_then(|place| self.partitions.get(place));
-            state.is_none_or(|state| gives_up || state.position(self.is_manual) >= state.delivered)
+            state.is_none_or(|state| {
+                let is_passed = gives_up || state.position(self.is_manual) >= state.delivered;
+                is_passed && !(is_settled && self.is_dirty(state))
+            })
         };
         partitions.iter().filter(is_ready).cloned().collect()
     }
 
-    /// They are others' now: what was given out of them is nobody's business here any more.
-    pub(in crate::client::consumer) fn forget(&mut self, partitions: &[TopicPartition]) {
-        self.change(partitions, PartitionState::forget);
-        for partition in partitions {
-            if let Some(place) = self.places.find(&partition.topic, partition.partition) {
-                self.note_dropped(place, 0);
-            }
-        }
+    /// They are others' now: what was given out of them is nobody's business here any more. True if some of that
+    /// was not committed.
+    pub(in crate::client::consumer) fn forget(&mut self, partitions: &[TopicPartition]) -> bool {
+        let places = partitions.iter();
+        let places = places.filter_map(|it| self.places.find(&it.topic, it.partition));
+        self.forget_places(places.collect())
     }
 
     /// The same for all.
-    pub(in crate::client::consumer) fn forget_all(&mut self) {
-        for place in 0..self.partitions.len() {
+    pub(in crate::client::consumer) fn forget_all(&mut self) -> bool {
+        self.forget_places((0..self.partitions.len()).collect())
+    }
+
+    fn forget_places(&mut self, places: Vec<usize>) -> bool {
+        let mut was_open = false;
+        for place in places {
             self.note_dropped(place, 0);
+            if let Some(state) = self.partitions.get_mut(place) {
+                was_open |= state.hold != Hold::Gone && state.committed != state.delivered;
+                state.forget();
+            }
         }
-        self.partitions.iter_mut().for_each(PartitionState::forget);
+        was_open
+    }
+
+    /// Whether what is given out is acknowledged one by one.
+    pub(in crate::client::consumer) const fn is_manual(&self) -> bool {
+        self.is_manual
     }
 
     /// Whether some are to be let go of.

@@ -105,6 +105,7 @@ mod tests {
             origin: Origin::Found,
             committed: None,
             until: None,
+            grant: 0,
         };
         Fetcher::new(vec![assigned], false)
     }

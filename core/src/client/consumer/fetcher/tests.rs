@@ -280,6 +280,7 @@ fn assigned(until: Option<i64>) -> Vec<Assigned> {
             origin: Origin::Found,
             committed: None,
             until,
+            grant: 0,
         })
         .collect()
 }

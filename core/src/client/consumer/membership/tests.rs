@@ -36,6 +36,11 @@ fn offset(partition: i32) -> PartitionOffset {
     }
 }
 
+fn granted(partition: i32, grant: u64) -> Granted {
+    let offset = offset(partition);
+    Granted { offset, grant }
+}
+
 fn partition(partition: i32) -> TopicPartition {
     TopicPartition {
         topic: "t".into(),
@@ -54,7 +59,7 @@ fn member() -> Membership {
     let (number, said) = membership.heartbeat();
     assert_eq!((said.generation, said.owned), (JOINING, Vec::new()));
     assert_eq!(membership.member(), None);
-    let added = vec![offset(0), offset(1)];
+    let added = vec![granted(0, 1), granted(1, 2)];
     let changes = Changes {
         added,
         ..Changes::default()
@@ -73,7 +78,7 @@ fn what_is_let_go_of_is_owned_until_it_is_released() {
     assert_eq!((said.generation, owned(&said)), (3, vec![0, 1]));
     let changes = Changes {
         revoked: vec![partition(1)],
-        added: vec![offset(2)],
+        added: vec![granted(2, 3)],
         ..Changes::default()
     };
     assert_eq!(
@@ -81,7 +86,8 @@ fn what_is_let_go_of_is_owned_until_it_is_released() {
         News::Assigned(changes)
     );
     assert_eq!(membership.revoked(), [partition(1)]);
-    assert!(membership.holds(&"t".into(), 2) && !membership.holds(&"t".into(), 1));
+    assert!(membership.holds(&"t".into(), 2, 3) && !membership.holds(&"t".into(), 1, 2));
+    assert_eq!(membership.held_count(), 2);
     let (number, said) = membership.heartbeat();
     assert_eq!((said.generation, owned(&said)), (4, vec![0, 1, 2]));
     // Said again, it is no news.
@@ -102,7 +108,7 @@ fn what_comes_back_before_it_was_released_is_kept() {
     membership.answered(number, told(4, &[0]));
     let (number, _) = membership.heartbeat();
     let changes = Changes {
-        kept: vec![partition(1)],
+        kept: vec![granted(1, 2)],
         ..Changes::default()
     };
     assert_eq!(
@@ -157,7 +163,7 @@ fn who_is_removed_loses_everything_and_joins_under_another_id() {
         "it was told to another"
     );
     let added = membership.answered(number, told_to("b", 9, &[0]));
-    assert!(matches!(added, News::Assigned(changes) if changes.added == [offset(0)]));
+    assert!(matches!(added, News::Assigned(changes) if changes.added == [granted(0, 3)]));
 }
 
 #[test]
@@ -172,6 +178,26 @@ fn what_cannot_be_is_refused_for_good() {
         let error = Error::new(code, "no");
         let refused = News::Refused(Vec::new(), error.clone());
         assert_eq!(membership.answered(number, Err(error)), refused);
+    }
+}
+
+#[test]
+fn who_was_in_once_waits_for_room_and_who_was_not_is_refused() {
+    for code in [ErrorCode::GroupMaxSizeReached, ErrorCode::QuotaExceeded] {
+        let full = || Error::new(code, "full");
+        let mut newcomer = membership();
+        let (number, _) = newcomer.heartbeat();
+        assert!(matches!(
+            newcomer.answered(number, Err(full())),
+            News::Refused(..)
+        ));
+        let mut former = member();
+        former.begin_anew("b".to_owned());
+        let (number, _) = former.heartbeat();
+        assert!(matches!(
+            former.answered(number, Err(full())),
+            News::Later { .. }
+        ));
     }
 }
 

@@ -76,6 +76,7 @@ fn reader(until: Option<i64>) -> (Arc<Fake>, Reader, Fetcher) {
         origin: Origin::Found,
         committed: None,
         until,
+        grant: 0,
     });
     let fetcher = Fetcher::new(assigned.collect(), false);
     let reader = Reader::new(feed, fetcher.places(), false);

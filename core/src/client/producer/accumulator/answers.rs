@@ -67,6 +67,9 @@ impl Accumulator {
     ) {
         if error.code() == ErrorCode::UnknownTopicOrPartition {
             self.topics.forget(key.topic);
+            // What comes under its name later is another topic.
+            let queue = self.topics.queue_mut(key.topic, key.partition);
+            queue.acknowledged_end = 0;
         }
         let queue = self.topics.queue_mut(key.topic, key.partition);
         let Some(place) = place_of(queue, key) else {
@@ -187,7 +190,7 @@ impl Accumulator {
                 let at = *queue.retry_at.get_or_insert(now + pause);
                 return told.wake(at);
             }
-            Err(error) => Some(error),
+            Err(error) => Some(error.with_outcome(Outcome::NotDone)),
         };
         let queue = self.topics.queue_mut(topic, partition);
         queue.renew();

@@ -60,15 +60,18 @@ impl Accumulator {
                         return again;
                     }
                 }
-                Some(Ready::New) => match self.stamp(topic, partition) {
-                    Some(stamp) => return Some(self.send_new(topic, partition, stamp)),
-                    None if self.identity == Identity::Unknown => {
-                        self.unidentified.push((topic, partition));
+                Some(Ready::New) => {
+                    if let Some(stamp) = self.stamp(topic, partition) {
+                        return Some(self.send_new(topic, partition, stamp));
+                    }
+                    // It stays listed, there: nothing lists it again before there is an id.
+                    self.topics.queue_mut(topic, partition).is_listed = true;
+                    self.unidentified.push((topic, partition));
+                    if self.identity == Identity::Unknown {
                         self.identity = Identity::Asked { failed_attempts: 0 };
                         return Some(Dispatch::Identify);
                     }
-                    None => self.unidentified.push((topic, partition)),
-                },
+                }
             }
         }
         None
@@ -166,6 +169,7 @@ impl Accumulator {
             Err(error) => {
                 self.identity = Identity::Unknown;
                 for (topic, partition) in std::mem::take(&mut self.unidentified) {
+                    self.topics.queue_mut(topic, partition).is_listed = false;
                     self.fail_unsent(topic, partition, &error, told);
                 }
             }
@@ -187,6 +191,7 @@ impl Accumulator {
 
     fn list_unidentified(&mut self) {
         for (topic, partition) in std::mem::take(&mut self.unidentified) {
+            self.topics.queue_mut(topic, partition).is_listed = false;
             self.list(topic, partition);
         }
     }

@@ -11,7 +11,7 @@ use crate::sync::{Condvar, Mutex};
 
 use super::TcpOptions;
 use super::feed::TcpFeed;
-use super::in_flight::{Asked, InFlight};
+use super::in_flight::{Asked, InFlight, Unasked};
 use crate::completion::{Wakes, is_own_thread};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::limits;
@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) feeds: HashMap<u64, Arc<TcpFeed>>,
     /// Asked, and said not to have been taken in: for the next connection.
     pub(super) refused: Vec<Asked>,
+    /// Whether the server has said that it takes in nothing more.
+    pub(super) has_goodbye: bool,
     /// Why nothing more can be asked.
     pub(super) ended: Option<Error>,
 }
@@ -61,6 +63,7 @@ impl Connection {
             in_flight: InFlight::default(),
             feeds: HashMap::new(),
             refused: Vec::new(),
+            has_goodbye: false,
             ended: None,
         };
         Arc::new(Self {
@@ -80,41 +83,36 @@ impl Connection {
         &self.description
     }
 
-    /// Asks; the frame goes out, and who cannot be answered is told, when `wakes` run.
+    /// Asks; the frame goes out when `wakes` run.
     ///
     /// # Errors
-    /// The request itself if nothing more can be asked here.
-    pub(super) fn submit(&self, asked: Asked, wakes: &mut Wakes) -> Result<(), Box<Asked>> {
+    /// The request itself, with why it cannot be asked; nobody has been told yet, for the caller may hold locks.
+    pub(super) fn submit(&self, asked: Asked, wakes: &mut Wakes) -> Result<(), Box<Unasked>> {
+        let unasked = |asked, reason| Err(Box::new(Unasked { asked, reason }));
         if let Err(error) = self.check_version(&asked.request) {
-            asked.completion.complete(Err(error), wakes);
-            return Ok(());
+            return unasked(asked, Some(error));
         }
         let mut state = self.state.lock();
         if state.ended.is_some() {
-            return Err(Box::new(asked));
+            return unasked(asked, None);
         }
-        let sent = state.check_room(&self.description).and_then(|()| {
-            let id = state.take_id();
-            let payload = Some(&asked.payload).filter(|payload| !payload.is_empty());
-            let flush = Flush::Later(wakes);
-            let sent = self
-                .link
-                .send(id, FrameKind::Request, &asked.request, payload, flush);
-            match sent {
-                Ok(position) => Ok(Some((id, position))),
-                Err(SendError::Closed) => Ok(None),
-                Err(error) => Err(self.not_sent(error)),
-            }
-        });
+        if let Err(error) = state.check_room(&self.description) {
+            return unasked(asked, Some(error));
+        }
+        let id = state.take_id();
+        let payload = Some(&asked.payload).filter(|payload| !payload.is_empty());
+        let flush = Flush::Later(wakes);
+        let sent = self
+            .link
+            .send(id, FrameKind::Request, &asked.request, payload, flush);
         match sent {
-            Ok(Some((id, position))) => state.in_flight.insert(id, position, asked),
-            Ok(None) => return Err(Box::new(asked)),
-            Err(error) => {
-                drop(state);
-                asked.completion.complete(Err(error), wakes);
+            Ok(position) => {
+                state.in_flight.insert(id, position, asked);
+                Ok(())
             }
+            Err(SendError::Closed) => unasked(asked, None),
+            Err(error) => unasked(asked, Some(self.not_sent(error))),
         }
-        Ok(())
     }
 
     pub(super) fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<TcpFeed>> {

@@ -23,6 +23,27 @@ pub(super) struct Asked {
     pub(super) deadline: Instant,
     /// Whether it is about this one connection, and of no use on another.
     pub(super) is_bound: bool,
+    /// Whether it changes something, and was sent over a connection that was lost.
+    pub(super) may_be_done: bool,
+}
+
+impl Asked {
+    /// The error of one that is not asked, or not again.
+    pub(super) fn refused(&self, error: Error) -> Error {
+        let outcome = match self.may_be_done {
+            true => Outcome::Unknown,
+            false => Outcome::NotDone,
+        };
+        error.with_outcome(outcome)
+    }
+}
+
+/// A request that was not asked.
+#[derive(Debug)]
+pub(super) struct Unasked {
+    pub(super) asked: Asked,
+    /// Why it cannot be; none: the connection has ended, and another may do.
+    pub(super) reason: Option<Error>,
 }
 
 /// Requests by number.
@@ -55,28 +76,24 @@ impl InFlight {
 
     /// When the next one runs out of time.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = self.requests.values().map(|waiting| waiting.asked.deadline);
-        // They rise with the numbers, but for the few that were asked over another connection before.
-        deadlines.min()
+        // They rise with the numbers: what was asked over another connection before is asked first.
+        let first = self.requests.first_key_value();
+        first.map(|(_, waiting)| waiting.asked.deadline)
     }
 
     /// Takes out those whose time is over, each with its error.
     pub(super) fn expire(&mut self, now: Instant, error: &Error) -> Failed {
-        let late = self
-            .requests
-            .iter()
-            .filter(|(_, it)| it.asked.deadline <= now);
-        let late: Vec<u64> = late.map(|(id, _)| *id).collect();
-        let late = late.iter().filter_map(|id| self.requests.remove(id));
-        let failed = late.map(|waiting| {
+        let mut failed = Vec::new();
+        while let Some(first) = self.requests.first_entry() {
+            if first.get().asked.deadline > now {
+                break;
+            }
+            let asked = first.remove().asked;
             // It may still be on its way to the server, whether or not it was sent yet.
-            let outcome = outcome_of(&waiting.asked.request);
-            (
-                waiting.asked.completion,
-                error.clone().with_outcome(outcome),
-            )
-        });
-        Failed(failed.collect())
+            let outcome = outcome_of(&asked.request);
+            failed.push((asked.completion, error.clone().with_outcome(outcome)));
+        }
+        Failed(failed)
     }
 
     /// Takes out those with a higher number: the server has not taken them in.
@@ -104,7 +121,11 @@ impl InFlight {
                     error.clone().with_outcome(outcome),
                 ));
             } else {
-                repeated.push(waiting.asked);
+                let is_sent_now = was_sent && outcome == Outcome::Unknown;
+                repeated.push(Asked {
+                    may_be_done: waiting.asked.may_be_done || is_sent_now,
+                    ..waiting.asked
+                });
             }
         }
         (Failed(failed), repeated)
@@ -126,10 +147,14 @@ fn outcome_of(request: &Request) -> Outcome {
 pub(super) struct Failed(Vec<(Completion<Response>, Error)>);
 
 impl Failed {
-    /// All of these, for one reason: none of them has happened.
+    /// All of these, for one reason.
     pub(super) fn all(asked: impl IntoIterator<Item = Asked>, error: &Error) -> Self {
         let asked = asked.into_iter();
-        Self(asked.map(|it| (it.completion, error.clone())).collect())
+        let failed = asked.map(|it| {
+            let error = it.refused(error.clone());
+            (it.completion, error)
+        });
+        Self(failed.collect())
     }
 
     pub(super) fn tell(self, wakes: &mut Wakes) {

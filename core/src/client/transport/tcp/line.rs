@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::TcpOptions;
 use super::connect::Opened;
 use super::connection::Connection;
-use super::in_flight::{Asked, Failed};
+use super::in_flight::{Asked, Failed, Unasked};
 use super::subscribed::Subscribed;
 use crate::client::retry::{Backoff, passes};
 use crate::completion::{Completion, Wakes};
@@ -99,28 +99,51 @@ impl Line {
         if let Err(error) = self.check_process() {
             return completion.finish(Err(error));
         }
+        // Declared first: the frame is written, and the completion told, when no lock is held any more.
+        let mut wakes = Wakes::new();
+        let mut state = self.state.lock();
+        // Under the lock: so deadlines rise with the order of asking.
         let asked = Asked {
             request,
             payload,
             completion,
             deadline: Instant::now() + self.request_timeout,
             is_bound: false,
+            may_be_done: false,
         };
-        // Declared first: the frame is written, and the completion told, when no lock is held any more.
-        let mut wakes = Wakes::new();
-        let mut state = self.state.lock();
         if let Some(error) = state.check() {
             drop(state);
             return asked.completion.complete(Err(error), &mut wakes);
         }
-        let refused = match &state.connection {
-            Some(connection) => connection.submit(asked, &mut wakes).err(),
-            None => Some(Box::new(asked)),
+        let asked = match &state.connection {
+            Some(connection) => match connection.submit(asked, &mut wakes) {
+                Ok(()) => return,
+                Err(unasked) => *unasked,
+            },
+            None => Unasked {
+                asked,
+                reason: None,
+            },
         };
-        if let Some(asked) = refused {
-            state.parked.push_back(*asked);
-            drop(state);
-            self.changed.notify_one();
+        match asked {
+            Unasked {
+                asked,
+                reason: None,
+            } => {
+                let is_first = state.parked.is_empty();
+                state.parked.push_back(asked);
+                drop(state);
+                if is_first {
+                    self.changed.notify_one();
+                }
+            }
+            Unasked {
+                asked,
+                reason: Some(error),
+            } => {
+                drop(state);
+                asked.completion.complete(Err(error), &mut wakes);
+            }
         }
     }
 
@@ -261,6 +284,9 @@ impl Line {
     /// What waited goes over this connection.
     fn resume(&self, connection: &Arc<Connection>) {
         let mut wakes = Wakes::new();
+        // Some may be the last that is left of a stream, which ends with it: not under the lock.
+        let mut streams = Vec::new();
+        let mut impossible = Vec::new();
         let mut state = self.state.lock();
         if let Some((since, _)) = state.lost.take() {
             let lost_ms = since.elapsed().as_millis();
@@ -272,24 +298,33 @@ impl Line {
         }
         connection.description().clone_into(&mut state.description);
         while let Some(asked) = state.parked.pop_front() {
-            if let Err(asked) = connection.submit(asked, &mut wakes) {
-                // It has ended again: the task finds out, and this waits for the next.
-                state.parked.push_front(*asked);
-                break;
+            let Err(unasked) = connection.submit(asked, &mut wakes) else {
+                continue;
+            };
+            let Unasked { asked, reason } = *unasked;
+            if let Some(reason) = reason {
+                let reason = asked.refused(reason);
+                impossible.push((asked.completion, reason));
+                continue;
             }
+            // It has ended again: the task finds out, and this waits for the next.
+            state.parked.push_front(asked);
+            break;
         }
-        let streams = std::mem::take(&mut state.streams);
-        for stream in streams {
-            let waits = stream
-                .upgrade()
-                .is_some_and(|it| !it.begin(connection, &mut wakes));
-            if waits {
-                state.streams.push(stream);
+        let waiting = std::mem::take(&mut state.streams);
+        streams.extend(waiting.iter().filter_map(Weak::upgrade));
+        for stream in &streams {
+            if !stream.begin(connection, &mut wakes) {
+                state.streams.push(Arc::downgrade(stream));
             }
         }
         state.connection = Some(Arc::clone(connection));
-        if state.ended.is_some() {
-            drop(state);
+        let is_over = state.ended.is_some();
+        drop(state);
+        for (completion, reason) in impossible {
+            completion.complete(Err(reason), &mut wakes);
+        }
+        if is_over {
             connection.hang_up();
         }
     }
@@ -374,11 +409,12 @@ impl State {
 
     /// Takes out what is late; when to look again.
     fn expire(&mut self, now: Instant) -> (Failed, Option<Instant>) {
-        let (late, parked): (VecDeque<_>, _) = std::mem::take(&mut self.parked)
-            .into_iter()
-            .partition(|asked| asked.deadline <= now);
-        self.parked = parked;
-        let next = self.parked.iter().map(|asked| asked.deadline).min();
+        let is_late = |asked: &Asked| asked.deadline <= now;
+        let mut late = Vec::new();
+        while self.parked.front().is_some_and(is_late) {
+            late.extend(self.parked.pop_front());
+        }
+        let next = self.parked.front().map(|asked| asked.deadline);
         let (lost_ms, reason) = match &self.lost {
             Some((since, error)) => (since.elapsed().as_millis(), error.message()),
             None => (0, "the connection was lost"),

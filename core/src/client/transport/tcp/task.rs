@@ -154,6 +154,7 @@ impl Connection {
         );
         let mut state = self.state.lock();
         state.end(error.clone());
+        state.has_goodbye = true;
         let refused = state.in_flight.refuse_after(goodbye.last_correlation_id);
         state.refused.extend(refused);
         let feeds = std::mem::take(&mut state.feeds);
@@ -173,6 +174,9 @@ impl Connection {
         loop {
             let now = Instant::now();
             let next = self.expire(now);
+            if self.has_parted() {
+                return self.lost("the broker said goodbye and does not go");
+            }
             let reads = self.reads.load(Ordering::Relaxed);
             if reads != seen {
                 (seen, quiet_since) = (reads, now);
@@ -200,9 +204,16 @@ impl Connection {
             completion,
             deadline: Instant::now() + self.request_timeout,
             is_bound: true,
+            may_be_done: false,
         };
         // One that has ended already is not asked whether it lives.
         let _ = self.submit(asked, &mut Wakes::new());
+    }
+
+    /// Whether the server takes in nothing more and has answered all it took in: then it should be gone.
+    fn has_parted(&self) -> bool {
+        let state = self.state.lock();
+        state.has_goodbye && state.in_flight.len() == 0
     }
 
     /// Lets go what is due; returns when to look again.

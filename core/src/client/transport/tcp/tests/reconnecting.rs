@@ -105,6 +105,46 @@ async fn what_a_goodbye_did_not_take_in_is_asked_of_the_next_broker_though_it_ch
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_says_goodbye_and_does_not_go_is_left() {
+    let (client, mut first, sender) = client().await;
+    let goodbye = Goodbye {
+        code: ErrorCode::BrokerClosing as u16,
+        message: "the broker is closing".to_owned(),
+        last_correlation_id: 0,
+    };
+    first.send(0, FrameKind::Goodbye, &goodbye).await;
+    settle().await;
+    let mut second = next_peer(&sender).await;
+    // What waits for the first to go is asked of the second, though the first never closes.
+    let pending = ask(&client, Request::ListTopics);
+    let (number, _) = asked(&mut second).await;
+    second
+        .send(number, FrameKind::Response, &Response::Done)
+        .await;
+    assert_eq!(pending.await, Ok(Response::Done));
+    drop(first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_happened_over_a_connection_that_was_lost_is_unknown_though_it_can_be_repeated()
+ {
+    let (client, mut first, _sender) = client().await;
+    let commit = Request::CommitOffsets {
+        group: "g".to_owned(),
+        member: None,
+        offsets: Vec::new(),
+    };
+    let pending = ask(&client, commit);
+    asked(&mut first).await;
+    drop(first);
+    let error = error_of(pending).await;
+    assert_eq!(
+        (error.code(), error.outcome()),
+        (ErrorCode::NetworkException, Outcome::Unknown)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_ends_with_its_connection_and_the_next_waits_for_another() {
     let (client, mut first, sender) = client().await;
     let feed = client.subscribe(subscribe()).unwrap();
