@@ -476,7 +476,7 @@ impl Drop for RestOnPanic<'_> {
     fn drop(&mut self) {
         self.0.keeper.state.lock().is_running = false;
         self.0.keeper.idle.notify_all();
-        self.0.queue.let_in(false);
+        self.0.queue.let_in(u64::MAX);
         self.0.syncer.set_housekeeping(Instant::now() + AGAIN);
     }
 }

@@ -56,8 +56,8 @@ struct State {
     express: VecDeque<Append>,
     bytes: usize,
     is_parked: bool,
-    /// There is no hope of room: what finds none is not parked.
-    is_hopeless: bool,
+    /// There is no hope of room for a segment of so many bytes, or fewer: what finds none is not parked.
+    hopeless_bytes: u64,
     refusal: Option<Refusal>,
 }
 
@@ -101,9 +101,10 @@ impl Queue {
         &self,
         first: Append,
         mut behind: VecDeque<Append>,
+        wanted_bytes: u64,
     ) -> Result<(), (Append, Option<Error>)> {
         let mut state = self.state.lock();
-        let is_parked = !state.is_hopeless && state.refusal.is_none();
+        let is_parked = wanted_bytes > state.hopeless_bytes && state.refusal.is_none();
         let mut refused = None;
         if is_parked {
             behind.push_front(first);
@@ -124,17 +125,18 @@ impl Queue {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Gives out again what is parked. Without hope what finds no room is refused from now on.
-    pub(super) fn let_in(&self, is_hopeful: bool) {
+    /// Gives out again what is parked. What finds no room for a segment of so many bytes, or fewer, is refused from
+    /// now on; for a longer one more might go than was asked for.
+    pub(super) fn let_in(&self, hopeless_bytes: u64) {
         let mut state = self.state.lock();
         state.is_parked = false;
-        state.is_hopeless = !is_hopeful;
+        state.hopeless_bytes = hopeless_bytes;
     }
 
-    /// Whether what finds no room may be parked.
-    pub(super) fn is_hopeful(&self) -> bool {
+    /// Whether what finds no room for a segment of so many bytes may be parked.
+    pub(super) fn is_hopeful(&self, wanted_bytes: u64) -> bool {
         let state = self.state.lock();
-        !state.is_hopeless && state.refusal.is_none()
+        wanted_bytes > state.hopeless_bytes && state.refusal.is_none()
     }
 
     /// Moves the oldest appends, about `bytes_max` and at least one, to `group`.

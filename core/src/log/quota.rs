@@ -214,7 +214,7 @@ impl Shared {
     pub(super) fn is_room_made_for(&self, append: &Append, error: &Error) -> bool {
         error.code() == ErrorCode::QuotaExceeded
             && self.options.tight_bytes.is_some()
-            && self.queue.is_hopeful()
+            && self.queue.is_hopeful(self.next_bytes())
             && !gives_space(append.kind, &append.payload)
             && self.fits_an_empty_log()
     }
@@ -236,7 +236,7 @@ impl Shared {
         error: Error,
         wakes: &mut Wakes,
     ) {
-        match self.queue.park(first, behind) {
+        match self.queue.park(first, behind, self.next_bytes()) {
             Ok(()) => self.syncer.set_housekeeping(Instant::now()),
             Err((first, reason)) => {
                 let error = reason.unwrap_or(error);
@@ -247,8 +247,10 @@ impl Shared {
 
     /// Lets in what waits for room; without hope what finds none is refused.
     pub(super) fn let_in(self: &Arc<Self>, is_hopeful: bool) {
+        // What was found is about the segment that was wanted, not about a longer one that may be wanted later.
+        let hopeless_bytes = if is_hopeful { 0 } else { self.next_bytes() };
         self.quota.wanted_bytes.store(0, Ordering::Release);
-        self.queue.let_in(is_hopeful);
+        self.queue.let_in(hopeless_bytes);
         self.leave_queued();
     }
 
