@@ -13,11 +13,12 @@ use super::consumer::{self, Consumer};
 use super::counters::Counters;
 use super::options::{ConnectOptions, ConsumerOptions, ProducerOptions};
 use super::producer::{self, Producer};
+use super::registry;
 use super::transport::Transport;
-use super::{registry, timer};
 use crate::completion::{self, Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
+use crate::timer;
 
 /// How much longer than its deadline a close may take before it answers without the details.
 const CLOSE_GRACE: Duration = Duration::from_millis(250);

@@ -20,7 +20,6 @@ mod registry;
 mod retry;
 #[cfg(feature = "tcp")]
 pub mod runtime;
-mod timer;
 pub(crate) mod transport;
 
 pub use address::{Address, DEFAULT_PORT, HostPort, parse_address};

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crate::sync::Mutex;
 
 use super::state::State;
-use crate::client::{CloseReport, timer};
+use crate::client::CloseReport;
 use crate::completion::{Completion, Shared};
 use crate::error::{Error, ErrorCode, Outcome};
+use crate::timer;
 
 impl State {
     /// Ends reading, and answers when the group knows, at the latest after `timeout`. Called again it

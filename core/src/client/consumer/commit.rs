@@ -170,15 +170,14 @@ impl State {
                 self.end_round(round.waiters, Ok(()), wakes);
                 continue;
             };
-            let Some(member) = round.member.clone() else {
+            if round.member.is_none() {
                 let error = self.no_member_of_it("nothing was committed");
                 self.end_round(round.waiters, Err(error), wakes);
                 continue;
-            };
-            let member = Some(member);
+            }
             let request = Request::CommitOffsets {
                 group,
-                member,
+                member: round.member.clone(),
                 offsets: offsets.clone(),
             };
             let state = Arc::clone(self);

@@ -35,8 +35,8 @@ pub(super) struct InGroup {
     membership: Membership,
     /// Answered with the first assignment.
     joining: Option<Completion<()>>,
-    /// Since when there is something to let go of, and when waiting for the host ends.
-    let_go_by: Option<Instant>,
+    /// When waiting for the host ends, while there is something to let go of.
+    pub(super) let_go_by: Option<Instant>,
     backoff: Backoff,
     /// Of the next heartbeat, of the end of waiting for the host, of looking at the host.
     timers: [Option<Timer>; 3],
@@ -51,6 +51,13 @@ impl InGroup {
     /// How many partitions are.
     pub(super) fn held_count(&self) -> usize {
         self.membership.held_count()
+    }
+
+    /// With nothing left to let go of there is nothing to wait for: what is revoked next has a time of its own.
+    fn end_waiting(&mut self) {
+        if self.membership.revoked().is_empty() {
+            self.let_go_by = None;
+        }
     }
 }
 
@@ -120,6 +127,7 @@ impl State {
         let _applying = self.applying.lock();
         let mut in_group = self.in_group.lock();
         let Some(it) = in_group.as_mut() else { return };
+        it.end_waiting();
         let news = it.membership.answered(number, answer);
         let is_last = it.membership.is_last(number);
         match news {
@@ -191,14 +199,10 @@ impl State {
     /// Lets go of what the host has passed; of the rest too, when it took too long: others read it again then.
     pub(super) fn release(self: &Arc<Self>) {
         let (revoked, is_late) = {
-            let mut in_group = self.in_group.lock();
-            let Some(it) = in_group.as_mut() else { return };
-            let revoked = it.membership.revoked();
-            if revoked.is_empty() {
-                it.let_go_by = None;
-            }
+            let in_group = self.in_group.lock();
+            let Some(it) = in_group.as_ref() else { return };
             let is_late = it.let_go_by.is_some_and(|by| by <= Instant::now());
-            (revoked, is_late)
+            (it.membership.revoked(), is_late)
         };
         // Results that are still to come are what commits then: nothing is committed without them.
         let is_by_results = self.commits.lock().is_by_results;

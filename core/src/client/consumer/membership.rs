@@ -114,7 +114,8 @@ impl Membership {
             member_id,
             generation: JOINING,
             owned: BTreeMap::new(),
-            last_grant: 0,
+            // Above all of the memberships before: each of them was given nothing before its first heartbeat.
+            last_grant: last_number << 32,
             has_been_in: false,
             last_sent: last_number,
             last_taken: last_number,

@@ -12,9 +12,9 @@ use crate::sync::Mutex;
 
 use super::block::{Block, ConsumerBatch};
 use super::state::State;
-use crate::client::timer::{self, Timer};
 use crate::completion::{Completion, Wake};
 use crate::error::{Error, ErrorCode, Result};
+use crate::timer::{self, Timer};
 
 /// Who reads.
 #[derive(Debug, Default)]

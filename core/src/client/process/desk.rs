@@ -13,10 +13,10 @@ use super::record::Owned;
 use super::scheduler::{Incoming, Scheduler, Settings, Settled, Ticket, Verdict};
 use crate::client::consumer::{ConsumerBatch, Dropped, Place, malformed};
 use crate::client::retry::Backoff;
-use crate::client::timer::Timer;
 use crate::completion::Pending;
 use crate::error::{Error, ErrorCode, Result};
 use crate::record::BatchError;
+use crate::timer::Timer;
 
 /// See the module.
 pub(super) struct Desk {

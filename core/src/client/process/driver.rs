@@ -17,10 +17,10 @@ use super::letters::Letters;
 use super::scheduler::{Settings, Ticket};
 use crate::client::consumer::{Consumer, Place};
 use crate::client::retry::Backoff;
-use crate::client::timer;
 use crate::completion::{NotifyQueue, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::sync::{Mutex, MutexGuard};
+use crate::timer;
 
 /// The tickets under which the driver's own questions are answered; letters have their record's number.
 const READ: u64 = u64::MAX;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crate::sync::Mutex;
 
 use super::sender::Sender;
-use crate::client::{CloseReport, timer};
+use crate::client::CloseReport;
 use crate::completion::{Completion, Shared, Wakes};
+use crate::timer;
 
 impl Sender {
     /// Takes no more records and answers when those it has have ended, at the latest after `timeout`.

@@ -17,12 +17,12 @@ use super::batch::Stamp;
 use super::delivery::Placed;
 use super::sender::{Desk, Sender};
 use super::topics::Lookup;
-use crate::client::timer;
 use crate::completion::{Assist, Completion, Shared, Wake, Wakes};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::protocol::request::Request;
 use crate::protocol::response::{Response, TopicDescription};
 use crate::record::{BatchBuilder, Compressor};
+use crate::timer;
 
 impl Sender {
     /// Sends what there is to send, on this thread.

@@ -16,15 +16,16 @@ use super::batch::Meta;
 use super::delivery::{Delivery, OpenSlot};
 use super::ledger::Ledger;
 use super::parked::Waiter;
+use crate::client::CloseReport;
 use crate::client::counters::Counters;
 use crate::client::transport::Transport;
-use crate::client::{CloseReport, timer};
 use crate::completion::{Completion, Shared, Wakes, is_own_thread};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::ids::Durability;
 use crate::limits::{FLUSH_WAITERS_MAX, RECORD_HEADERS_MAX, SEND_WAITERS_MAX};
 use crate::record::{Codec, Compressor, HeadersRef, PackedHeaders, RecordRef};
+use crate::timer;
 
 /// Everything that the handles, deliveries and jobs of one producer share.
 pub(super) struct Sender {

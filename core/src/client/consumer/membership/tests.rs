@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Of the heartbeats of memberships before.
+const LAST_NUMBER: u64 = 7;
+
 fn membership() -> Membership {
     let introduction = Introduction {
         group: "g".to_owned(),
@@ -12,7 +15,7 @@ fn membership() -> Membership {
         rebalance_timeout_ms: 60_000,
         heartbeat_ms: 3_000,
     };
-    Membership::new(introduction, "a".to_owned(), 7)
+    Membership::new(introduction, "a".to_owned(), LAST_NUMBER)
 }
 
 fn told(generation: i32, partitions: &[i32]) -> Result<GroupAssignment> {
@@ -36,9 +39,16 @@ fn offset(partition: i32) -> PartitionOffset {
     }
 }
 
+/// The number of the grant that is the `grant`th of this membership.
+fn nth(grant: u64) -> u64 {
+    (LAST_NUMBER << 32) + grant
+}
+
 fn granted(partition: i32, grant: u64) -> Granted {
-    let offset = offset(partition);
-    Granted { offset, grant }
+    Granted {
+        offset: offset(partition),
+        grant: nth(grant),
+    }
 }
 
 fn partition(partition: i32) -> TopicPartition {
@@ -86,7 +96,7 @@ fn what_is_let_go_of_is_owned_until_it_is_released() {
         News::Assigned(changes)
     );
     assert_eq!(membership.revoked(), [partition(1)]);
-    assert!(membership.holds(&"t".into(), 2, 3) && !membership.holds(&"t".into(), 1, 2));
+    assert!(membership.holds(&"t".into(), 2, nth(3)) && !membership.holds(&"t".into(), 1, nth(2)));
     assert_eq!(membership.held_count(), 2);
     let (number, said) = membership.heartbeat();
     assert_eq!((said.generation, owned(&said)), (4, vec![0, 1, 2]));

@@ -139,3 +139,29 @@ fn a_consumer_that_closes_while_it_opens_leaves_nothing_behind() {
     answer(asked);
     assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
 }
+
+#[test]
+fn what_is_revoked_later_has_a_time_of_its_own() {
+    // It had what was left of the time of what was revoked before, and was taken out of the host's hands.
+    let (fake, consumer) = reading(ConsumerOptions {
+        ack: Some(Ack::Manual),
+        ..grouped()
+    });
+    let let_go_by = || {
+        let in_group = consumer.state().in_group.lock();
+        in_group.as_ref().unwrap().let_go_by
+    };
+    consumer.ack_rows(0..10).unwrap();
+    let other = PartitionOffset {
+        partition: 1,
+        ..at(70)
+    };
+    assign(&fake, 4, std::slice::from_ref(&other));
+    let first = let_go_by().unwrap();
+    answer(fake.next().unwrap());
+    fake.run_jobs();
+    let _parked = fake.heartbeat().unwrap();
+    std::thread::sleep(Duration::from_millis(1));
+    assign(&fake, 5, &[]);
+    assert!(let_go_by().unwrap() > first);
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
@@ -247,19 +247,8 @@ impl Connection {
         self.link.finish();
     }
 
-    /// Before any lock is taken: in a child it may be held for ever.
     pub(super) fn check_process(&self) -> Result<()> {
-        let (owner, process) = (self.process.load(Ordering::Relaxed), std::process::id());
-        if owner == process {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorCode::Forked,
-            format!(
-                "the connection to {} belongs to process {owner}, of which this one ({process}) was forked; connect again",
-                self.description
-            ),
-        ))
+        super::check_owner(&self.process)
     }
 
     fn check_version(&self, request: &Request) -> Result<()> {

@@ -365,18 +365,8 @@ impl Line {
         connection
     }
 
-    /// Before any lock is taken: in a child it may be held for ever.
     pub(super) fn check_process(&self) -> Result<()> {
-        let (owner, process) = (self.process.load(Ordering::Relaxed), std::process::id());
-        if owner == process {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorCode::Forked,
-            format!(
-                "the connection belongs to process {owner}, of which this one ({process}) was forked; connect again"
-            ),
-        ))
+        super::check_owner(&self.process)
     }
 
     fn closed(&self) -> Error {

@@ -21,6 +21,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,9 +33,24 @@ use super::{Feed, Transport};
 use crate::client::HostPort;
 use crate::client::runtime;
 use crate::completion::{Completion, Pending};
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
+
+/// Refuses a child after a fork, which has its parent's socket too. Before any lock is taken: in a child it may be
+/// held for ever.
+fn check_owner(owner: &AtomicU32) -> Result<()> {
+    let (owner, process) = (owner.load(Ordering::Relaxed), std::process::id());
+    if owner == process {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::Forked,
+        format!(
+            "the connection belongs to process {owner}, of which this one ({process}) was forked; connect again"
+        ),
+    ))
+}
 
 /// How a connection is made and kept.
 #[derive(Clone, Debug)]
