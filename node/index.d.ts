@@ -319,6 +319,8 @@ export interface GroupDescription {
 export interface ConnectOptions {
   /** Whether a missing folder is created. Default: true. */
   create?: boolean
+  /** Whether other processes may open the same folder; the first serves them. Default: processes (exclusive on phones). */
+  sharing?: 'processes' | 'exclusive'
   /** The size at which a new segment file is begun. Default: 67108864, or a 16th of the folder's limit. */
   segmentBytes?: number
   /** Bytes of the folder at most, 8 segments or more. Default: none: no limit. */

@@ -107,6 +107,7 @@ options! {
     /// How a log is opened or reached, and how it is left.
     NativeConnectOptions => ConnectOptions {
         create: bool,
+        sharing: String,
         segment_bytes: i64,
         max_bytes: i64,
         max_bytes_policy: String,

@@ -125,6 +125,16 @@ pub const CLIENT_REQUESTS_MAX: usize = 65_536;
 pub const CONNECTION_REQUESTS_MAX: usize = 1_024;
 /// Bytes in flight on one connection.
 pub const CONNECTION_BYTES_MAX: usize = 64 * MIB;
+/// Connections from other processes to the owner of a folder.
+pub const LOCAL_CONNECTIONS_MAX: usize = 1_024;
+/// Milliseconds that a closing owner waits until the processes it served have gone.
+pub const SHARING_CLOSE_MS: u64 = 1_000;
+/// Milliseconds within which the owner of a folder answers.
+pub const OWNER_ANSWER_MS: u64 = 5_000;
+/// Milliseconds that others wait for an owner that is just reading its log.
+pub const OWNER_OPENING_MS: u64 = 120_000;
+/// Bytes between a client and the log in its own process that it took over.
+pub const LOCAL_PIPE_BYTES: usize = 256 * KIB;
 /// Connections of one broker, by default.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// HTTP connections of one broker; they count among its connections too. Each may hold an answer.

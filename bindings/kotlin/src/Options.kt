@@ -82,6 +82,9 @@ enum class CleanupPolicy(internal val word: String) { Delete("delete"), Compact(
 /** What happens when a folder with a limit has no room for another segment. */
 enum class MaxBytesPolicy(internal val word: String) { Refuse("refuse"), DropOldest("drop_oldest") }
 
+/** Who may have the log of a folder open: every process of this user, of which the first serves the others, or one. */
+enum class Sharing(internal val word: String) { Processes("processes"), Exclusive("exclusive") }
+
 /** Who says when a record was made: the producer, or the log when it appends. */
 enum class TimestampType(internal val word: String) { CreateTime("create_time"), LogAppendTime("log_append_time") }
 
@@ -89,6 +92,9 @@ enum class TimestampType(internal val word: String) { CreateTime("create_time"),
 class ConnectOptions {
     /** Whether a missing folder is created. */
     var create: Boolean? = null
+
+    /** Whether other processes may open the same folder; the first serves them. */
+    var sharing: Sharing? = null
 
     /** The size at which a new segment file is begun. */
     var segmentBytes: Long? = null
@@ -112,8 +118,8 @@ class ConnectOptions {
     var exitTimeout: Duration? = null
 
     internal fun toNative() = NativeConnectOptions(
-        create, segmentBytes, maxBytes, maxBytesPolicy?.word, tailCacheBytes, threads?.toLong(), closeTimeout.toMs(),
-        exitTimeout.toMs(),
+        create, sharing?.word, segmentBytes, maxBytes, maxBytesPolicy?.word, tailCacheBytes, threads?.toLong(),
+        closeTimeout.toMs(), exitTimeout.toMs(),
     )
 }
 

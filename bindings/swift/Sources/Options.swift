@@ -90,6 +90,9 @@ public enum MaxBytesPolicy: String, Sendable, CaseIterable {
     case dropOldest = "drop_oldest"
 }
 
+/// Who may have the log of a folder open: every process of this user, of which the first serves the others, or one.
+public enum Sharing: String, Sendable, CaseIterable { case processes, exclusive }
+
 /// Who says when a record was made: the producer, or the log when it appends.
 public enum TimestampType: String, Sendable, CaseIterable {
     case createTime = "create_time"
@@ -100,6 +103,8 @@ public enum TimestampType: String, Sendable, CaseIterable {
 public struct ConnectOptions: Sendable {
     /// Whether a missing folder is created.
     public var create: Bool?
+    /// Whether other processes may open the same folder; the first serves them.
+    public var sharing: Sharing?
     /// The size at which a new segment file is begun.
     public var segmentBytes: Int64?
     /// Bytes of the folder at most, 8 segments or more.
@@ -119,9 +124,9 @@ public struct ConnectOptions: Sendable {
 
     var native: NativeConnectOptions {
         NativeConnectOptions(
-            create: create, segmentBytes: segmentBytes, maxBytes: maxBytes, maxBytesPolicy: maxBytesPolicy?.rawValue,
-            tailCacheBytes: tailCacheBytes, threads: threads.map(Int64.init), closeTimeoutMs: closeTimeout?.ms,
-            exitTimeoutMs: exitTimeout?.ms)
+            create: create, sharing: sharing?.rawValue, segmentBytes: segmentBytes, maxBytes: maxBytes,
+            maxBytesPolicy: maxBytesPolicy?.rawValue, tailCacheBytes: tailCacheBytes,
+            threads: threads.map(Int64.init), closeTimeoutMs: closeTimeout?.ms, exitTimeoutMs: exitTimeout?.ms)
     }
 }
 

@@ -9,5 +9,6 @@ mod group;
 mod harness;
 mod http;
 mod kill;
+mod sharing;
 mod signal;
 mod wrong;

@@ -95,12 +95,9 @@ fn a_folder_in_use_is_told_with_the_pid() {
     let data = scratch.path().join("data");
     let mut broker = Serving::start(&data);
     let (path, pid) = (data.to_str().unwrap(), broker.pid().to_string());
-    says(
-        at(path, &["topic", "list"]),
-        1,
-        "FOLDER_LOCKED",
-        &[path, &pid],
-    );
+    let alone = format!("{path}?sharing=exclusive");
+    let refused = at(&alone, &["topic", "list"]);
+    says(refused, 1, "FOLDER_LOCKED", &[path, &pid]);
     let second = serve(&data, &["--listen", "127.0.0.1:0"]);
     says(second, 1, "FOLDER_LOCKED", &[&pid]);
     // A lock ends with its process, however that ended.

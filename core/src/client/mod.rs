@@ -29,8 +29,8 @@ pub use consumer::{BatchRecords, Block, Consumer, ConsumerBatch, Progress};
 pub use handle::{Client, CloseReport, Metrics};
 pub use options::{
     Ack, Assignor, CleanupPolicy, Compression, ConnectOptions, ConsumerOptions, Isolation,
-    MaxBytesPolicy, Order, Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Start,
-    TimestampType, TopicOptions, Until,
+    MaxBytesPolicy, Order, Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Sharing,
+    Start, TimestampType, TopicOptions, Until,
 };
 pub use process::{Finish, ProcessBlock, ProcessError, ProcessRecord, Processor};
 pub use producer::{Delivery, DeliveryFailure, Producer, Record, RecordMetadata};

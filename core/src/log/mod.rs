@@ -57,6 +57,7 @@ mod look_ahead;
 mod mark;
 mod open;
 mod order;
+pub mod owner;
 mod pair;
 mod queue;
 mod quota;

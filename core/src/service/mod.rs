@@ -38,6 +38,8 @@ use crate::log::{Clock, Log};
 
 pub use crate::protocol::fetched::FetchedBatch;
 pub use figures::{TopicFigures, TopicsFigures};
+#[cfg(feature = "tcp")]
+pub(crate) use open::Found;
 pub use open::ServiceOptions;
 pub use session::Session;
 pub use subscription::Subscription;
@@ -79,6 +81,10 @@ struct Inner {
     is_closed: AtomicBool,
     /// Given back last: nobody else may open the folder before the log is closed.
     lock: Mutex<Option<FolderLock>>,
+    /// Whether somebody has taken it on to tell other processes how to reach the log.
+    is_announced: AtomicBool,
+    /// Ends what serves other processes.
+    before_close: Mutex<Option<open::BeforeClose>>,
 }
 
 /// Which thread may write an append.

@@ -16,6 +16,7 @@ class ConnectOptions(TypedDict, total=False):
     """How a log is opened or reached, and how it is left."""
 
     create: bool | None
+    sharing: Literal["processes", "exclusive"] | None
     segment_bytes: int | None
     max_bytes: int | None
     max_bytes_policy: Literal["refuse", "drop_oldest"] | None

@@ -6,7 +6,7 @@ use super::*;
 use crate::client::options::Start;
 use crate::client::transport::Feed;
 use crate::client::transport::in_process::InProcess;
-use crate::client::transport::tcp::{TcpOptions, TcpTransport};
+use crate::client::transport::tcp::{Endpoint, TcpOptions, TcpTransport};
 use crate::client::{HostPort, Until, runtime};
 use crate::ids::Durability;
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
@@ -85,7 +85,8 @@ fn over_tcp(service: &Service) -> Arc<dyn Transport> {
         host: address.ip().to_string(),
         port: address.port(),
     };
-    let connected = TcpTransport::connect(vec![host], TcpOptions::default()).wait(None);
+    let connected =
+        TcpTransport::connect(Endpoint::Hosts(vec![host]), TcpOptions::default()).wait(None);
     Arc::new(connected.unwrap())
 }
 
