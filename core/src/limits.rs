@@ -49,7 +49,8 @@ pub const CONTROL_BYTES_MAX: usize = MIB;
 pub const APPEND_QUEUE_BYTES_MAX: usize = 64 * MIB;
 /// Bytes written by one write group.
 pub const WRITE_GROUP_BYTES_MAX: usize = 8 * MIB;
-/// Jobs waiting for one log's io thread.
+/// Jobs waiting for one log's io thread; beyond it a job is refused with `Full`, but for the turns of loops, of
+/// which each has a few.
 pub const IO_JOBS_MAX: usize = 1_000_000;
 /// Disk acknowledgements that may wait for one log's sync; beyond it an append is refused with `Full`.
 pub const SYNC_ACKS_MAX: usize = 1_000_000;
