@@ -34,6 +34,7 @@ use crate::client::HostPort;
 use crate::client::runtime;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits::REQUEST_TIMEOUT_MS;
 use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
 
@@ -75,7 +76,7 @@ impl Default for TcpOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS),
             keep_alive: Duration::from_secs(10),
             threads: None,
             client_name: "headwater".to_owned(),
