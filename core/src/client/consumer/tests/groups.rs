@@ -165,3 +165,23 @@ fn what_is_revoked_later_has_a_time_of_its_own() {
     assign(&fake, 5, &[]);
     assert!(let_go_by().unwrap() > first);
 }
+
+#[test]
+fn a_member_whose_commits_have_failed_for_good_leaves_its_group() {
+    // It went on with its heartbeats, and kept partitions that it did not read any more.
+    let (fake, consumer) = reading(grouped());
+    let _ = consumer.progress(2);
+    let mut commit = consumer.commit();
+    let stopped = Error::new(ErrorCode::KafkaStorageError, "the log has stopped");
+    fake.next().unwrap().fail(stopped.clone());
+    assert_eq!(commit.try_take(), Some(Err(stopped.clone())));
+    answer(fake.farewell().expect("it leaves"));
+    fake.run_jobs();
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), stopped);
+    let mut again = consumer.commit();
+    assert_eq!(again.try_take(), Some(Err(stopped)));
+    let parked = fake.heartbeat().unwrap();
+    parked.fail(Error::new(ErrorCode::UnknownMemberId, "it left"));
+    fake.run_jobs();
+    assert_eq!(fake.heartbeats_waiting(), 0, "it is over");
+}
