@@ -214,10 +214,12 @@ impl Consumer {
     }
 
     /// Acknowledges one record, in any order (`ack=manual`). What is committed is the first offset that
-    /// is not acknowledged.
+    /// is not acknowledged. A record of a partition that the group has given to another since is passed over:
+    /// whoever has it reads it again.
     ///
     /// # Errors
-    /// `INVALID_STATE` with `ack=auto`; `INVALID_ARGUMENT` for a record that was not given out.
+    /// `INVALID_STATE` with `ack=auto`; `INVALID_ARGUMENT` for a record that was not given out;
+    /// `UNKNOWN_TOPIC_OR_PARTITION` for one of a partition that was never read.
     pub fn ack(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
         let result = self.state().fetcher.lock().ack(topic, partition, offset);
         self.acked(result)

@@ -185,3 +185,27 @@ fn a_member_whose_commits_have_failed_for_good_leaves_its_group() {
     fake.run_jobs();
     assert_eq!(fake.heartbeats_waiting(), 0, "it is over");
 }
+
+#[test]
+fn acknowledgements_of_what_is_anothers_now_are_passed_over() {
+    // A rebalance ended loops that acknowledge by hand with an error, though they had done nothing wrong.
+    let (fake, consumer) = reading(ConsumerOptions {
+        ack: Some(Ack::Manual),
+        ..grouped()
+    });
+    consumer.ack("t", 0, 0).unwrap();
+    let removed = Error::new(ErrorCode::UnknownMemberId, "silent for 46 s");
+    fake.heartbeat().unwrap().fail(removed);
+    fake.run_jobs();
+    assert_eq!(consumer.assignment(), []);
+    consumer.ack("t", 0, 1).unwrap();
+    consumer.ack_rows(2..4).unwrap();
+    let never_given = consumer.ack("t", 0, 10).unwrap_err();
+    assert_eq!(never_given.code(), ErrorCode::InvalidArgument);
+    let never_read = consumer.ack("t", 5, 0).unwrap_err();
+    assert_eq!(never_read.code(), ErrorCode::UnknownTopicOrPartition);
+    // Given back, it begins where the group is, and what was given out before counts for nothing.
+    assign(&fake, 9, &[at(1)]);
+    consumer.ack("t", 0, 7).unwrap();
+    assert_eq!(consumer.positions(), [at(1)]);
+}
