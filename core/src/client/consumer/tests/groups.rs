@@ -186,6 +186,50 @@ fn a_member_whose_commits_have_failed_for_good_leaves_its_group() {
     assert_eq!(fake.heartbeats_waiting(), 0, "it is over");
 }
 
+/// A batch of so many records, as the feed gives it.
+fn fetched(
+    partition: i32,
+    from_offset: i64,
+    records: usize,
+) -> crate::protocol::fetched::FetchedBatch {
+    let mut builder = BatchBuilder::new(1_024);
+    for _ in 0..records {
+        let record = RecordRef {
+            value: Some(b"x"),
+            ..RecordRef::default()
+        };
+        builder.push(&record).unwrap();
+    }
+    let mut bytes = builder.finish(-1, -1, -1).unwrap();
+    bytes[..8].copy_from_slice(&from_offset.to_be_bytes());
+    crate::protocol::fetched::FetchedBatch {
+        topic: "t".into(),
+        partition,
+        high_watermark: from_offset + records as i64,
+        batch: Bytes::from(bytes),
+        from_offset,
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_ends_no_reading_of_what_the_group_gives_besides() {
+    let (fake, consumer) = reading(grouped());
+    let other = PartitionOffset {
+        partition: 1,
+        ..at(70)
+    };
+    let gone = Error::new(ErrorCode::UnknownTopicOrPartition, "no topic `t`");
+    fake.feed().end(gone);
+    let mut next = consumer.next_block(None);
+    fake.run_jobs();
+    assert!(next.try_take().is_none(), "the group says what comes of it");
+    assign(&fake, 4, std::slice::from_ref(&other));
+    assert_eq!(fake.feed().assigned(), [other.into()]);
+    fake.feed().push(fetched(1, 70, 3));
+    fake.run_jobs();
+    assert_eq!(next.try_take().unwrap().unwrap().unwrap().len(), 3);
+}
+
 #[test]
 fn acknowledgements_of_what_is_anothers_now_are_passed_over() {
     // A rebalance ended loops that acknowledge by hand with an error, though they had done nothing wrong.
