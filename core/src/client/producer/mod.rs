@@ -34,6 +34,7 @@ pub(super) use self::topics::{Lookup, unknown_partition};
 use super::CloseReport;
 use super::handle::Shared as ClientShared;
 use super::options::{Compression, ProducerOptions};
+use super::retry::new_seed;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
@@ -121,7 +122,7 @@ struct Handle {
 impl Producer {
     pub(super) fn open(client: Arc<ClientShared>, options: &ProducerOptions) -> Result<Self> {
         let seed = next_seed();
-        let settings = settings(options, seed)?;
+        let settings = settings(options)?;
         let compressor = compressor(options.compression())?;
         let mut accumulator = Accumulator::new(settings);
         accumulator.topics.set_seed(seed);
@@ -337,7 +338,7 @@ impl fmt::Debug for Producer {
     }
 }
 
-fn settings(options: &ProducerOptions, seed: i32) -> Result<Settings> {
+fn settings(options: &ProducerOptions) -> Result<Settings> {
     options.check()?;
     let refuse = |code, message: String| Err(Error::new(code, message));
     let (batch_bytes, buffer_bytes) = (options.batch_bytes(), options.buffer_bytes());
@@ -377,7 +378,7 @@ fn settings(options: &ProducerOptions, seed: i32) -> Result<Settings> {
         retry_backoff: Duration::from_millis(options.retry_backoff_ms()),
         retry_backoff_max: Duration::from_millis(options.retry_backoff_max_ms()),
         // Processes that lost the same broker are to differ too.
-        seed: u64::from(std::process::id()) << 32 | u64::from(seed.unsigned_abs()),
+        seed: new_seed(),
     })
 }
 

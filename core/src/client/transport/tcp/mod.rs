@@ -70,6 +70,8 @@ pub(crate) struct TcpOptions {
     pub(crate) reconnect_backoff: Duration,
     /// The longest such pause.
     pub(crate) reconnect_backoff_max: Duration,
+    /// Of the pauses' jitter; none: one of the client's own.
+    pub(crate) seed: Option<u64>,
 }
 
 impl Default for TcpOptions {
@@ -82,6 +84,7 @@ impl Default for TcpOptions {
             client_name: "headwater".to_owned(),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
+            seed: None,
         }
     }
 }
