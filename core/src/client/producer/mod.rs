@@ -265,7 +265,8 @@ impl Producer {
     }
 
     /// Takes no more records and answers when those it has are acknowledged or failed, at the latest
-    /// after `timeout` (none: `close_timeout_ms`), saying what was not delivered.
+    /// after `timeout` (none: `close_timeout_ms`), saying what was not delivered. Closing again gives the same
+    /// report, sooner if `timeout` is shorter.
     ///
     /// # Errors
     /// `FORKED`; else none.
@@ -296,8 +297,15 @@ impl Remembered {
     /// Whether its owner has closed it: then its report is told.
     pub(super) fn has_closed(&self) -> bool {
         let sender = self.0.upgrade();
-        let report = sender.and_then(|sender| sender.closing.get()?.peek());
+        let report = sender.and_then(|sender| sender.closing.get()?.report.peek());
         report.is_some()
+    }
+
+    /// Makes a close that is on its way end after `timeout`, if it would later.
+    pub(super) fn hurry_close(&self, timeout: Duration) {
+        if let Some(sender) = self.0.upgrade() {
+            sender.hurry_close(timeout);
+        }
     }
 
     /// Begins to close it, if it is still there.
