@@ -49,7 +49,8 @@ pub const CONTROL_BYTES_MAX: usize = MIB;
 pub const APPEND_QUEUE_BYTES_MAX: usize = 64 * MIB;
 /// Bytes written by one write group.
 pub const WRITE_GROUP_BYTES_MAX: usize = 8 * MIB;
-/// Jobs waiting for one log's io thread.
+/// Jobs waiting for one log's io thread; beyond it a job is refused with `Full`, but for the turns of loops, of
+/// which each has a few.
 pub const IO_JOBS_MAX: usize = 1_000_000;
 /// Disk acknowledgements that may wait for one log's sync; beyond it an append is refused with `Full`.
 pub const SYNC_ACKS_MAX: usize = 1_000_000;
@@ -173,6 +174,9 @@ pub const CONSUMER_TOPICS_MAX: usize = 10_000;
 /// Milliseconds that a member lets its heartbeat wait at most, whatever `heartbeat_ms` says: a request must be
 /// answered before it times out.
 pub const HEARTBEAT_MS_MAX: u32 = 10_000;
+/// Milliseconds from a request over a connection to its answer; beyond it the request fails. A producer's
+/// `request_timeout_ms` is about its own batches alone.
+pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// Commits of one consumer that may wait at once.
 pub const COMMIT_WAITERS_MAX: usize = 10_000;
 /// Bytes of the text that says in a dead letter why its record failed; what is longer is cut.
@@ -196,6 +200,8 @@ const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(PRODUCERS_EXPIRED_PER_SET_MAX * 32 <= SET_BYTES_MAX);
 const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);
 const _: () = assert!(GROUP_MEMBERS_MAX * (NAME_BYTES_MAX + 2) + KIB <= CONTROL_BYTES_MAX);
+// A heartbeat that waited as long as it may is answered well before its deadline.
+const _: () = assert!(2 * (HEARTBEAT_MS_MAX as u64) < REQUEST_TIMEOUT_MS);
 const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(FRAME_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(CONTROL_BYTES_MAX <= FRAME_HEADER_BYTES_MAX);

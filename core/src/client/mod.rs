@@ -12,6 +12,7 @@ mod admin;
 mod connect;
 mod consumer;
 mod counters;
+mod deadline;
 mod handle;
 pub mod options;
 mod process;

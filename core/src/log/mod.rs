@@ -240,6 +240,12 @@ impl Log {
         self.shared.schedule(job)
     }
 
+    /// The same for a job that somebody's going on depends on: it is refused by no limit, so whoever asks has a few
+    /// of them waiting at most. After the close it is dropped.
+    pub fn schedule_turn(&self, job: impl FnOnce() + Send + 'static) {
+        self.shared.schedule_turn(job);
+    }
+
     /// The payload at `location`, read from its file. The frame is checked; a batch's own CRC is not.
     ///
     /// # Errors

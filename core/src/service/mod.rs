@@ -111,6 +111,12 @@ impl Service {
         self.inner.log.schedule(job)
     }
 
+    /// The same for a job that somebody's going on depends on, such as the next turn of a loop: it is refused by no
+    /// limit, so whoever asks has a few of them waiting at most. After the close it is dropped.
+    pub fn schedule_turn(&self, job: impl FnOnce() + Send + 'static) {
+        self.inner.log.schedule_turn(job);
+    }
+
     /// Writes what is queued, on this thread, if nobody is writing.
     pub fn assist(&self) {
         self.inner.log.assist();

@@ -145,3 +145,34 @@ fn members_of_one_process_share_too() {
     let client = connect("mem:").wait(None).unwrap();
     shares(&client, &client);
 }
+
+#[test]
+fn members_read_on_when_one_of_their_topics_is_deleted() {
+    let broker = Broker::start();
+    for address in [broker.address.to_string(), "mem:deleted".to_owned()] {
+        let client = connect(&address).wait(None).unwrap();
+        topic(&client);
+        let admin = client.admin();
+        admin
+            .create_topic("refunds", TopicOptions::default())
+            .wait(None)
+            .unwrap();
+        send(&client, 0..12);
+        let consumer = client.consumer(&["orders", "refunds"], options()).unwrap();
+        let mut found = BTreeMap::new();
+        let began = Instant::now();
+        while found.values().map(Vec::len).sum::<usize>() < 12 {
+            read(&consumer, &mut found);
+            assert!(began.elapsed() < FOR_EVER);
+        }
+        admin.delete_topic("refunds").wait(None).unwrap();
+        send(&client, 12..24);
+        while found.values().map(Vec::len).sum::<usize>() < 24 {
+            read(&consumer, &mut found);
+            assert!(began.elapsed() < FOR_EVER, "{found:?}");
+        }
+        consumer.close(None).wait(None).unwrap();
+        let report = client.close(None).wait(None).unwrap();
+        assert_eq!(report.first_error, None);
+    }
+}

@@ -84,7 +84,7 @@ struct PartitionState {
     partition: i32,
     delivered: i64,
     origin: Origin,
-    /// What the log had beyond it was given out, and then taken back by a crash.
+    /// As far as was given out before it was taken back: by a crash, or by the group, which gave it again.
     lost_end: i64,
     /// Where it ends, if that is before where it was to end.
     until: Option<i64>,
@@ -304,7 +304,8 @@ impl Fetcher {
     /// Acknowledges one record.
     pub(super) fn ack(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
         self.check_manual()?;
-        let place = self.place_or_error(topic, partition)?;
+        let place = self.places.find(topic, partition);
+        let place = place.map_or_else(|| self.place_or_error(topic, partition), Ok)?;
         let Some(state) = self.partitions.get_mut(place) else {
             return Ok(());
         };

@@ -38,6 +38,8 @@ pub(super) struct InGroup {
     /// When waiting for the host ends, while there is something to let go of.
     pub(super) let_go_by: Option<Instant>,
     backoff: Backoff,
+    /// Whether a job is to look whether something can be let go of.
+    is_release_due: bool,
     /// Of the next heartbeat, of the end of waiting for the host, of looking at the host.
     timers: [Option<Timer>; 3],
 }
@@ -91,6 +93,7 @@ impl State {
             joining: Some(done),
             let_go_by: None,
             backoff: Backoff::new(BEAT_AGAIN, BEAT_AGAIN_MAX, seed),
+            is_release_due: false,
             timers: [None, None, None],
         });
         drop(in_group);
@@ -199,8 +202,9 @@ impl State {
     /// Lets go of what the host has passed; of the rest too, when it took too long: others read it again then.
     pub(super) fn release(self: &Arc<Self>) {
         let (revoked, is_late) = {
-            let in_group = self.in_group.lock();
-            let Some(it) = in_group.as_ref() else { return };
+            let mut in_group = self.in_group.lock();
+            let Some(it) = in_group.as_mut() else { return };
+            it.is_release_due = false;
             let is_late = it.let_go_by.is_some_and(|by| by <= Instant::now());
             (it.membership.revoked(), is_late)
         };
@@ -365,7 +369,15 @@ impl State {
 
     /// The host has passed or acknowledged something: perhaps it was all that was waited for.
     pub(super) fn release_later(self: &Arc<Self>) {
-        if self.fetcher.lock().is_letting_go() {
+        if !self.fetcher.lock().is_letting_go() {
+            return;
+        }
+        let mut in_group = self.in_group.lock();
+        let is_due = in_group
+            .as_mut()
+            .is_some_and(|it| !std::mem::replace(&mut it.is_release_due, true));
+        drop(in_group);
+        if is_due {
             let state = Arc::clone(self);
             self.transport.schedule(Box::new(move || state.release()));
         }

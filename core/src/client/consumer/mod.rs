@@ -214,10 +214,12 @@ impl Consumer {
     }
 
     /// Acknowledges one record, in any order (`ack=manual`). What is committed is the first offset that
-    /// is not acknowledged.
+    /// is not acknowledged. A record of a partition that the group has given to another since is passed over:
+    /// whoever has it reads it again.
     ///
     /// # Errors
-    /// `INVALID_STATE` with `ack=auto`; `INVALID_ARGUMENT` for a record that was not given out.
+    /// `INVALID_STATE` with `ack=auto`; `INVALID_ARGUMENT` for a record that was not given out;
+    /// `UNKNOWN_TOPIC_OR_PARTITION` for one of a partition that was never read.
     pub fn ack(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
         let result = self.state().fetcher.lock().ack(topic, partition, offset);
         self.acked(result)
@@ -355,7 +357,8 @@ impl Consumer {
     }
 
     /// Commits what is processed, leaves the group, and answers within `timeout` (none:
-    /// `close_timeout_ms`), whatever happens. Blocks that were given out stay valid.
+    /// `close_timeout_ms`), whatever happens. Blocks that were given out stay valid. Closing again gives the
+    /// same report, sooner if `timeout` is shorter.
     pub fn close(&self, timeout: Option<Duration>) -> Pending<CloseReport> {
         let state = self.state();
         if let Err(forked) = state.check_process() {
@@ -411,6 +414,13 @@ pub(super) struct Remembered(Weak<State>);
 impl Remembered {
     pub(super) fn is_open(&self) -> bool {
         self.0.upgrade().is_some_and(|state| !state.is_closed())
+    }
+
+    /// Makes a close that is on its way end after `timeout`, if it would later.
+    pub(super) fn hurry_close(&self, timeout: Duration) {
+        if let Some(state) = self.0.upgrade() {
+            state.hurry_close(timeout);
+        }
     }
 
     /// Begins to close it, if it is still there.

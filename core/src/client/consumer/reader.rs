@@ -12,6 +12,7 @@ use crate::client::transport::{Feed, FetchedBatch};
 use crate::error::Result;
 use crate::record::Batch;
 use crate::record::block::BlockBuilder;
+use crate::timer::Timer;
 
 /// How much a block may hold.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,8 @@ pub(super) struct Reader {
     builder: BlockBuilder,
     /// Bytes of batches taken from the feed.
     pub(super) bytes_taken: u64,
+    /// While the stream is over and the group has to say what is read instead: when to try without it.
+    pub(super) waits: Option<Timer>,
 }
 
 impl Reader {
@@ -54,6 +57,7 @@ impl Reader {
             buffer: VecDeque::new(),
             builder: BlockBuilder::new(),
             bytes_taken: 0,
+            waits: None,
         }
     }
 

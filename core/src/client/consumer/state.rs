@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use crate::sync::Mutex;
 
 use super::bell::Bell;
+use super::closing::Closing;
 use super::commit::Commits;
 use super::fetcher::Fetcher;
 use super::member::InGroup;
 use super::open::Unlocated;
 use super::reader::{BlockLimits, Reader};
 use super::task::Turn;
-use crate::client::CloseReport;
 use crate::client::counters::Counters;
 use crate::client::options::{Ack, Assignor, ConsumerOptions, Start, Until};
 use crate::client::transport::{Feed, Transport};
@@ -73,7 +73,7 @@ pub(super) struct State {
     /// While `process` reads: what tells it that the consumer is closed.
     pub(super) processing: Mutex<Option<Wake>>,
     pub(super) is_closed: AtomicBool,
-    pub(super) closing: OnceLock<Shared<CloseReport>>,
+    pub(super) closing: OnceLock<Closing>,
 }
 
 impl Settings {

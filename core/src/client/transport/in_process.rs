@@ -61,8 +61,7 @@ impl Transport for InProcess {
     }
 
     fn schedule(&self, job: Box<dyn FnOnce() + Send>) {
-        // A job that is refused is dropped, which tells its owner.
-        let _ = self.session.service().schedule(job);
+        self.session.service().schedule_turn(job);
     }
 
     fn assist(&self) {
@@ -134,5 +133,34 @@ impl fmt::Debug for InProcessFeed {
         f.debug_struct("InProcessFeed")
             .field("is_open", &self.0.lock().is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::limits::IO_JOBS_MAX;
+
+    #[test]
+    fn a_job_is_run_however_many_wait_for_the_io_thread() {
+        // A consumer whose job was refused stood still for ever.
+        let service = Service::open_memory("jobs", &ServiceOptions::default()).unwrap();
+        let transport = InProcess::new(&service);
+        let (hold, held) = mpsc::channel::<()>();
+        let (started, is_started) = mpsc::channel();
+        let blocks = move || {
+            started.send(()).unwrap();
+            held.recv().unwrap();
+        };
+        service.schedule(blocks).unwrap();
+        is_started.recv().unwrap();
+        (0..IO_JOBS_MAX).for_each(|_| service.schedule(|| ()).unwrap());
+        let (ran, has_run) = mpsc::channel();
+        transport.schedule(Box::new(move || ran.send(()).unwrap()));
+        hold.send(()).unwrap();
+        assert_eq!(has_run.recv(), Ok(()));
+        transport.close(Duration::ZERO).unwrap();
     }
 }

@@ -39,7 +39,8 @@ pub(crate) trait Transport: Send + Sync + Debug {
     fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<dyn Feed>>;
 
     /// Runs `job` soon, on a thread of ours that may touch files (in process: the log's io thread; over
-    /// a socket: a thread of the runtime, where the job must not block).
+    /// a socket: a thread of the runtime, where the job must not block). Only a transport that is closed drops
+    /// it, so whoever asks has a few of them waiting at most.
     fn schedule(&self, job: Box<dyn FnOnce() + Send>);
 
     /// Writes what is queued, on this thread, if that is possible (in process only).

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::connect::Opened;
 use super::connection::Connection;
 use super::in_flight::{Asked, Failed, Unasked};
 use super::subscribed::Subscribed;
-use crate::client::retry::{Backoff, passes};
+use crate::client::retry::{Backoff, new_seed, passes};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
@@ -64,14 +64,9 @@ struct State {
 impl Line {
     pub(super) fn new(opened: &Opened, options: &TcpOptions) -> Arc<Self> {
         let process = Arc::clone(&opened.connection.process);
-        let seed = u64::from(process.load(Ordering::Relaxed));
         Arc::new(Self {
             request_timeout: options.request_timeout,
-            backoff: Mutex::new(Backoff::new(
-                options.reconnect_backoff,
-                options.reconnect_backoff_max,
-                seed,
-            )),
+            backoff: Mutex::new(backoff(options)),
             log_uuid: opened.log_uuid,
             process,
             state: Mutex::new(State {
@@ -420,6 +415,15 @@ impl State {
     }
 }
 
+/// The pauses before attempts to connect again: each client's are its own, whatever process it lives in.
+fn backoff(options: &TcpOptions) -> Backoff {
+    Backoff::new(
+        options.reconnect_backoff,
+        options.reconnect_backoff_max,
+        options.seed.unwrap_or_else(new_seed),
+    )
+}
+
 /// Ends everything when the task is dropped: there will be no other connection.
 struct EndOnDrop(Arc<Line>);
 
@@ -453,4 +457,26 @@ fn other_log(description: &str) -> Error {
              connect again if that is meant"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pauses(options: &TcpOptions) -> Vec<Duration> {
+        let mut backoff = backoff(options);
+        (1..20).map(|attempts| backoff.pause(attempts)).collect()
+    }
+
+    #[test]
+    fn clients_of_one_process_connect_again_each_in_its_own_time() {
+        // All of them paused alike, and came back to their broker at the same moments.
+        let options = TcpOptions::default();
+        assert_ne!(pauses(&options), pauses(&options));
+        let seeded = TcpOptions {
+            seed: Some(7),
+            ..options
+        };
+        assert_eq!(pauses(&seeded), pauses(&seeded));
+    }
 }

@@ -35,7 +35,7 @@ use super::{Feed, Transport};
 use crate::client::runtime;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
-use crate::limits;
+use crate::limits::{self, REQUEST_TIMEOUT_MS};
 use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
 
@@ -76,19 +76,22 @@ pub(crate) struct TcpOptions {
     pub(crate) reconnect_backoff: Duration,
     /// The longest such pause.
     pub(crate) reconnect_backoff_max: Duration,
+    /// Of the pauses' jitter; none: one of the client's own.
+    pub(crate) seed: Option<u64>,
 }
 
 impl Default for TcpOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS),
             keep_alive: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(30),
             threads: None,
             client_name: "headwater".to_owned(),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
+            seed: None,
         }
     }
 }
