@@ -1,7 +1,7 @@
 # The commands of this repository; `make` alone lists them. Each is a script in .ci/.
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor demo test bench profile check fmt clippy clean
+.PHONY: help doctor demo test chaos bench profile check fmt clippy clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,10 @@ demo: ## real data through the log, in this process and through the broker
 test: ## build, and run the tests of every language whose compiler is here
 	@.ci/doctor
 	@.ci/test
+
+chaos: ## real processes killed at random for five minutes, and nothing may be lost
+	@.ci/doctor
+	@.ci/chaos
 
 bench: ## records per second and latency on this machine, at each durability
 	@.ci/doctor

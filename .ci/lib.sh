@@ -60,6 +60,36 @@ find_python() {
   return 1
 }
 
+# need_test_python: sets TEST_PYTHON to a Python with what the tests need, in an environment of their own that is made
+# anew when the interpreter or the requirements change.
+need_test_python() {
+  local python made_for requirements=$CI_DIR/requirements.txt venv=$CACHE/venv
+  python=$(find_python) || die "no Python $PYTHON_NEEDED or later with venv (make doctor)"
+  made_for="$("$python" -c 'import sys; print(sys.base_prefix, sys.version)') $(cksum <"$requirements")"
+  if [ "$(cat "$venv/made-for" 2>/dev/null)" != "$made_for" ]; then
+    warn "python: making $venv"
+    keep_downloads_with_tools
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" >&2
+    printf '%s\n' "$made_for" >"$venv/made-for"
+  fi
+  TEST_PYTHON=$venv/bin/python
+}
+
+# scenarios_as_json NAME...: these files of examples/scenarios, and those with a fault, as one JSON object: for the
+# languages whose tests have no YAML.
+scenarios_as_json() {
+  need_test_python
+  "$TEST_PYTHON" - "$ROOT/examples/scenarios" "$@" <<'END'
+import json, pathlib, sys, yaml
+folder = pathlib.Path(sys.argv[1])
+read = lambda name: yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+scenarios = [one for name in sys.argv[2:] for one in read(name)]
+json.dump({"scenarios": scenarios, "wrong": read("wrong/all")}, sys.stdout)
+END
+}
+
 # Package managers keep their downloads with the tools, so that nothing is written outside of them.
 keep_downloads_with_tools() {
   mkdir -p "$HEADWATER_TOOLS/downloads"

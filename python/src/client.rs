@@ -1,11 +1,15 @@
 //! The client: an open log.
 
+use std::sync::{Arc, Weak};
+
 use headwater::client::{self, CloseReport, ConnectOptions, ConsumerOptions, ProducerOptions};
+use headwater::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::admin::Admin;
 use crate::config::{make, options_of};
+use crate::consumer::Shared;
 use crate::error::{OrRaise, to_py};
 use crate::pending::{PyPending, seconds};
 
@@ -20,7 +24,11 @@ pub(crate) fn connect(
     let options = options_of::<ConnectOptions>(py, options)?;
     let pending = client::connect_with(address, options);
     Ok(PyPending::new("connect", pending, |py, inner| {
-        Ok(Py::new(py, Client { inner })?.into_any())
+        let client = Client {
+            inner,
+            consumers: Mutex::default(),
+        };
+        Ok(Py::new(py, client)?.into_any())
     }))
 }
 
@@ -36,6 +44,8 @@ pub(crate) fn parse_address(py: Python<'_>, text: &str) -> PyResult<String> {
 #[pyclass(frozen, module = "headwater._native")]
 pub(crate) struct Client {
     pub(crate) inner: client::Client,
+    /// They know better than core how far their loops are.
+    consumers: Mutex<Vec<Weak<Shared>>>,
 }
 
 #[pymethods]
@@ -72,7 +82,12 @@ impl Client {
 
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<PyPending> {
-        let pending = self.inner.close(seconds(py, timeout)?);
+        let timeout = seconds(py, timeout)?;
+        let open = std::mem::take(&mut *self.consumers.lock());
+        open.iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|consumer| consumer.report());
+        let pending = self.inner.close(timeout);
         Ok(PyPending::new("close", pending, |py, report| {
             report_to_py(py, &report)
         }))
@@ -100,6 +115,13 @@ impl Client {
     ) -> PyResult<client::Consumer> {
         let options = options_of::<ConsumerOptions>(py, keywords)?;
         self.inner.consumer(topics, options).or_raise(py)
+    }
+
+    /// Has the consumer asked, when the client is closed, how far it is.
+    pub(crate) fn remember(&self, consumer: &Arc<Shared>) {
+        let mut consumers = self.consumers.lock();
+        consumers.retain(|one| one.strong_count() > 0);
+        consumers.push(Arc::downgrade(consumer));
     }
 }
 

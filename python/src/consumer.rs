@@ -28,7 +28,8 @@ pub(crate) struct Consumer {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+/// What a consumer, its records and its client share.
+pub(crate) struct Shared {
     inner: client::Consumer,
     reading: Mutex<Reading>,
 }
@@ -57,12 +58,12 @@ impl Consumer {
             is_waiting: false,
             fetch: None,
         };
-        Ok(Self {
-            shared: Arc::new(Shared {
-                inner,
-                reading: Mutex::new(reading),
-            }),
-        })
+        let shared = Arc::new(Shared {
+            inner,
+            reading: Mutex::new(reading),
+        });
+        client.remember(&shared);
+        Ok(Self { shared })
     }
 
     /// The records one by one, waiting for them unless told not to.
@@ -156,7 +157,7 @@ impl Consumer {
 
     #[pyo3(signature = (offsets=None))]
     fn _commit(&self, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<PyPending> {
-        self.report();
+        self.shared.report();
         let pending = match offsets {
             None => self.shared.inner.commit(),
             Some(offsets) => self.shared.inner.commit_offsets(offsets_of(offsets)?),
@@ -179,7 +180,7 @@ impl Consumer {
         partition: i32,
         to: &Bound<'_, PyAny>,
     ) -> PyResult<PyPending> {
-        self.report();
+        self.shared.report();
         let pending = match to.extract::<i64>() {
             Ok(offset) => {
                 self.shared
@@ -200,7 +201,7 @@ impl Consumer {
 
     /// For each partition the offset of the first record that does not count as processed.
     fn positions(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.report();
+        self.shared.report();
         offsets_to_py(py, self.shared.inner.positions())
     }
 
@@ -217,7 +218,7 @@ impl Consumer {
 
     #[pyo3(signature = (timeout=None))]
     fn _close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<PyPending> {
-        self.report();
+        self.shared.report();
         let pending = self.shared.inner.close(seconds(py, timeout)?);
         Ok(PyPending::new("close", pending, |py, report| {
             report_to_py(py, &report)
@@ -255,7 +256,7 @@ impl Records {
 impl Consumer {
     /// The consumer for `process`: what was handed out and not passed is read again.
     pub(crate) fn hand_over(&self, py: Python<'_>) -> PyResult<&client::Consumer> {
-        self.report();
+        self.shared.report();
         let mut reading = self.shared.reading.lock();
         if reading.is_waiting {
             return Err(busy(py));
@@ -315,17 +316,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// Tells core which rows are passed.
-    fn report(&self) {
-        let mut reading = self.shared.reading.lock();
-        let Some(passed) = reading.cursor.passed() else {
-            return;
-        };
-        if let client::Progress::Skip(run) = self.shared.inner.progress(passed) {
-            reading.cursor.skip_run(run);
-        }
-    }
-
     fn ack_rows(&self, py: Python<'_>, block: &Arc<Block>, first: u32, end: u32) -> PyResult<()> {
         if self.shared.reading.lock().cursor.is_at(block) {
             return self.shared.inner.ack_rows(first..end).or_raise(py);
@@ -345,6 +335,17 @@ impl Consumer {
 }
 
 impl Shared {
+    /// Tells core which rows are passed.
+    pub(crate) fn report(&self) {
+        let mut reading = self.reading.lock();
+        let Some(passed) = reading.cursor.passed() else {
+            return;
+        };
+        if let client::Progress::Skip(run) = self.inner.progress(passed) {
+            reading.cursor.skip_run(run);
+        }
+    }
+
     /// Goes to the first row of a block that came; false without one.
     fn start(&self, py: Python<'_>, block: Option<client::Block>) -> PyResult<bool> {
         let Some(block) = block else { return Ok(false) };

@@ -48,6 +48,18 @@ def test_closing_twice_is_fine() -> None:
     assert db.close().complete
 
 
+def test_closing_the_client_commits_what_the_loops_have_passed(folder: Path) -> None:
+    # It committed only what core had been told of, which it is ten times a second.
+    with headwater.connect(folder) as db:
+        db.admin.create_topic("t")
+        with db.producer() as p:
+            p.send_many("t", [b"a", b"b", b"c"])
+        records = iter(db.consumer("t", group="g"))
+        assert [next(records).value, next(records).value] == [b"a", b"b"]
+    with headwater.connect(folder) as db:
+        assert [at.offset for at in db.admin.describe_group("g").offsets] == [1]
+
+
 def test_closed_handles_say_closed() -> None:
     db = headwater.connect("mem:")
     db.admin.create_topic("t")

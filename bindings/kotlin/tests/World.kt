@@ -47,9 +47,9 @@ private fun run(command: List<String>): String {
     return output
 }
 
-/** A broker in memory on a free port; its address. */
-internal fun withBroker(test: suspend (String) -> Unit) {
-    val command = listOf(cli, "--json", "serve", "--dev", "--listen", "127.0.0.1:0")
+/** A broker on a free port, in memory unless told otherwise; its address. */
+internal fun withBroker(data: List<String> = listOf("--dev"), test: suspend (String) -> Unit) {
+    val command = listOf(cli, "--json", "serve", "--listen", "127.0.0.1:0") + data
     val broker = ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start()
     try {
         val line = broker.inputStream.bufferedReader().readLine()

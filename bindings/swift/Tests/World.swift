@@ -50,12 +50,12 @@ func run(_ program: String, _ arguments: String...) throws -> String {
 @discardableResult
 func headwater(_ first: String, _ second: String, _ third: String) throws -> String { try run(cli, first, second, third) }
 
-/// A broker in memory on a free port.
-func withBroker(_ body: (String) async throws -> Void) async throws {
+/// A broker on a free port, in memory unless told otherwise.
+func withBroker(_ data: [String] = ["--dev"], _ body: (String) async throws -> Void) async throws {
     let broker = Process()
     let output = Pipe()
     broker.executableURL = URL(fileURLWithPath: cli)
-    broker.arguments = ["--json", "serve", "--dev", "--listen", "127.0.0.1:0"]
+    broker.arguments = ["--json", "serve", "--listen", "127.0.0.1:0"] + data
     broker.standardOutput = output
     try broker.run()
     defer {
