@@ -25,7 +25,7 @@ pub(crate) mod transport;
 pub use address::{Address, DEFAULT_PORT, HostPort, parse_address};
 pub use admin::Admin;
 pub use connect::{connect, connect_with};
-pub use consumer::{BatchRecords, Block, Consumer, ConsumerBatch, Progress};
+pub use consumer::{BatchRecords, Block, Consumer, ConsumerBatch, PartitionLag, Progress};
 pub use handle::{Client, CloseReport, Metrics};
 pub use options::{
     Ack, Assignor, CleanupPolicy, Compression, ConnectOptions, ConsumerOptions, Isolation,

@@ -12,6 +12,7 @@ mod golden;
 mod groups;
 #[cfg(feature = "tcp")]
 mod members;
+mod pausing;
 mod quota;
 #[cfg(feature = "testing")]
 #[path = "../raft/mod.rs"]

@@ -73,6 +73,7 @@ impl State {
         let settings = &self.settings;
         let introduction = Introduction {
             group,
+            instance_id: settings.instance_id.clone(),
             client_name: format!("headwater {}", std::process::id()),
             topics: self.topics.clone(),
             assignor: settings.assignor.to_string(),

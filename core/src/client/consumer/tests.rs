@@ -365,5 +365,6 @@ fn too_many_commits_that_wait_are_refused() {
 }
 
 mod groups;
+mod pausing;
 #[cfg(feature = "tcp")]
 mod positions;

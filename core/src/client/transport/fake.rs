@@ -65,10 +65,10 @@ impl Fake {
         self.0.lock().heartbeats.len()
     }
 
-    /// The heartbeat that leaves, if there is one.
+    /// The heartbeat that leaves, for good or for a moment, if there is one.
     pub(crate) fn farewell(&self) -> Option<Asked> {
         let mut state = self.0.lock();
-        let leaves = |asked: &Asked| matches!(&asked.request, Request::GroupHeartbeat(said) if said.generation == -1);
+        let leaves = |asked: &Asked| matches!(&asked.request, Request::GroupHeartbeat(said) if said.generation < 0);
         let place = state.heartbeats.iter().position(leaves)?;
         state.heartbeats.remove(place)
     }
@@ -231,6 +231,7 @@ struct FeedState {
     ended: Option<Error>,
     wake: Option<Wake>,
     assigned: Vec<FetchPosition>,
+    held: u64,
 }
 
 impl FakeFeed {
@@ -252,6 +253,10 @@ impl FakeFeed {
         if let Some(wake) = wake {
             wake.run();
         }
+    }
+
+    pub(crate) fn held(&self) -> u64 {
+        self.0.lock().held
     }
 
     pub(crate) fn assigned(&self) -> Vec<FetchPosition> {
@@ -296,6 +301,10 @@ impl Feed for FakeFeed {
         state.batches.clear();
         state.assigned = positions;
         Ok(())
+    }
+
+    fn hold(&self, bytes: u64) {
+        self.0.lock().held = bytes;
     }
 
     fn close(&self) {

@@ -81,6 +81,10 @@ pub(crate) trait Feed: Send + Sync + Debug {
     /// When the stream has ended.
     fn reassign(&self, positions: Vec<FetchPosition>) -> Result<()>;
 
+    /// So many bytes of what was taken are kept by whoever took it: nothing is read ahead in their place. It
+    /// counts until another number is said, also for streams that read nothing ahead, which need not care.
+    fn hold(&self, _bytes: u64) {}
+
     /// Ends the stream. Called twice it does nothing.
     fn close(&self);
 }
