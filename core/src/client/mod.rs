@@ -13,6 +13,7 @@ mod connect;
 mod consumer;
 mod counters;
 mod handle;
+mod health;
 pub mod options;
 mod process;
 mod producer;
@@ -27,6 +28,7 @@ pub use admin::Admin;
 pub use connect::{connect, connect_with};
 pub use consumer::{BatchRecords, Block, Consumer, ConsumerBatch, PartitionLag, Progress};
 pub use handle::{Client, CloseReport, Metrics};
+pub use health::{Health, MemberHealth, MemberState};
 pub use options::{
     Ack, Assignor, CleanupPolicy, Compression, ConnectOptions, ConsumerOptions, Isolation,
     MaxBytesPolicy, Order, Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Start,

@@ -10,6 +10,7 @@ mod errors;
 mod golden;
 #[cfg(feature = "tcp")]
 mod groups;
+mod health;
 #[cfg(feature = "tcp")]
 mod members;
 mod pausing;

@@ -135,6 +135,15 @@ impl Membership {
         })
     }
 
+    pub(super) fn member_id(&self) -> &str {
+        &self.member_id
+    }
+
+    /// As it was told last; 0 while it joins.
+    pub(super) const fn generation(&self) -> i32 {
+        self.generation
+    }
+
     /// Whether it holds this since that time, and is not about to let go of it.
     pub(super) fn holds(&self, topic: &Arc<str>, partition: i32, grant: u64) -> bool {
         let wanted = TopicPartition {

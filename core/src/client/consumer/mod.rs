@@ -10,6 +10,7 @@ mod block;
 mod closing;
 mod commit;
 mod fetcher;
+mod health;
 mod lag;
 mod member;
 mod membership;

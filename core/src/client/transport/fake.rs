@@ -8,6 +8,7 @@ use crate::sync::Mutex;
 use bytes::Bytes;
 
 use super::{Feed, FetchedBatch, Transport};
+use crate::client::health::LinkHealth;
 use crate::completion::{Completion, Wake};
 use crate::error::{Error, Result};
 use crate::ids::Durability;
@@ -210,6 +211,14 @@ impl Transport for Fake {
 
     fn description(&self) -> String {
         "fake".to_owned()
+    }
+
+    fn health(&self) -> LinkHealth {
+        LinkHealth {
+            is_connected: true,
+            since: Duration::ZERO,
+            last_error: None,
+        }
     }
 
     fn is_remote(&self) -> bool {

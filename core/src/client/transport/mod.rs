@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::client::health::LinkHealth;
 use crate::completion::{Completion, Wake};
 use crate::error::Result;
 pub(crate) use crate::protocol::fetched::FetchedBatch;
@@ -53,6 +54,9 @@ pub(crate) trait Transport: Send + Sync + Debug {
 
     /// What it is connected to, for messages: `./data` or `localhost:9092`.
     fn description(&self) -> String;
+
+    /// Whether it can be asked, from what is known without asking.
+    fn health(&self) -> LinkHealth;
 
     /// Whether record batches have passed a network and are to be checked.
     fn is_remote(&self) -> bool;

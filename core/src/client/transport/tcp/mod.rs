@@ -31,6 +31,7 @@ use self::connect::Opened;
 use self::line::{Connector, Line};
 use super::{Feed, Transport};
 use crate::client::HostPort;
+use crate::client::health::LinkHealth;
 use crate::client::runtime;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
@@ -154,6 +155,10 @@ impl Transport for TcpTransport {
 
     fn description(&self) -> String {
         self.line.description()
+    }
+
+    fn health(&self) -> LinkHealth {
+        self.line.health()
     }
 
     fn is_remote(&self) -> bool {
