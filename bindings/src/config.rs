@@ -141,6 +141,7 @@ options! {
     /// What a consumer reads and when a record counts as processed.
     NativeConsumerOptions => ConsumerOptions {
         group: String,
+        instance_id: String,
         partitions: Vec<i32>,
         start: String,
         until: String,

@@ -176,6 +176,9 @@ class ConsumerOptions {
     /** The consumer group, whose committed offsets say where to go on; none: all partitions, no commits. */
     var group: String? = null
 
+    /** The name of a static member, which keeps its partitions while it is away. */
+    var instanceId: String? = null
+
     /** The partitions to read of every topic; none: all. */
     var partitions: List<Int>? = null
 
@@ -222,7 +225,7 @@ class ConsumerOptions {
     var isolation: Isolation? = null
 
     internal fun toNative() = NativeConsumerOptions(
-        group, partitions, start?.word, until?.word, ack?.word, commitInterval.toMs(), maxBlockRecords?.toLong(),
+        group, instanceId, partitions, start?.word, until?.word, ack?.word, commitInterval.toMs(), maxBlockRecords?.toLong(),
         maxBlockBytes, readAheadBytes, maxUnacked?.toLong(), heartbeat.toMs(), sessionTimeout.toMs(),
         processingTimeout.toMs(), rebalanceTimeout.toMs(), assignor?.word, isolation?.word,
     )

@@ -174,6 +174,8 @@ public struct ProducerOptions: Sendable {
 public struct ConsumerOptions: Sendable {
     /// The consumer group, whose committed offsets say where to go on; none: all partitions, no commits.
     public var group: String?
+    /// The name of a static member, which keeps its partitions while it is away.
+    public var instanceId: String?
     /// The partitions to read of every topic; none: all.
     public var partitions: [Int]?
     /// Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end.
@@ -209,7 +211,7 @@ public struct ConsumerOptions: Sendable {
 
     func toNative() throws -> NativeConsumerOptions {
         NativeConsumerOptions(
-            group: group, partitions: try partitions?.map { try int32($0, "partition") }, start: start?.word,
+            group: group, instanceId: instanceId, partitions: try partitions?.map { try int32($0, "partition") }, start: start?.word,
             until: until?.word, ack: ack?.rawValue, commitIntervalMs: commitInterval?.ms,
             maxBlockRecords: maxBlockRecords.map(Int64.init), maxBlockBytes: maxBlockBytes, readAheadBytes: readAheadBytes,
             maxUnacked: maxUnacked.map(Int64.init), heartbeatMs: heartbeat?.ms, sessionTimeoutMs: sessionTimeout?.ms,

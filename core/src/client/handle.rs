@@ -33,17 +33,18 @@ pub(crate) struct Shared {
     pub(super) generation: usize,
     pub(super) close_timeout: Duration,
     pub(super) exit_timeout: Duration,
-    address: String,
-    members: Mutex<Members>,
+    pub(super) address: String,
+    pub(super) members: Mutex<Members>,
     closing: OnceLock<Arc<Closing>>,
     is_transport_closed: Arc<AtomicBool>,
 }
 
+/// What was opened through it, as far as it is still there.
 #[derive(Default)]
-struct Members {
-    is_closed: bool,
-    producers: Vec<producer::Remembered>,
-    consumers: Vec<consumer::Remembered>,
+pub(super) struct Members {
+    pub(super) is_closed: bool,
+    pub(super) producers: Vec<producer::Remembered>,
+    pub(super) consumers: Vec<consumer::Remembered>,
 }
 
 /// A close that has begun.
@@ -249,6 +250,10 @@ impl Client {
     pub(super) fn open(shared: Arc<Shared>) -> Self {
         registry::remember(&shared);
         Self(shared)
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.0
     }
 
     /// A producer. It is not tied to a topic.

@@ -48,6 +48,8 @@ class ConsumerOptions(TypedDict, total=False):
     """How a consumer reads."""
 
     group: str | None
+    #: The name of a static member, which keeps its partitions while it is away.
+    instance_id: str | None
     partitions: Sequence[int] | None
     #: ``"earliest"``, ``"latest"``, an offset, or a time.
     start: Literal["earliest", "latest"] | str | int | datetime | None

@@ -104,8 +104,8 @@ impl State {
         Ok(())
     }
 
-    /// Commits what was given out, with what was made of it.
-    pub(super) fn commit_with(self: &Arc<Self>, results: Results) {
+    /// Commits what was given out, `rows` of the current lease, with what was made of it.
+    pub(super) fn commit_with(self: &Arc<Self>, results: Results, rows: u32) {
         let mut commits = self.commits.lock();
         let member = self.member();
         let is_none_of_it = std::mem::take(&mut commits.is_forfeited) || member.is_none();
@@ -127,7 +127,7 @@ impl State {
         // Under the lock: no round that began before may see what is passed here.
         let offsets = {
             let mut fetcher = self.fetcher.lock();
-            fetcher.pass(u32::MAX);
+            fetcher.pass(rows);
             fetcher.to_commit()
         };
         commits.rounds.push_back(Round {

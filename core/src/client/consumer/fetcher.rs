@@ -17,7 +17,9 @@
 mod assigning;
 mod lease;
 mod moving;
+mod pausing;
 mod processing;
+mod standing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -94,8 +96,10 @@ struct PartitionState {
     unacked: Unacked,
     /// What was committed last; where it began, if nothing was.
     committed: i64,
+    has_committed: bool,
     seeks: u32,
     hold: Hold,
+    is_paused: bool,
     grant: u64,
 }
 
@@ -123,8 +127,10 @@ impl PartitionState {
             passed: assigned.start,
             unacked: Unacked::default(),
             committed: assigned.committed.unwrap_or(assigned.start),
+            has_committed: assigned.committed.is_some(),
             seeks: 0,
             hold: Hold::Held,
+            is_paused: false,
             grant: assigned.grant,
         }
     }
@@ -411,9 +417,10 @@ impl Fetcher {
             .collect()
     }
 
-    /// The same for those that have not reached their end.
+    /// The same for those that have not reached their end and are not paused.
     pub(super) fn unfinished(&self) -> Vec<FetchPosition> {
-        let open = self.places_held().filter(|place| !self.is_done(*place));
+        let is_open = |place: &usize| !self.is_done(*place) && !self.is_paused(*place);
+        let open = self.places_held().filter(is_open);
         let open = open.filter_map(|place| self.partitions.get(place));
         open.map(|state| FetchPosition {
             topic: state.topic.to_string(),
@@ -457,7 +464,7 @@ impl Fetcher {
         for committed in offsets {
             let place = self.places.find(&committed.topic, committed.partition);
             if let Some(state) = place.and_then(|place| self.partitions.get_mut(place)) {
-                state.committed = committed.offset;
+                (state.committed, state.has_committed) = (committed.offset, true);
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::health::Standing;
 use super::membership::{Changes, Introduction, Membership, News};
 use super::open::Opening;
 use super::state::State;
@@ -40,6 +41,9 @@ pub(super) struct InGroup {
     backoff: Backoff,
     /// Whether a job is to look whether something can be let go of.
     is_release_due: bool,
+    /// When it began to join, and when a heartbeat was answered last.
+    pub(super) began: Instant,
+    pub(super) heard: Option<Instant>,
     /// Of the next heartbeat, of the end of waiting for the host, of looking at the host.
     timers: [Option<Timer>; 3],
 }
@@ -53,6 +57,16 @@ impl InGroup {
     /// How many partitions are.
     pub(super) fn held_count(&self) -> usize {
         self.membership.held_count()
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            member_id: self.membership.member_id().to_owned(),
+            generation: self.membership.generation(),
+            partitions: self.held_count(),
+            began: self.began,
+            heard: self.heard,
+        }
     }
 
     /// With nothing left to let go of there is nothing to wait for: what is revoked next has a time of its own.
@@ -75,6 +89,7 @@ impl State {
         let settings = &self.settings;
         let introduction = Introduction {
             group,
+            instance_id: settings.instance_id.clone(),
             client_name: format!("headwater {}", std::process::id()),
             topics: self.topics.clone(),
             assignor: settings.assignor.to_string(),
@@ -94,6 +109,8 @@ impl State {
             let_go_by: None,
             backoff: Backoff::new(BEAT_AGAIN, BEAT_AGAIN_MAX, seed),
             is_release_due: false,
+            began: Instant::now(),
+            heard: None,
             timers: [None, None, None],
         });
         drop(in_group);
@@ -131,6 +148,9 @@ impl State {
         let mut in_group = self.in_group.lock();
         let Some(it) = in_group.as_mut() else { return };
         it.end_waiting();
+        if answer.is_ok() {
+            it.heard = Some(Instant::now());
+        }
         let news = it.membership.answered(number, answer);
         let is_last = it.membership.is_last(number);
         match news {
@@ -272,6 +292,7 @@ impl State {
             Ok((id, _)) => {
                 if let Some(it) = self.in_group.lock().as_mut() {
                     it.membership.begin_anew(id);
+                    it.began = Instant::now();
                 }
                 self.beat();
             }

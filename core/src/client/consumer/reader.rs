@@ -3,6 +3,8 @@
 //! What is read ahead stays in the feed, whose credit is the consumer's budget; here there is at most what
 //! one block is made of. Records are unpacked once, into the block.
 
+mod ahead;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -41,6 +43,11 @@ pub(super) struct Reader {
     /// Batches are checked: they came over a network.
     is_remote: bool,
     buffer: VecDeque<Reading>,
+    /// Of partitions that are paused.
+    kept: VecDeque<Reading>,
+    kept_bytes: u64,
+    /// Whether the feed holds room for all that is in `buffer` too, until that is given out.
+    is_ahead: bool,
     builder: BlockBuilder,
     /// Bytes of batches taken from the feed.
     pub(super) bytes_taken: u64,
@@ -55,6 +62,9 @@ impl Reader {
             places,
             is_remote,
             buffer: VecDeque::new(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            is_ahead: false,
             builder: BlockBuilder::new(),
             bytes_taken: 0,
             waits: None,
@@ -69,6 +79,9 @@ impl Reader {
     /// Forgets what was taken and not given out.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
+        self.kept.clear();
+        (self.kept_bytes, self.is_ahead) = (0, false);
+        self.feed.hold(0);
     }
 
     /// A block of what is there, and what it consists of. Batches without records for the host give
@@ -190,6 +203,9 @@ impl Reader {
 
     /// Takes what the feed has; false if it has nothing.
     fn take(&mut self, max_bytes: usize) -> Result<bool> {
+        if std::mem::take(&mut self.is_ahead) {
+            self.feed.hold(self.kept_bytes);
+        }
         for fetched in self.feed.take(max_bytes)? {
             self.bytes_taken += fetched.batch.len() as u64;
             let place = self.places.find(&fetched.topic, fetched.partition);

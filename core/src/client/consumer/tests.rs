@@ -367,5 +367,7 @@ fn too_many_commits_that_wait_are_refused() {
 }
 
 mod groups;
+mod health;
+mod pausing;
 #[cfg(feature = "tcp")]
 mod positions;

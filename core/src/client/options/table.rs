@@ -175,6 +175,8 @@ options! {
     ConsumerOptions, "consumer" {
         /// The consumer group, whose committed offsets say where to go on.
         group: String, none("none: all partitions, no commits"), Range::Any("a group id of 1 to 249 characters");
+        /// The name of a static member, which keeps its partitions while it is away.
+        instance_id: String, none("none"), Range::Any("a name of 1 to 249 bytes");
         /// The partitions to read of every topic.
         partitions: Vec<i32>, none("all"), numbers(0, 4_095);
         /// Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end.

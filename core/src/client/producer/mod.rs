@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
+pub(super) use self::accumulator::Backlog;
 use self::accumulator::{Accumulator, Settings};
 pub use self::delivery::{Delivery, RecordMetadata};
 use self::dispatch::Helper;
@@ -313,6 +314,13 @@ impl Remembered {
         let sender = self.0.upgrade()?;
         let report = sender.close(timeout).follow();
         Some(report.with_assist(Arc::new(Helper(sender))))
+    }
+
+    /// What it has that is not acknowledged.
+    pub(super) fn backlog(&self) -> Option<Backlog> {
+        let sender = self.0.upgrade()?;
+        let desk = sender.desk.lock();
+        Some(desk.accumulator.backlog())
     }
 
     pub(super) fn buffered_bytes(&self) -> u64 {

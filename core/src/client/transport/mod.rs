@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::client::health::LinkHealth;
 use crate::completion::{Completion, Wake};
 use crate::error::Result;
 pub(crate) use crate::protocol::fetched::FetchedBatch;
@@ -55,6 +56,9 @@ pub(crate) trait Transport: Send + Sync + Debug {
     /// What it is connected to, for messages: `./data` or `localhost:9092`.
     fn description(&self) -> String;
 
+    /// Whether it can be asked, from what is known without asking.
+    fn health(&self) -> LinkHealth;
+
     /// Whether record batches have passed a network and are to be checked.
     fn is_remote(&self) -> bool;
 
@@ -81,6 +85,10 @@ pub(crate) trait Feed: Send + Sync + Debug {
     /// # Errors
     /// When the stream has ended.
     fn reassign(&self, positions: Vec<FetchPosition>) -> Result<()>;
+
+    /// So many bytes of what was taken are kept by whoever took it: nothing is read ahead in their place. It
+    /// counts until another number is said, also for streams that read nothing ahead, which need not care.
+    fn hold(&self, _bytes: u64) {}
 
     /// Ends the stream. Called twice it does nothing.
     fn close(&self);

@@ -142,6 +142,7 @@ impl Fetcher {
 impl PartitionState {
     fn forget(&mut self) {
         self.hold = Hold::Gone;
+        self.is_paused = false;
         self.seeks = self.seeks.wrapping_add(1);
         self.unacked.clear();
         (self.passed, self.committed) = (self.delivered, self.delivered);

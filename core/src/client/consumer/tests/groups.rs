@@ -253,3 +253,67 @@ fn acknowledgements_of_what_is_anothers_now_are_passed_over() {
     consumer.ack("t", 0, 7).unwrap();
     assert_eq!(consumer.positions(), [at(1)]);
 }
+
+fn as_instance() -> ConsumerOptions {
+    ConsumerOptions {
+        instance_id: Some("i".to_owned()),
+        ..grouped()
+    }
+}
+
+#[test]
+fn a_static_member_says_its_name_and_goes_away_for_a_moment_when_it_closes() {
+    let (fake, consumer) = reading(as_instance());
+    let said = assign(&fake, 3, &[at(0)]);
+    assert_eq!(said.instance_id.as_deref(), Some("i"));
+    let mut closed = consumer.close(None);
+    fake.run_jobs();
+    let asked = fake.farewell().unwrap();
+    let Request::GroupHeartbeat(said) = &asked.request else {
+        panic!("{asked:?}");
+    };
+    let name = said.instance_id.as_deref();
+    assert_eq!((said.generation, name), (-2, Some("i")));
+    answer(asked);
+    assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
+}
+
+#[test]
+fn a_static_member_whose_name_another_uses_is_fenced_and_does_not_come_back() {
+    let (fake, consumer) = reading(as_instance());
+    let mut next = consumer.next_block(None);
+    fake.run_jobs();
+    let fenced = Error::new(ErrorCode::FencedInstanceId, "`i` belongs to another");
+    let asked = fake.heartbeat().unwrap();
+    asked.completion.finish(Err(fenced.clone()));
+    fake.run_jobs();
+    let ended = next.try_take().unwrap();
+    assert_eq!(ended.unwrap_err(), fenced);
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), fenced);
+    assert!(fake.heartbeat().is_none());
+}
+
+#[test]
+fn an_instance_id_names_a_member_of_a_group() {
+    let alone = ConsumerOptions {
+        group: None,
+        ..as_instance()
+    };
+    let long = ConsumerOptions {
+        instance_id: Some("i".repeat(250)),
+        ..grouped()
+    };
+    let strange = ConsumerOptions {
+        instance_id: Some("i\n".to_owned()),
+        ..grouped()
+    };
+    for (options, told) in [
+        (alone, "without `group`"),
+        (long, "1 to 249 bytes"),
+        (strange, "no control characters"),
+    ] {
+        let error = Settings::new(&options).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidOption);
+        assert!(error.message().contains(told), "{error}");
+    }
+}

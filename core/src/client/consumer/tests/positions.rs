@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use super::*;
+use crate::client::health::LinkHealth;
 use crate::client::options::Start;
 use crate::client::transport::Feed;
 use crate::client::transport::in_process::InProcess;
@@ -52,6 +53,10 @@ impl Transport for Switch {
 
     fn description(&self) -> String {
         self.current().description()
+    }
+
+    fn health(&self) -> LinkHealth {
+        self.current().health()
     }
 
     fn is_remote(&self) -> bool {

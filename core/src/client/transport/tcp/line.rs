@@ -21,6 +21,7 @@ use super::connect::Opened;
 use super::connection::Connection;
 use super::in_flight::{Asked, Failed, Unasked};
 use super::subscribed::Subscribed;
+use crate::client::health::LinkHealth;
 use crate::client::retry::{Backoff, new_seed, passes};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
@@ -59,6 +60,8 @@ struct State {
     lost: Option<(Instant, Error)>,
     /// Why nothing can be asked any more.
     ended: Option<Error>,
+    /// When it was connected, or stopped being so.
+    since: Instant,
 }
 
 impl Line {
@@ -76,6 +79,7 @@ impl Line {
                 streams: Vec::new(),
                 lost: None,
                 ended: None,
+                since: Instant::now(),
             }),
             changed: Notify::new(),
         })
@@ -83,6 +87,17 @@ impl Line {
 
     pub(super) fn description(&self) -> String {
         self.state.lock().description.clone()
+    }
+
+    pub(super) fn health(&self) -> LinkHealth {
+        let state = self.state.lock();
+        let lost = state.lost.as_ref().map(|(_, error)| error);
+        let last_error = state.ended.as_ref().or(lost).cloned();
+        LinkHealth {
+            is_connected: last_error.is_none(),
+            since: state.since.elapsed(),
+            last_error,
+        }
     }
 
     pub(super) fn submit(
@@ -211,7 +226,8 @@ impl Line {
             .into_iter()
             .rev()
             .for_each(|asked| state.parked.push_front(asked));
-        state.lost = Some((Instant::now(), error.clone()));
+        state.since = Instant::now();
+        state.lost = Some((state.since, error.clone()));
         tracing::warn!(%error, "connecting again");
         true
     }
@@ -291,6 +307,7 @@ impl Line {
                 "connected again"
             );
         }
+        state.since = Instant::now();
         connection.description().clone_into(&mut state.description);
         while let Some(asked) = state.parked.pop_front() {
             let Err(unasked) = connection.submit(asked, &mut wakes) else {
@@ -347,6 +364,9 @@ impl Line {
     fn end(&self, error: &Error) -> Option<Arc<Connection>> {
         let mut wakes = Wakes::new();
         let mut state = self.state.lock();
+        if state.ended.is_none() && state.lost.is_none() {
+            state.since = Instant::now();
+        }
         let error = state.ended.get_or_insert_with(|| error.clone()).clone();
         let parked = std::mem::take(&mut state.parked);
         let streams = std::mem::take(&mut state.streams);

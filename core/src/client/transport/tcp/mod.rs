@@ -32,6 +32,7 @@ use tokio::runtime::Handle;
 use self::connect::Opened;
 use self::line::{Connector, Line};
 use super::{Feed, Transport};
+use crate::client::health::LinkHealth;
 use crate::client::runtime;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
@@ -191,6 +192,10 @@ impl Transport for TcpTransport {
 
     fn description(&self) -> String {
         self.line.description()
+    }
+
+    fn health(&self) -> LinkHealth {
+        self.line.health()
     }
 
     fn is_remote(&self) -> bool {
