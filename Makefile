@@ -16,7 +16,7 @@ test: ## build, and run the tests of every language whose compiler is here
 	@.ci/doctor
 	@.ci/test
 
-bench: ## records per second and latency on this machine, at each durability
+bench: ## records per second, latency and memory on this machine, beside the floors, the budgets, NATS and Redis
 	@.ci/doctor
 	@.ci/bench
 
