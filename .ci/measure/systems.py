@@ -170,6 +170,8 @@ class Nats(Peer):
         sync = "sync_interval: always, " if self.level == "disk" else ""
         store = json.dumps(str(self.folder / "js"))
         config = f'host: "127.0.0.1"\nport: {self.port}\n'
+        # A reader that is slow for a moment on a busy machine is not closed for it.
+        config += "max_pending: 1GB\n"
         config += f"jetstream {{ store_dir: {store}, {sync}max_mem: 1GB, max_file: 50GB }}\n"
         (self.folder / "nats.conf").write_text(config)
         return [find_nats(), "-c", self.folder / "nats.conf"]
