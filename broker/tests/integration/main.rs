@@ -9,5 +9,10 @@ mod group;
 mod harness;
 mod http;
 mod kill;
+// Resident memory is read from /proc.
+#[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
+mod raw;
 mod signal;
 mod wrong;
