@@ -7,6 +7,9 @@ mod cli;
 mod dump;
 mod group;
 mod harness;
+// Looks at memory, as `memory` does.
+#[cfg(target_os = "linux")]
+mod hostile;
 mod http;
 mod kill;
 // Resident memory is read from /proc.
@@ -14,5 +17,7 @@ mod kill;
 mod memory;
 #[cfg(target_os = "linux")]
 mod raw;
+#[cfg(target_os = "linux")]
+mod recorded;
 mod signal;
 mod wrong;

@@ -21,9 +21,11 @@ use super::harness::{Place, Serving, run, signal};
 use super::raw::Raw;
 
 const KIB: u64 = 1_024;
-const MIB: u64 = 1_024 * KIB;
+pub(crate) const MIB: u64 = 1_024 * KIB;
 /// What no limit speaks of.
-const SLACK_BYTES: u64 = 12 * MIB;
+pub(crate) const SLACK_BYTES: u64 = 12 * MIB;
+/// What somebody who works grows by now and then.
+const HARDLY_BYTES: u64 = 256 * KIB;
 /// The bytes of all records of the topic that is read.
 const OFFERED_BYTES: u64 = 128 * MIB;
 const VALUE_BYTES: u64 = KIB;
@@ -36,7 +38,7 @@ const BUFFER_BYTES: u64 = 16 * MIB;
 /// What `tail_cache_bytes` is set to.
 const TAIL_CACHE_BYTES: u64 = 8 * MIB;
 /// A connection that does nothing.
-const IDLE_CONNECTION_BYTES: u64 = 32 * KIB;
+pub(crate) const IDLE_CONNECTION_BYTES: u64 = 32 * KIB;
 /// A topic of one partition: in the broker's state, and on its way to the checkpoint.
 const TOPIC_BYTES: u64 = 4 * KIB;
 /// A topic that a producer has sent to.
@@ -198,7 +200,8 @@ fn produce_one(address: &str) {
 }
 
 #[track_caller]
-fn within(what: &str, grown: u64, budget: u64) {
+#[expect(clippy::print_stdout, reason = "the figure of a test that passes")]
+pub(crate) fn within(what: &str, grown: u64, budget: u64) {
     let (grown, budget) = (grown as f64 / MIB as f64, budget as f64 / MIB as f64);
     println!("{what}: {grown:.1} MiB of {budget:.1}");
     assert!(
@@ -208,20 +211,23 @@ fn within(what: &str, grown: u64, budget: u64) {
 }
 
 /// Bytes of a process' resident memory now.
-fn resident(pid: u32) -> u64 {
+pub(crate) fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
-/// The most that a process has held, once it holds no more.
-fn settled_peak(pid: u32) -> u64 {
-    let (mut peak, mut looks) = (0, 0);
-    while looks < 10 {
+/// The most that a process has held, once that has hardly grown for a second.
+pub(crate) fn settled_peak(pid: u32) -> u64 {
+    let (mut settled, mut looks) = (0, 0);
+    loop {
         let now = status(pid, "VmHWM:");
-        looks = if now > peak { 0 } else { looks + 1 };
-        peak = now;
+        if now > settled + HARDLY_BYTES {
+            (settled, looks) = (now, 0);
+        } else if looks == 10 {
+            return now;
+        }
+        looks += 1;
         std::thread::sleep(Duration::from_millis(100));
     }
-    peak
 }
 
 fn status(pid: u32, name: &str) -> u64 {
@@ -373,8 +379,9 @@ fn the_part_of_a_client() {
 }
 
 fn say(what: &str) {
-    println!("{SAYS}{what}");
-    std::io::stdout().flush().unwrap();
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{SAYS}{what}").unwrap();
+    stdout.flush().unwrap();
 }
 
 /// Waits until the test says so.

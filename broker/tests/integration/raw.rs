@@ -58,6 +58,15 @@ impl Raw {
         std::iter::from_fn(|| self.next()).collect()
     }
 
+    /// Reads whatever the broker still says, until it closes; how many bytes that were.
+    pub(crate) fn drain(mut self) -> usize {
+        let (mut chunk, mut bytes) = ([0; 64 * 1_024], 0);
+        while let Ok(count @ 1..) = self.stream.read(&mut chunk) {
+            bytes += count;
+        }
+        bytes
+    }
+
     fn expect_magic(&mut self) {
         while self.decoder.unread().len() < MAGIC.len() {
             assert!(self.read(), "closed before the magic");
