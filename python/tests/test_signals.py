@@ -69,10 +69,7 @@ try:
     {wait}
 except KeyboardInterrupt:
     print("interrupted", flush=True)
-try:
-    print(db.close(timeout=0.2).unsent_records, flush=True)
-except headwater.Timeout:
-    print("late", flush=True)
+print(db.close(timeout=0.2).unsent_records, flush=True)
 proxy.close()
 broker.close()
 """
@@ -94,13 +91,9 @@ broker.close()
 def test_wait_for_a_broker_that_says_nothing_is_interrupted(wait: str) -> None:
     code, out, err = interrupted(STALLED.format(wait=wait))
 
-    # A close that was interrupted goes on, and what it cannot deliver is told at the end of the process.
-    warned = wait == "db.close()"
-    assert (code, "was not closed" in err) == (0, warned), err
-    said, unsent = out.splitlines()
-    assert said == "interrupted"
-    # What the producer's own close tells is not told again, and an earlier close takes its time.
-    assert unsent == {"p.close()": "0", "db.close()": "late"}.get(wait, "11")
+    assert (code, err) == (0, "")
+    # A close that was interrupted goes on, until a shorter one ends it, which tells all of it.
+    assert out.splitlines() == ["interrupted", "11"]
 
 
 def test_interrupt_without_a_handler_ends_the_process_and_keeps_the_records(folder: Path) -> None:
