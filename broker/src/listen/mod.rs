@@ -168,7 +168,7 @@ async fn next(listener: &tokio::net::TcpListener, places: &Places) -> Option<Acc
         }
         Err(error) => {
             // Out of file descriptors, or a connection that was gone before it was accepted.
-            tracing::warn!(%error, "a connection could not be accepted");
+            headwater::seldom!(warn, %error, "a connection could not be accepted");
             tokio::time::sleep(PAUSE).await;
             None
         }

@@ -212,7 +212,7 @@ impl Line {
             .rev()
             .for_each(|asked| state.parked.push_front(asked));
         state.lost = Some((Instant::now(), error.clone()));
-        tracing::warn!(%error, "connecting again");
+        crate::seldom!(warn, %error, "connecting again");
         true
     }
 
@@ -241,7 +241,7 @@ impl Line {
                     return None;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "no connection");
+                    crate::seldom!(debug, %error, "no connection");
                     if let Some((_, reason)) = &mut self.state.lock().lost {
                         *reason = error;
                     }
@@ -285,7 +285,8 @@ impl Line {
         let mut state = self.state.lock();
         if let Some((since, _)) = state.lost.take() {
             let lost_ms = since.elapsed().as_millis();
-            tracing::info!(
+            crate::seldom!(
+                info,
                 broker = connection.description(),
                 lost_ms,
                 "connected again"
