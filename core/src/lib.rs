@@ -37,6 +37,8 @@ pub mod limits;
 pub mod log;
 pub mod protocol;
 pub mod record;
+#[doc(hidden)]
+pub mod seldom;
 #[cfg(feature = "tcp")]
 pub mod server;
 pub mod service;

@@ -202,7 +202,7 @@ async fn next(listener: &Listener, places: &Places) -> Option<Accepted> {
         }
         Err(error) => {
             // Out of file descriptors, or a connection that was gone before it was accepted.
-            tracing::warn!(%error, "a connection could not be accepted");
+            headwater::seldom!(warn, %error, "a connection could not be accepted");
             tokio::time::sleep(PAUSE).await;
             None
         }

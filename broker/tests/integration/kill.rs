@@ -1,14 +1,15 @@
 //! kill -9 of the broker while it is produced to and consumed from, again and again, on the same folder and
 //! port. Its clients live on: no record fails, each is there once, at the offset that was acknowledged, and the
 //! consumer is given them in order, without a gap or a repetition. Nobody notices but by the time it takes. The
-//! members of a group miss nothing either, and end with all of it committed.
+//! members of a group miss nothing either: each record is given to them where it lies, what is committed is never
+//! ahead of what they have processed, and in the end it is all.
 //!
 //! The times are drawn from a seed, printed when the test fails; `HEADWATER_SEED` sets another one.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -70,7 +71,11 @@ fn clients_live_through_twenty_kills_and_notice_nothing() {
         })
         .collect();
     let following = follow(&address, &is_sent, &progress);
-    let members: Vec<_> = (0..MEMBERS).map(|_| share(&address, &is_sent)).collect();
+    let processed = Arc::<Processed>::default();
+    let members: Vec<_> = (0..MEMBERS)
+        .map(|_| share(&address, &is_sent, &processed))
+        .collect();
+    let watching = connect(&address);
     let mut term = 0;
     for _ in 0..ROUNDS {
         // Between two kills something has to be acknowledged, then anything may happen.
@@ -84,6 +89,7 @@ fn clients_live_through_twenty_kills_and_notice_nothing() {
         assert!(summary["term"].as_i64().unwrap() > term, "{summary}");
         term = summary["term"].as_i64().unwrap();
         broker = Serving::start_with(&data, &address, &[]);
+        processed.check(&watching);
     }
     is_over.store(true, Ordering::Relaxed);
     let mut acked = Acked::new();
@@ -92,11 +98,12 @@ fn clients_live_through_twenty_kills_and_notice_nothing() {
     }
     is_sent.store(true, Ordering::Relaxed);
     // Each record went to a member, and perhaps again to another, if the first could not commit it any more.
-    let mut shared = HashSet::new();
     for member in members {
-        shared.extend(member.join().unwrap());
+        member.join().unwrap();
     }
-    assert!(acked.keys().all(|value| shared.contains(value)));
+    processed.check(&watching);
+    processed.has_all(&acked);
+    watching.close(None).wait(Some(FOR_EVER)).unwrap();
     let seen = following.join().unwrap();
     assert_eq!(seen.places.len(), acked.len());
     seen.has_all(&acked);
@@ -195,17 +202,62 @@ fn follow(
     })
 }
 
+/// What the members of the group have processed, whichever of them: by partition and offset, the value.
+#[derive(Default)]
+struct Processed(Mutex<BTreeMap<(i32, i64), String>>);
+
+impl Processed {
+    /// A record was processed, perhaps not for the first time: there is one at an offset.
+    fn add(&self, partition: i32, offset: i64, value: &str) {
+        let mut records = self.0.lock().unwrap();
+        let known = records
+            .entry((partition, offset))
+            .or_insert_with(|| value.to_owned());
+        assert_eq!(known, value, "at offset {offset} of partition {partition}");
+    }
+
+    /// Nothing is committed before it was processed.
+    fn check(&self, db: &Client) {
+        let asked = db.admin().describe_group("sharing").wait(Some(FOR_EVER));
+        let group = match asked {
+            Ok(group) => group,
+            // Before its first commit.
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(error) => panic!("{error}"),
+        };
+        // Asked before: what is committed was processed by then.
+        let records = self.0.lock().unwrap();
+        for committed in group.offsets {
+            let below = (committed.partition, 0)..(committed.partition, committed.offset);
+            let count = records.range(below).count();
+            assert_eq!(count as i64, committed.offset, "{committed:?} is ahead");
+        }
+    }
+
+    /// Looks for records that were acknowledged, each where it was said to be.
+    fn has_all(&self, acked: &Acked) {
+        let records = self.0.lock().unwrap();
+        for (value, place) in acked {
+            assert_eq!(records.get(place), Some(value), "{place:?}");
+        }
+        assert_eq!(records.len(), acked.len());
+    }
+}
+
 /// A member of a group reads along until all is sent and the group has committed it.
-fn share(address: &str, is_sent: &Arc<AtomicBool>) -> thread::JoinHandle<HashSet<String>> {
+fn share(
+    address: &str,
+    is_sent: &Arc<AtomicBool>,
+    processed: &Arc<Processed>,
+) -> thread::JoinHandle<()> {
     let db = connect(address);
     let options = ConsumerOptions {
         group: Some("sharing".to_owned()),
         ..ConsumerOptions::default()
     };
     let consumer = db.consumer(&[TOPIC], options).unwrap();
-    let is_sent = Arc::clone(is_sent);
+    let (is_sent, processed) = (Arc::clone(is_sent), Arc::clone(processed));
     thread::spawn(move || {
-        let mut seen = HashSet::new();
         loop {
             let is_last = is_sent.load(Ordering::Relaxed) && is_committed(&db);
             while let Some(batch) = consumer
@@ -213,8 +265,9 @@ fn share(address: &str, is_sent: &Arc<AtomicBool>) -> thread::JoinHandle<HashSet
                 .unwrap()
             {
                 for record in batch.records() {
-                    let value = record.unwrap().value.unwrap().to_vec();
-                    seen.insert(String::from_utf8(value).unwrap());
+                    let record = record.unwrap();
+                    let value = str::from_utf8(record.value.unwrap()).unwrap();
+                    processed.add(batch.partition(), record.offset, value);
                 }
             }
             if is_last {
@@ -223,7 +276,6 @@ fn share(address: &str, is_sent: &Arc<AtomicBool>) -> thread::JoinHandle<HashSet
         }
         let report = db.close(None).wait(Some(FOR_EVER)).unwrap();
         assert_eq!(report.first_error, None);
-        seen
     })
 }
 

@@ -117,7 +117,8 @@ impl State {
             Ok(None) => {}
             Err(end_offset) => {
                 self.void_entries.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(
+                crate::seldom!(
+                    error,
                     index = entry.index,
                     partition = entry.partition.0,
                     base_offset = header.base_offset,
@@ -141,7 +142,9 @@ impl State {
             Kind::TopicCreate => {
                 let create: control::TopicCreate = decode(entry)?;
                 changed.topics.insert(create.uuid);
-                self.topics.write().create(create);
+                if !self.topics.write().create(create) {
+                    self.note_second(entry);
+                }
             }
             Kind::TopicAlter => {
                 let alter: control::TopicAlter = decode(entry)?;
@@ -151,9 +154,10 @@ impl State {
             Kind::TopicDelete => self.delete_topic(&decode(entry)?, &mut changed, wakes),
             Kind::PartitionOpen => {
                 changed.partitions.insert(entry.partition);
-                self.topics
-                    .write()
-                    .open_partition(entry.partition, &decode(entry)?);
+                let open = decode(entry)?;
+                if !self.topics.write().open_partition(entry.partition, &open) {
+                    self.note_second(entry);
+                }
             }
             Kind::LogStart => {
                 let start: control::LogStart = decode(entry)?;
@@ -182,6 +186,18 @@ impl State {
             _ => {}
         }
         Some(())
+    }
+
+    /// A uuid or an id was given a second time, which no version does: the log is damaged in a way that its
+    /// checksums do not show. The first stays what it was, so nobody gets or loses what is another's.
+    fn note_second(&self, entry: &Entry<'_>) {
+        self.void_entries.fetch_add(1, Ordering::Relaxed);
+        crate::seldom!(error,
+            index = entry.index,
+            kind = ?entry.kind,
+            partition = entry.partition.0,
+            "an entry makes what is there already; it is ignored"
+        );
     }
 
     fn delete_topic(
@@ -221,7 +237,7 @@ impl Machine for State {
             self.apply_records(entry, wakes);
         } else if self.apply_control(entry, wakes).is_none() {
             self.void_entries.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
+            crate::seldom!(error,
                 index = entry.index,
                 kind = ?entry.kind,
                 version = entry.version,

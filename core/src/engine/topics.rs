@@ -113,8 +113,11 @@ impl Topics {
         self.next_partition
     }
 
-    /// A TOPIC_CREATE frame.
-    pub fn create(&mut self, create: control::TopicCreate) {
+    /// A TOPIC_CREATE frame. False if there is a topic of this uuid already: then nothing has changed.
+    pub fn create(&mut self, create: control::TopicCreate) -> bool {
+        if self.names.contains_key(&create.uuid) {
+            return false;
+        }
         let name: Arc<str> = create.name.into();
         let topic = Topic {
             name: Arc::clone(&name),
@@ -125,6 +128,7 @@ impl Topics {
         self.names.insert(create.uuid, Arc::clone(&name));
         self.by_name.insert(name, topic);
         self.link(create.uuid);
+        true
     }
 
     /// A TOPIC_ALTER frame: sets the options it names.
@@ -161,13 +165,21 @@ impl Topics {
         }
     }
 
-    /// A PARTITION_OPEN frame.
-    pub fn open_partition(&mut self, id: PartitionId, open: &control::PartitionOpen) {
+    /// A PARTITION_OPEN frame. False if this id is another partition's, or the topic has one of this number:
+    /// then nothing has changed but that the id is never given, for the sequencer may know it.
+    pub fn open_partition(&mut self, id: PartitionId, open: &control::PartitionOpen) -> bool {
+        self.next_partition = self.next_partition.max(id.0.saturating_add(1));
+        let opened = self.opened.get(&open.topic);
+        let is_there = opened.is_some_and(|opened| opened.contains_key(&open.partition));
+        if is_there || self.by_id.contains_key(&id) {
+            return false;
+        }
         let durability = self.durability_of(&open.topic);
         let number = open.partition;
         let partition = Partition::new(id, open.topic, number, open.start_offset, durability);
         self.add_partition(partition);
         self.link(open.topic);
+        true
     }
 
     /// The level of a topic; that of one which is not there yet is set once it is.

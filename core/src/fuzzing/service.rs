@@ -354,4 +354,55 @@ mod tests {
         }
         assert!(check_service(&entries));
     }
+
+    #[test]
+    fn a_partition_id_that_two_topics_open_stays_the_firsts() {
+        // Deleting either topic took the partition from the other.
+        let mut entries = Vec::new();
+        for (uuid, name) in [([1; 16], "first"), ([2; 16], "second")] {
+            let create = TopicCreate {
+                uuid,
+                name: name.to_owned(),
+                config: Vec::new(),
+            };
+            let open = PartitionOpen {
+                topic: uuid,
+                partition: 0,
+                start_offset: 0,
+            };
+            let create = control::encode(&create).unwrap();
+            let open = control::encode(&open).unwrap();
+            segments::push_entry(&mut entries, Kind::TopicCreate as u8, 0, &create);
+            segments::push_entry(&mut entries, Kind::PartitionOpen as u8, 7, &open);
+        }
+        assert!(check_service(&entries));
+        let service = open(&segments::open(&[segments::of_entries(&entries)])).unwrap();
+        let session = service.session();
+        let counts = |session| {
+            let topics = topics(session).into_iter();
+            let counts = topics.map(|topic| (topic.name, topic.partitions.len()));
+            counts.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            counts(&session),
+            [("first".to_owned(), 1), ("second".to_owned(), 0)]
+        );
+        let delete = Request::DeleteTopic {
+            name: "second".to_owned(),
+        };
+        ask(&session, delete, Bytes::new()).unwrap();
+        let before = topics(&session);
+        check_topic(&session, &before[0]);
+        let produce = Request::Produce {
+            topic: "first".to_owned(),
+            partition: 0,
+            durability: None,
+        };
+        let mut builder = BatchBuilder::new(0);
+        builder.push(&RecordRef::default()).unwrap();
+        let batch = Bytes::from(builder.finish(-1, -1, -1).unwrap());
+        ask(&session, produce, batch).unwrap();
+        assert!(topics(&session)[0].partitions[0].log_end_offset > 0);
+        service.close().unwrap();
+    }
 }

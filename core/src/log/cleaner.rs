@@ -131,7 +131,7 @@ impl Shared {
             Ok(sources) => return Some(removed + sources),
             Err(Stopped::Closed) => {}
             Err(Stopped::Io(error)) => {
-                tracing::warn!(dir = %self.dir, %error, "cleaning could not be finished, and is tried again");
+                crate::seldom!(warn, dir = %self.dir, %error, "cleaning could not be finished, and is tried again");
             }
             Err(Stopped::Unreadable(error)) => {
                 self.keeper.removing.end_moving();

@@ -162,7 +162,7 @@ impl IoThread {
 /// Foreign code that panics must not end the thread: others wait for it.
 fn run_caught(run: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(run)).is_err() {
-        tracing::error!("a job or wake-up on the log's io thread panicked");
+        crate::seldom!(error, "a job or wake-up on the log's io thread panicked");
     }
 }
 

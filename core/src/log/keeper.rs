@@ -295,7 +295,7 @@ impl Shared {
         let thread = thread::Builder::new().name(THREAD.to_owned());
         let spawned = thread.spawn(move || shared.keep(work));
         if let Err(error) = spawned {
-            tracing::warn!(%error, "the system gives no thread to write a checkpoint on");
+            crate::seldom!(warn, %error, "the system gives no thread to write a checkpoint on");
             self.keeper.state.lock().is_running = false;
             // What was to be done is lost; whoever waits for room does not wait for ever.
             self.syncer.set_housekeeping(Instant::now() + AGAIN);
@@ -429,7 +429,7 @@ impl Shared {
     }
 
     fn not_kept(&self, what: &str, error: &dyn std::error::Error) {
-        tracing::warn!(dir = %self.dir, %error, "a {what} could not be written");
+        crate::seldom!(warn, dir = %self.dir, %error, "a {what} could not be written");
     }
 
     /// Waits for the thread, and writes the last checkpoint if opening would otherwise read much. Everything

@@ -304,7 +304,7 @@ impl Shared {
         match self.beside() {
             Ok(bytes) => self.quota.beside_bytes.store(bytes, Ordering::Relaxed),
             Err(error) => {
-                tracing::warn!(dir = %self.dir, %error, "what lies beside the segments cannot be measured");
+                crate::seldom!(warn, dir = %self.dir, %error, "what lies beside the segments cannot be measured");
             }
         }
     }

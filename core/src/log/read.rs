@@ -155,7 +155,7 @@ fn look_in(log: &Shared, place: Place) -> std::result::Result<(u64, Arc<SegmentI
         return Ok((segment, index));
     }
     let path = entry.path(&log.dir, segment);
-    tracing::warn!(%path, "the footer cannot be read: the segment's index is built again");
+    crate::seldom!(warn, %path, "the footer cannot be read: the segment's index is built again");
     let rebuilt = rebuild::rebuild(file.as_ref(), &path, seed, &entry)?;
     let index = Arc::new(rebuilt);
     log.index.set_resident(segment, Arc::clone(&index));

@@ -296,7 +296,7 @@ impl Shared {
         match self.start_io_thread() {
             Err(error) if error.code() == ErrorCode::Closed => return,
             // It waits until the thread can be started, which is tried with every job.
-            Err(error) => tracing::error!(%error, dir = %self.dir, "a log has no io thread"),
+            Err(error) => crate::seldom!(error, %error, dir = %self.dir, "a log has no io thread"),
             Ok(()) => {}
         }
         self.io.schedule_turn(Box::new(job));

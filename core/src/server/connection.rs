@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::Span;
 
 use super::Inner;
 use super::door::Door;
@@ -30,12 +31,19 @@ use crate::protocol::header::Goodbye;
 use crate::protocol::link::{Flush, Link};
 use crate::protocol::version::Opening;
 
-/// Serves a connection from its first byte to its end.
-pub(super) async fn serve<R, W>(server: &Inner, mut reader: R, writer: W, first: &[u8], peer: &str)
-where
+/// Serves a connection from its first byte to its end. `whose` names it in lines of the log: the other end's
+/// address, and the span that it runs in.
+pub(super) async fn serve<R, W>(
+    server: &Inner,
+    mut reader: R,
+    writer: W,
+    first: &[u8],
+    whose: (&str, &Span),
+) where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + 'static,
 {
+    let (peer, span) = whose;
     let mut closing = server.closing.subscribe();
     let link = Link::new(writer, limits::FRAME_BYTES_MAX);
     let _guard = CloseOnDrop(Arc::clone(&link));
@@ -44,7 +52,7 @@ where
         limits::FRAME_HEADER_BYTES_MAX,
     );
     decoder.extend(first);
-    let end = match begin(server, &mut reader, &mut decoder, &link).await {
+    let end = match begin(server, &mut reader, &mut decoder, &link, span).await {
         Ok(door) => {
             let options = &server.options;
             let counts = Arc::clone(&server.counts);
@@ -112,6 +120,7 @@ async fn begin<R: AsyncRead + Unpin>(
     reader: &mut R,
     decoder: &mut FrameDecoder,
     link: &Link,
+    span: &Span,
 ) -> Result<Arc<dyn Door>, HandshakeError> {
     let options = &server.options;
     let mut door = None;
@@ -122,7 +131,9 @@ async fn begin<R: AsyncRead + Unpin>(
         .map_err(|_| HandshakeError::TimedOut {
             timeout_ms: options.handshake_timeout.as_millis(),
         })??;
-    tracing::debug!(client = %hello.client_name.escape_debug(), "connection open");
+    let client = tracing::field::display(hello.client_name.escape_debug());
+    span.record("client", client);
+    tracing::debug!("connection open");
     door.ok_or(HandshakeError::Closed)
 }
 

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 pub use door::{Door, Feed};
 pub use options::ServerOptions;
@@ -99,7 +100,10 @@ impl Server {
         R: AsyncRead + Send + Unpin,
         W: AsyncWrite + Send + 'static,
     {
-        connection::serve(&self.0, reader, writer, first, peer).await;
+        let span = tracing::info_span!("connection", peer, client = tracing::field::Empty);
+        connection::serve(&self.0, reader, writer, first, (peer, &span))
+            .instrument(span.clone())
+            .await;
     }
 
     /// Refuses a connection with the reason, whatever it was about to say; takes 2 s at most. The

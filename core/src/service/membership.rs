@@ -197,7 +197,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let written = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
             if let Err(error) = &result {
-                tracing::warn!(%group, %error, "a generation is not in the log");
+                crate::seldom!(warn, %group, %error, "a generation is not in the log");
             }
             inner.coordinate(Run::Io, wakes, |membership, now| {
                 let result = result.map(|_| ());

@@ -65,11 +65,11 @@ impl Inner {
             move |result: Result<Appended>, _: &mut Wakes| match result {
                 Ok(_) => {
                     dropped.fetch_add(records, Ordering::Relaxed);
-                    tracing::info!(%name, records, partitions, "dropped the oldest records: `max_bytes` is reached");
+                    crate::seldom!(info, %name, records, partitions, "dropped the oldest records: `max_bytes` is reached");
                 }
                 Err(error) => {
                     refused.store(true, Ordering::Relaxed);
-                    tracing::warn!(%name, %error, "the oldest records stay");
+                    crate::seldom!(warn, %name, %error, "the oldest records stay");
                 }
             },
         );

@@ -73,7 +73,7 @@ impl Inner {
     /// A topic that is limited is about to be made, or one is to go: there will be space to be given back.
     pub(super) fn start_housekeeping(&self) {
         if let Err(error) = self.log.start_housekeeping(INTERVAL_MIN) {
-            tracing::warn!(name = %self.name, %error, "old records are not removed");
+            crate::seldom!(warn, name = %self.name, %error, "old records are not removed");
         }
     }
 
@@ -173,7 +173,7 @@ impl Inner {
         let has_more = match expired {
             Ok(expired) => expired.has_more,
             Err(error) => {
-                tracing::warn!(name = %self.name, %error, "idle producers are not forgotten");
+                crate::seldom!(warn, name = %self.name, %error, "idle producers are not forgotten");
                 false
             }
         };
@@ -195,7 +195,7 @@ impl Inner {
         let (id, number, name) = (partition.id, partition.number, Arc::clone(&topic.name));
         let done = Completion::call(move |result: Result<Appended>, _: &mut Wakes| {
             if let Err(error) = result {
-                tracing::warn!(topic = %name, partition = number, %error, "old records stay");
+                crate::seldom!(warn, topic = %name, partition = number, %error, "old records stay");
             }
         });
         let payload = control::LogStart { offset: start };

@@ -157,7 +157,8 @@ impl State {
             self.resign();
         }
         if let Some(error) = error {
-            tracing::warn!(%error, "results were not sent and offsets not committed");
+            let _mine = self.span.enter();
+            crate::seldom!(warn, %error, "results were not sent and offsets not committed");
         }
         self.go_on_later();
         self.release_later();
@@ -263,7 +264,8 @@ impl State {
             self.resign();
         }
         if let Err(error) = &result {
-            tracing::warn!(%error, "offsets were not committed");
+            let _mine = self.span.enter();
+            crate::seldom!(warn, %error, "offsets were not committed");
         }
         for waiter in waiters {
             waiter.complete(result.clone(), wakes);

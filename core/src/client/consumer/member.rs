@@ -101,6 +101,7 @@ impl State {
             Ok(new) => new,
             Err(error) => return done.finish(Err(error)),
         };
+        self.span.record("member", &*id);
         let mut in_group = self.in_group.lock();
         let last_number = self.last_heartbeat.load(Ordering::Relaxed);
         *in_group = Some(InGroup {
@@ -144,6 +145,7 @@ impl State {
     }
 
     fn hear(self: &Arc<Self>, number: u64, answer: Result<GroupAssignment>) {
+        let _mine = self.span.enter();
         let _applying = self.applying.lock();
         let mut in_group = self.in_group.lock();
         let Some(it) = in_group.as_mut() else { return };
@@ -240,8 +242,9 @@ impl State {
         let state = Arc::clone(self);
         let committed = Completion::call(move |result: Result<()>, _: &mut Wakes| {
             if let Err(error) = &result {
+                let _mine = state.span.enter();
                 // Whoever gets them reads again what was processed and not committed.
-                tracing::warn!(%error, "partitions are let go of without a commit");
+                crate::seldom!(warn, %error, "partitions are let go of without a commit");
             }
             let transport = Arc::clone(&state.transport);
             let is_settled = result.is_ok() && !is_late;
@@ -281,7 +284,7 @@ impl State {
 
     /// It is a member no more: what it held is others' now. It joins again.
     fn lose(self: &Arc<Self>, lost: &[TopicPartition], error: &Error) {
-        tracing::warn!(%error, partitions = lost.len(), "a member was removed from its group; it joins again");
+        crate::seldom!(warn, %error, partitions = lost.len(), "a member was removed from its group; it joins again");
         self.counters.memberships_lost.add(1);
         let mut reader = self.reader.lock();
         let is_forfeited = self.fetcher.lock().forget(lost);
@@ -290,6 +293,7 @@ impl State {
         self.forfeit(is_forfeited);
         match new_id() {
             Ok((id, _)) => {
+                self.span.record("member", &*id);
                 if let Some(it) = self.in_group.lock().as_mut() {
                     it.membership.begin_anew(id);
                     it.began = Instant::now();
@@ -362,6 +366,7 @@ impl State {
                 allowed.as_millis()
             ),
         );
+        let _mine = self.span.enter();
         tracing::warn!(%error, "a consumer is stuck");
         self.counters.memberships_lost.add(1);
         let state = Arc::clone(self);
@@ -418,7 +423,7 @@ impl State {
     pub(super) fn report_reading(&self, result: Result<()>) {
         if let Err(error) = result {
             // The next read finds the stream ended.
-            tracing::debug!(%error, "reading was not begun again");
+            crate::seldom!(debug, %error, "reading was not begun again");
         }
     }
 }

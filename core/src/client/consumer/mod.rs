@@ -108,6 +108,12 @@ impl Consumer {
         let state = State {
             transport: Arc::clone(&client.transport),
             counters: Arc::clone(&client.counters),
+            span: tracing::info_span!(
+                "consumer",
+                ?topics,
+                group = options.group.as_deref(),
+                member = tracing::field::Empty
+            ),
             generation: client.generation,
             topics,
             settings: Settings::new(options)?,

@@ -269,7 +269,8 @@ impl State {
         if self.is_closed() {
             return;
         }
-        tracing::warn!(%error, "reading of assigned partitions does not begin yet");
+        let _mine = self.span.enter();
+        crate::seldom!(warn, %error, "reading of assigned partitions does not begin yet");
         let mut unlocated = self.unlocated.lock();
         unlocated
             .waiting

@@ -129,6 +129,7 @@ impl State {
     /// begins when there is a connection. When the log does not hold where a partition stands, reading goes on
     /// elsewhere, if that is for the consumer to decide; see [`fetcher`](super::fetcher).
     fn move_on(self: &Arc<Self>, reader: &mut Reader, error: Error) -> Result<Option<Item>> {
+        let _mine = self.span.enter();
         if self.is_for_the_group(&error) {
             self.wait_for_group(reader, &error);
             return Ok(None);
@@ -180,7 +181,7 @@ impl State {
 
     /// Reads on when the group has said what. It is tried without that too, in case the topic is there again.
     fn wait_for_group(self: &Arc<Self>, reader: &mut Reader, error: &Error) {
-        tracing::debug!(%error, "reading waits for the group");
+        crate::seldom!(debug, %error, "reading waits for the group");
         reader.feed.close();
         self.feed.lock().take();
         let at = Instant::now() + READ_AGAIN;
@@ -220,8 +221,10 @@ impl State {
         let is_full =
             self.settings.is_manual && self.fetcher.lock().unacked() >= self.settings.max_unacked;
         if is_full {
+            let _mine = self.span.enter();
             // Until something is acknowledged, what the feed has is of no use.
-            tracing::warn!(
+            crate::seldom!(
+                warn,
                 max_unacked = self.settings.max_unacked,
                 "reading waits for `ack`"
             );

@@ -49,6 +49,8 @@ pub(super) struct Settings {
 pub(super) struct State {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) counters: Arc<Counters>,
+    /// Whose lines of the log these are.
+    pub(super) span: tracing::Span,
     pub(super) generation: usize,
     pub(super) topics: Vec<String>,
     pub(super) settings: Settings,

@@ -111,7 +111,7 @@ impl Shared {
         let needed = match self.first_needed(rules) {
             Ok(needed) => needed,
             Err(error) => {
-                tracing::warn!(dir = %self.dir, %error, "no segment can be removed");
+                crate::seldom!(warn, dir = %self.dir, %error, "no segment can be removed");
                 return Some(removed);
             }
         };
@@ -189,7 +189,7 @@ impl Shared {
                 true
             }
             Err(error) => {
-                tracing::warn!(%path, %error, "a segment that holds nothing cannot be removed");
+                crate::seldom!(warn, %path, %error, "a segment that holds nothing cannot be removed");
                 false
             }
         }

@@ -4,6 +4,7 @@
 
 mod handshake;
 mod limits;
+mod lines;
 mod push;
 mod requests;
 

@@ -228,7 +228,7 @@ impl Line {
             .for_each(|asked| state.parked.push_front(asked));
         state.since = Instant::now();
         state.lost = Some((state.since, error.clone()));
-        tracing::warn!(%error, "connecting again");
+        crate::seldom!(warn, %error, "connecting again");
         true
     }
 
@@ -257,7 +257,7 @@ impl Line {
                     return None;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "no connection");
+                    crate::seldom!(debug, %error, "no connection");
                     if let Some((_, reason)) = &mut self.state.lock().lost {
                         *reason = error;
                     }
@@ -301,7 +301,8 @@ impl Line {
         let mut state = self.state.lock();
         if let Some((since, _)) = state.lost.take() {
             let lost_ms = since.elapsed().as_millis();
-            tracing::info!(
+            crate::seldom!(
+                info,
                 broker = connection.description(),
                 lost_ms,
                 "connected again"

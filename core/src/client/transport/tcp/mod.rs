@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 use self::connect::Opened;
 use self::line::{Connector, Line};
@@ -156,7 +157,8 @@ impl TcpTransport {
     fn over(opened: Opened, connector: Connector, options: &TcpOptions) -> Self {
         let runtime = Handle::current();
         let line = Line::new(&opened, options);
-        runtime.spawn(Arc::clone(&line).run(opened, connector));
+        let span = tracing::info_span!("broker", address = %line.description());
+        runtime.spawn(Arc::clone(&line).run(opened, connector).instrument(span));
         Self {
             line,
             runtime,

@@ -1,11 +1,13 @@
 //! The accumulator against a log behind a network that loses answers, refuses, cuts connections, and carries
-//! out later what was sent over one that is gone.
+//! out later what was sent over one that is gone; a log that forgets a producer that is idle, and that a crash
+//! takes records back from, acknowledged ones too.
 //!
 //! Checked when all is over: what was acknowledged is in the log once, where it was said to be; what failed
 //! with `not_done` is not in it; what is unknown is in it at most once; every partition has its records in
-//! the order in which they were handed over; and a refusal takes only what stands behind it along.
+//! the order in which they were handed over; a refusal takes only what stands behind it along; and nobody is told of a
+//! truncation that took nothing back which was acknowledged.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -37,6 +39,19 @@ enum Step {
     Identify {
         succeeds: bool,
     },
+    /// The log forgets who sent to a partition and has nothing on its way there.
+    Forget {
+        partition: i32,
+    },
+    /// Somebody else writes to a partition.
+    Other {
+        partition: i32,
+    },
+    /// The log crashes: the last appends to a partition are gone, and so is the connection.
+    Crash {
+        partition: i32,
+        appends: usize,
+    },
     Flush,
     Wait {
         ms: u64,
@@ -65,14 +80,21 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..4_usize).prop_map(|late| Step::Cut { late }),
         2 => Just(Step::Late),
         3 => prop::bool::weighted(0.9).prop_map(|succeeds| Step::Identify { succeeds }),
+        1 => (0..PARTITIONS).prop_map(|partition| Step::Forget { partition }),
+        1 => (0..PARTITIONS).prop_map(|partition| Step::Other { partition }),
+        1 => (0..PARTITIONS, 1..4_usize)
+            .prop_map(|(partition, appends)| Step::Crash { partition, appends }),
         1 => Just(Step::Flush),
         2 => (1..400_u64).prop_map(|ms| Step::Wait { ms }),
     ];
     prop::collection::vec(step, 1..250)
 }
 
+/// A value that others write.
+const OTHERS: u64 = u64::MAX;
+
 /// One producer, as a partition of the log knows it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     epoch: i16,
     next_sequence: i32,
@@ -84,11 +106,34 @@ struct Known {
 struct Partition {
     values: Vec<u64>,
     producers: HashMap<i64, Known>,
+    /// How many values there were before each append, and who was known.
+    before: Vec<(usize, HashMap<i64, Known>)>,
 }
 
 impl Partition {
     /// What Kafka's rules say to a batch.
     fn append(&mut self, payload: &Bytes) -> Result<ProduceAck, Error> {
+        let before = (self.values.len(), self.producers.clone());
+        let answer = self.try_append(payload);
+        if self.values.len() > before.0 {
+            self.before.push(before);
+        }
+        answer
+    }
+
+    /// Takes the last appends back; returns the values that are gone.
+    fn cut(&mut self, appends: usize) -> Vec<u64> {
+        let mut end = self.values.len();
+        for _ in 0..appends {
+            if let Some((count, producers)) = self.before.pop() {
+                end = count;
+                self.producers = producers;
+            }
+        }
+        self.values.split_off(end)
+    }
+
+    fn try_append(&mut self, payload: &Bytes) -> Result<ProduceAck, Error> {
         let batch = Batch::verified(payload.clone()).unwrap();
         let header = *batch.header();
         let refuse = |code| Err(Error::new(code, "by the rules of sequences"));
@@ -166,6 +211,9 @@ struct World {
     ends: HashMap<u64, (i32, End)>,
     /// Batches that were refused for good: partition and id.
     refused: Vec<(i32, u64)>,
+    /// What was acknowledged and a crash took back, and the partitions that it was in.
+    taken_back: HashSet<u64>,
+    truncated: HashSet<i32>,
     flushes: Vec<Arc<AtomicBool>>,
 }
 
@@ -198,6 +246,32 @@ impl World {
                 accumulator.identified(answer, *now, &mut told);
             }
             Step::Identify { .. } => {}
+            Step::Forget { partition } => {
+                let is_idle = accumulator.topics.queue_mut(0, *partition).sent.is_empty();
+                if is_idle && self.late.iter().all(|(at, _)| at != partition) {
+                    let partition = self.partitions.entry(*partition).or_default();
+                    partition.producers.clear();
+                }
+            }
+            Step::Other { partition } => {
+                let partition = self.partitions.entry(*partition).or_default();
+                let before = (partition.values.len(), partition.producers.clone());
+                partition.before.push(before);
+                partition.values.push(OTHERS);
+            }
+            Step::Crash { partition, appends } => {
+                self.late.clear();
+                let gone = self.partitions.entry(*partition).or_default().cut(*appends);
+                let was_acknowledged =
+                    |value: &u64| matches!(self.ends.get(value), Some((_, End::At(_))));
+                // What was not acknowledged comes again.
+                let gone: Vec<_> = gone.into_iter().filter(was_acknowledged).collect();
+                if !gone.is_empty() {
+                    self.truncated.insert(*partition);
+                }
+                self.taken_back.extend(gone);
+                self.cut(accumulator, 0, *now, &mut told);
+            }
             Step::Flush => {
                 let done = Arc::new(AtomicBool::new(false));
                 let mark = Arc::clone(&done);
@@ -317,6 +391,12 @@ impl World {
                     |it: &(i32, u64)| it.0 == settled.partition && it.1 <= settled.meta.id;
                 assert!(refused.any(is_behind), "failed for one behind it: {error}");
             }
+            if let Err(error) = &settled.result
+                && error.code() == ErrorCode::LogTruncated
+            {
+                let is_truncated = self.truncated.contains(&settled.partition);
+                assert!(is_truncated, "nothing was lost: {error}");
+            }
             for range in &settled.meta.tickets {
                 for nth in 0..range.count {
                     let value = range.first_ticket + u64::from(nth) - 1;
@@ -342,11 +422,8 @@ impl World {
             "not everybody was told"
         );
         for partition in self.partitions.values() {
-            assert!(
-                partition.values.is_sorted(),
-                "out of order: {:?}",
-                partition.values
-            );
+            let own = partition.values.iter().filter(|value| **value != OTHERS);
+            assert!(own.is_sorted(), "out of order: {:?}", partition.values);
         }
         for (value, (partition, end)) in &self.ends {
             let there = self
@@ -359,6 +436,7 @@ impl World {
                 .filter(|(_, it)| *it == value)
                 .collect();
             match end {
+                End::At(_) if self.taken_back.contains(value) => assert_eq!(there, []),
                 End::At(offset) => assert_eq!(there, [(*offset, value)]),
                 End::Failed(Outcome::NotDone) => assert!(there.is_empty(), "{value} is there"),
                 End::Failed(Outcome::Unknown) => assert!(there.len() <= 1, "{value} twice"),
