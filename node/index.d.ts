@@ -98,10 +98,17 @@ export class Consumer implements AsyncIterable<Message>, AsyncDisposable {
    * that it goes to the topic `deadLetter`, or without one its error comes out of here, once the other handlers have
    * ended. Only what is processed is committed; a record may be handled more than once.
    *
+   * With `batch: true` it is called for many records at once, as many as may run, at most `concurrency`. They end
+   * together: if it throws, each of them is tried again, or has failed.
+   *
    * Ends when `until` is reached, the consumer is closed, or the signal fires (handlers that run have their end). What
    * was not processed is read again by whoever reads this consumer next.
    */
-  process(handler: (message: Message) => unknown, options?: ProcessOptions & Abortable): Promise<void>
+  process(handler: (batch: Batch) => unknown, options: ProcessOptions & Abortable & { batch: true }): Promise<void>
+  process(
+    handler: (message: Message) => unknown,
+    options?: ProcessOptions & Abortable & { batch?: false },
+  ): Promise<void>
   /** Marks a record, or every record of a batch, as processed (`ack: 'manual'`), in any order. */
   ack(record: Batch | TopicPartitionOffset): void
   /** Commits what is processed, or these offsets: each that of the next record to read. */

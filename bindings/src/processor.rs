@@ -45,12 +45,19 @@ impl NativeProcessor {
         Ok(())
     }
 
-    /// The handler of this record has ended, by this error if there is one. Whether that stops
-    /// everything.
-    pub fn finish(&self, ticket: i64, error: Option<String>) -> Result<bool, NativeError> {
+    /// The handler of `count` records has ended, the first of which has this ticket, by this error if there
+    /// is one. Whether that stops everything.
+    pub fn finish_batch(
+        &self,
+        first_ticket: i64,
+        count: u32,
+        error: Option<String>,
+    ) -> Result<bool, NativeError> {
         let finish = error.map_or(Finish::Done, Finish::Retry);
-        let ticket = ticket.cast_unsigned();
-        Ok(self.processor.finish(vec![(ticket, finish)]) == Some(ticket))
+        let first = first_ticket.cast_unsigned();
+        let tickets = first..first.saturating_add(count.into());
+        let results = tickets.map(|ticket| (ticket, finish.clone())).collect();
+        Ok(self.processor.finish(results).is_some())
     }
 
     /// What was not done is read again.

@@ -108,10 +108,11 @@ class Consumer {
     return new Batches(this.#door(options?.signal ?? this.#signal))
   }
 
-  /** Calls `handler` for every record, many at the same time; ends as a loop does, or with its error. */
+  /** Calls `handler` for every record, or for many (`batch`), many at the same time; ends as a loop does, or with its error. */
   async process(handler, options) {
     if (typeof handler !== 'function') throw invalid(`the handler must be a function, not ${shown(handler)}`)
-    const flat = flatten(options, ['signal'])
+    const flat = flatten(options, ['signal', 'batch'])
+    const isBatch = flagOf(options?.batch, 'batch')
     const signal = options?.signal ?? this.#signal
     if (signal?.aborted) throw new AbortError(signal)
     this.#enter(runHandlers)
@@ -121,7 +122,7 @@ class Consumer {
       this.#lease.drop()
       if (this.#fetch !== null) hub.cancel(this.#fetchTicket)
       this.#fetch = null
-      await runHandlers(this.#native.processor(flat), handler, signal)
+      await runHandlers(this.#native.processor(flat), handler, isBatch, signal)
     } finally {
       this.#reader = null
       this.#pause()
@@ -435,6 +436,12 @@ function placeOf(place) {
     throw invalid(`a place is { topic, partition, offset }, not ${shown(place)}`)
   }
   return { topic, partition, offset }
+}
+
+function flagOf(flag, name) {
+  if (flag === undefined || flag === null) return false
+  if (typeof flag === 'boolean') return flag
+  throw errorOf('INVALID_OPTION', `option \`${name}\` is ${shown(flag)}; it must be true or false`)
 }
 
 /** Places without their offsets; none stands for all. */

@@ -6,7 +6,7 @@ const { Batch, Block } = require('./block.cjs')
 const { shown } = require('./errors.cjs')
 const hub = require('./hub.cjs')
 
-async function runHandlers(processor, handler, signal) {
+async function runHandlers(processor, handler, isBatch, signal) {
   const running = new Set()
   let failure
   const run = async (message, ticket) => {
@@ -17,16 +17,26 @@ async function runHandlers(processor, handler, signal) {
       if (processor.finish(ticket, textOf(error))) failure = { error }
     }
   }
+  const runBatch = async (batch, first) => {
+    try {
+      await handler(batch)
+      processor.finishBatch(first, batch.length)
+    } catch (error) {
+      if (processor.finishBatch(first, batch.length, textOf(error))) failure ??= { error }
+    }
+  }
+  const begin = (handling) => {
+    running.add(handling)
+    handling.then(() => running.delete(handling))
+  }
   try {
     for (;;) {
       const taken = await hub.ask((ticket) => processor.take(ticket), signal)
       if (taken === null) break
+      const batch = new Batch(new Block(taken.block))
       let ticket = taken.firstTicket
-      for (const message of new Batch(new Block(taken.block))) {
-        const handling = run(message, ticket++)
-        running.add(handling)
-        handling.then(() => running.delete(handling))
-      }
+      if (isBatch) begin(runBatch(batch, ticket))
+      else for (const message of batch) begin(run(message, ticket++))
     }
   } finally {
     // What runs has its end, and counts.

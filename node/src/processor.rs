@@ -49,6 +49,17 @@ impl NativeProcessor {
         self.processor.finish(vec![(ticket, finish)]) == Some(ticket)
     }
 
+    /// The handler of `count` records has ended, the first of which has this ticket. Whether that stops
+    /// everything.
+    #[napi(catch_unwind)]
+    pub fn finish_batch(&self, first_ticket: i64, count: u32, error: Option<String>) -> bool {
+        let finish = error.map_or(Finish::Done, Finish::Retry);
+        let first = first_ticket.cast_unsigned();
+        let tickets = first..first.saturating_add(count.into());
+        let results = tickets.map(|ticket| (ticket, finish.clone())).collect();
+        self.processor.finish(results).is_some()
+    }
+
     /// What was not done is read again.
     #[napi]
     pub fn close(&self, env: &Env, ticket: i64) -> napi::Result<()> {

@@ -247,3 +247,38 @@ test('the process stays alive while it waits for records, and ends when it is cl
   assert.deepEqual(said, ['late', 'ended'])
   assert.equal(code, 0)
 })
+
+test('a batch is many records a call that end together', async (t) => {
+  const db = await filled(t, 100)
+  const c = db.consumer('orders', { group: 'g', until: 'end' })
+  const sizes = []
+  const numbers = []
+  const handle = async (batch) => {
+    sizes.push(batch.length)
+    await sleep(1)
+    for (const message of batch) numbers.push(numberOf(message))
+  }
+  await c.process(handle, { batch: true, concurrency: 40, order: 'none' })
+  await c.close()
+  assert.ok(Math.max(...sizes) > 1 && sizes.every((size) => size <= 40), `${sizes}`)
+  assert.deepEqual(
+    numbers.sort((one, other) => one - other),
+    Array.from({ length: 100 }, (_, index) => index),
+  )
+  assert.equal(await committedOf(db), 100)
+})
+
+test('a batch that fails is tried again, and its error comes out', async (t) => {
+  const db = await filled(t, 10)
+  const c = db.consumer('orders', { group: 'g', until: 'end' })
+  let calls = 0
+  const handle = () => {
+    calls++
+    throw new Error('bad')
+  }
+  await assert.rejects(c.process(handle, { batch: true, attempts: 2, ...atOnce }), { message: 'bad' })
+  assert.ok(calls >= 2)
+  await c.close()
+  assert.equal(await committedOf(db), 0)
+  await assert.rejects(db.consumer('orders').process(handle, { batch: 'yes' }), { code: 'INVALID_OPTION' })
+})

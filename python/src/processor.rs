@@ -65,6 +65,23 @@ impl Processor {
         stopped_by == Some(ticket)
     }
 
+    /// The handler of `count` records has ended, the first of which has this ticket. Which of them stops
+    /// everything, counted from 0.
+    #[pyo3(signature = (first_ticket, count, error=None))]
+    fn finish_batch(
+        &self,
+        py: Python<'_>,
+        first_ticket: u64,
+        count: u64,
+        error: Option<String>,
+    ) -> Option<u64> {
+        let finish = error.map_or(Finish::Done, Finish::Retry);
+        let tickets = first_ticket..first_ticket.saturating_add(count);
+        let results = tickets.map(|ticket| (ticket, finish.clone())).collect();
+        let stopped_by = py.detach(|| self.inner.finish(results))?;
+        stopped_by.checked_sub(first_ticket)
+    }
+
     /// Gives out nothing more.
     fn stop(&self, py: Python<'_>) {
         py.detach(|| self.inner.stop());

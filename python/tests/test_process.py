@@ -260,7 +260,7 @@ def test_wrong_options_are_refused(db: headwater.Client) -> None:
         with pytest.raises(headwater.InvalidArgument, match="concurrency"):
             c.process(print, concurrency=0)
         with pytest.raises(headwater.InvalidArgument, match="attempts"):
-            c.process(print, attempt=3)  # type: ignore[call-arg]
+            c.process(print, attempt=3)  # type: ignore[call-overload]
 
 
 INTERRUPTED = """
@@ -396,3 +396,54 @@ async def test_aio_close_ends_it_after_the_handlers() -> None:
 
         await c.process(handle)
         assert handled == [0]
+
+
+def test_batch_is_many_records_a_call_that_end_together(db: headwater.Client) -> None:
+    fill(db, 100)
+    sizes: list[int] = []
+    values: list[int] = []
+
+    def handle(batch: headwater.Batch) -> None:
+        sizes.append(len(batch))
+        values.extend(int(msg.value or b"") for msg in batch)
+
+    with db.consumer("orders", group="g", until="end") as c:
+        c.process(handle, batch=True, concurrency=40, order="none")
+    assert sorted(values) == list(range(100))
+    assert max(sizes) > 1 and all(size <= 40 for size in sizes)
+    assert sum(committed(db).values()) == 100
+
+
+def test_batch_that_fails_is_tried_again_whole_and_its_error_comes_out(db: headwater.Client) -> None:
+    fill(db, 10)
+    calls: list[list[int]] = []
+
+    def handle(batch: headwater.Batch) -> None:
+        calls.append([msg.offset for msg in batch])
+        raise RuntimeError("bad")
+
+    with db.consumer("orders", group="g", until="end") as c:
+        with pytest.raises(RuntimeError, match="bad") as failed:
+            c.process(handle, batch=True, attempts=2, backoff_ms=1)
+    assert failed.value.__notes__[0].startswith("at offset ")
+    assert len(calls) >= 2, "the first call is not the last attempt"
+    assert sum(committed(db).values()) == 0
+
+
+def test_batch_in_tasks_is_the_same() -> None:
+    async def main() -> None:
+        async with aio.connect("mem:") as db:
+            await db.admin.create_topic("orders")
+            async with db.producer() as p:
+                await (await p.send_many("orders", [b"%d" % i for i in range(50)]))
+            found: list[int] = []
+
+            async def handle(batch: headwater.Batch) -> None:
+                await asyncio.sleep(0)
+                found.extend(msg.offset for msg in batch)
+
+            async with db.consumer("orders", group="g", until="end") as c:
+                await c.process(handle, batch=True)
+            assert sorted(found) == list(range(50))
+
+    asyncio.run(asyncio.wait_for(main(), 120))

@@ -134,7 +134,17 @@ class Consumer internal constructor(
      * Returns when `until` is reached or the consumer is closed; cancelled, it cancels the handlers. What was not
      * processed is read again by whoever reads this consumer next.
      */
-    suspend fun process(configure: ProcessOptions.() -> Unit = {}, handler: suspend (Record) -> Unit) {
+    suspend fun process(configure: ProcessOptions.() -> Unit = {}, handler: suspend (Record) -> Unit) =
+        process(configure, Handler.OfRecord(handler))
+
+    /**
+     * Calls [handler] for many records at once: as many as may run, at most `concurrency`. They end together: if it throws,
+     * each of them is tried again, or has failed. All else is as with [process].
+     */
+    suspend fun processBatches(configure: ProcessOptions.() -> Unit = {}, handler: suspend (Batch) -> Unit) =
+        process(configure, Handler.OfBatch(handler))
+
+    private suspend fun process(configure: ProcessOptions.() -> Unit, handler: Handler) {
         val options = ProcessOptions().apply(configure).toNative()
         reading {
             if (isRefusing) throw errorOf("CLOSED", "the consumer is closed")

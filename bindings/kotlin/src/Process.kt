@@ -12,7 +12,14 @@ import kotlinx.coroutines.isActive
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 
-internal class Processing(private val processor: NativeProcessor, private val handler: suspend (Record) -> Unit) {
+/** What handlers are called with: each record by itself, or all that may run. */
+internal sealed interface Handler {
+    class OfRecord(val handle: suspend (Record) -> Unit) : Handler
+
+    class OfBatch(val handle: suspend (Batch) -> Unit) : Handler
+}
+
+internal class Processing(private val processor: NativeProcessor, private val handler: Handler) {
     /** What ended it. */
     private val failure = AtomicReference<Exception?>()
 
@@ -23,8 +30,14 @@ internal class Processing(private val processor: NativeProcessor, private val ha
                 while (true) {
                     val taken = take() ?: break
                     val block = Block(taken.block)
-                    for (run in block.runs) for (row in run.firstRow until run.endRow) {
-                        launch { handle(Record(block, row, run), taken.firstTicket + row) }
+                    when (handler) {
+                        is Handler.OfRecord -> for (run in block.runs) for (row in run.firstRow until run.endRow) {
+                            launch { handle(taken.firstTicket + row, 1) { handler.handle(Record(block, row, run)) } }
+                        }
+                        is Handler.OfBatch -> {
+                            val batch = Batch(block, 0, emptySet())
+                            launch { handle(taken.firstTicket, batch.size) { handler.handle(batch) } }
+                        }
                     }
                 }
             }
@@ -41,15 +54,16 @@ internal class Processing(private val processor: NativeProcessor, private val ha
         null
     }
 
-    private suspend fun handle(record: Record, ticket: Long) {
+    /** Runs what is to be done with [count] records, the first of which has this ticket. */
+    private suspend inline fun handle(ticket: Long, count: Int, call: () -> Unit) {
         try {
-            handler(record)
+            call()
         } catch (error: Exception) {
             // Cancelled from outside it has not failed; it is read again.
             if (!currentCoroutineContext().isActive) throw error
-            if (native { processor.finish(ticket, error.toString()) }) failure.set(error)
+            if (native { processor.finishBatch(ticket, count.toUInt(), error.toString()) }) failure.set(error)
             return
         }
-        native { processor.finish(ticket, null) }
+        native { processor.finishBatch(ticket, count.toUInt(), null) }
     }
 }

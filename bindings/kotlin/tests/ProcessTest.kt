@@ -195,4 +195,37 @@ class ProcessTest {
             fails(ErrorKind.InvalidArgument, "INVALID_OPTION") { consumer.process({ deadLetter = "orders" }) {} }
         }
     }
+
+    @Test
+    fun `a batch is many records a call that end together`() = inMemory(partitions = 2) { db ->
+        db.producer(linger = 1.seconds).use { producer -> repeat(100) { producer.enqueue("orders", "$it") } }
+        val sizes = Collections.synchronizedList(mutableListOf<Int>())
+        val numbers = Collections.synchronizedList(mutableListOf<Int>())
+        db.consumer("orders", group = "g", until = Until.End).use { consumer ->
+            consumer.processBatches({ concurrency = 40 }) { batch ->
+                sizes.add(batch.size)
+                batch.forEach { numbers.add(it.number()) }
+            }
+        }
+        assertTrue(sizes.max() > 1 && sizes.all { it <= 40 }, "$sizes")
+        assertEquals((0 until 100).toList(), numbers.sorted())
+        assertEquals(100, committed(db))
+    }
+
+    @Test
+    fun `a batch that fails is tried again, and its exception comes out`() = inMemory { db ->
+        fill(db, 10, 10)
+        val calls = AtomicInteger()
+        db.consumer("orders", group = "g", until = Until.End).use { consumer ->
+            val failure = assertFailsWith<IllegalStateException> {
+                consumer.processBatches({ attempts = 2; backoff = 1.milliseconds }) {
+                    calls.incrementAndGet()
+                    error("bad")
+                }
+            }
+            assertEquals("bad", failure.message)
+        }
+        assertTrue(calls.get() >= 2)
+        assertEquals(0, committed(db))
+    }
 }

@@ -98,6 +98,18 @@ public final class Consumer: @unchecked Sendable {
     public func process(
         options: ProcessOptions = ProcessOptions(), _ handler: @escaping @Sendable (Record) async throws -> Void
     ) async throws {
+        try await process(options, .ofRecord(handler))
+    }
+
+    /// Calls `handler` for many records at once: as many as may run, at most `concurrency`. They end together: if it throws,
+    /// each of them is tried again, or has failed. All else is as with `process`.
+    public func processBatches(
+        options: ProcessOptions = ProcessOptions(), _ handler: @escaping @Sendable (Batch) async throws -> Void
+    ) async throws {
+        try await process(options, .ofBatch(handler))
+    }
+
+    private func process(_ options: ProcessOptions, _ handler: Processing.Handler) async throws {
         // Stands for a loop: nobody else can be it.
         try takeOver(ObjectIdentifier(Processing.self))
         defer { lock.withLock { reader = nil } }

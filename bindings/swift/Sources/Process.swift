@@ -5,7 +5,11 @@ import Foundation
 internal import HeadwaterNative
 
 final class Processing: @unchecked Sendable {
-    typealias Handler = @Sendable (Record) async throws -> Void
+    /// What handlers are called with: each record by itself, or all that may run.
+    enum Handler: Sendable {
+        case ofRecord(@Sendable (Record) async throws -> Void)
+        case ofBatch(@Sendable (Batch) async throws -> Void)
+    }
 
     private let processor: NativeProcessor
     private let handler: Handler
@@ -13,7 +17,7 @@ final class Processing: @unchecked Sendable {
     /// What ended it; under `lock`.
     private var failure: (any Error)?
 
-    init(_ processor: NativeProcessor, _ handler: @escaping Handler) {
+    init(_ processor: NativeProcessor, _ handler: Handler) {
         self.processor = processor
         self.handler = handler
     }
@@ -24,10 +28,20 @@ final class Processing: @unchecked Sendable {
             do {
                 while let taken = try await take() {
                     let block = try Block(taken.block)
-                    for run in block.runs {
-                        for row in run.firstRow..<run.endRow {
-                            let record = Record(block: block, row: row, run: run)
-                            handlers.addTask { await self.handle(record, taken.firstTicket + Int64(row)) }
+                    switch handler {
+                    case .ofRecord(let handler):
+                        for run in block.runs {
+                            for row in run.firstRow..<run.endRow {
+                                let record = Record(block: block, row: row, run: run)
+                                handlers.addTask {
+                                    await self.handle(taken.firstTicket + Int64(row), 1) { try await handler(record) }
+                                }
+                            }
+                        }
+                    case .ofBatch(let handler):
+                        let batch = Batch(block)
+                        handlers.addTask {
+                            await self.handle(taken.firstTicket, UInt32(batch.count)) { try await handler(batch) }
                         }
                     }
                 }
@@ -45,15 +59,17 @@ final class Processing: @unchecked Sendable {
         return taken
     }
 
-    private func handle(_ record: Record, _ ticket: Int64) async {
+    /// Runs what is to be done with `count` records, the first of which has this ticket.
+    private func handle(_ ticket: Int64, _ count: UInt32, _ call: () async throws -> Void) async {
         do {
             do {
-                try await handler(record)
-                _ = try callNative { try processor.finish(ticket: ticket, error: nil) }
+                try await call()
+                _ = try callNative { try processor.finishBatch(firstTicket: ticket, count: count, error: nil) }
             } catch {
                 // Cancelled from outside it has not failed; it is read again.
                 if Task.isCancelled { return }
-                if try callNative({ try processor.finish(ticket: ticket, error: "\(error)") }) { fail(error) }
+                let text = "\(error)"
+                if try callNative({ try processor.finishBatch(firstTicket: ticket, count: count, error: text) }) { fail(error) }
             }
         } catch {
             fail(error)

@@ -176,4 +176,31 @@ let processTests = [
             }
         }
     },
+    inMemory("a batch is many records a call that end together", partitions: 2) { db in
+        try await fill(db, 100, keys: 100)
+        let (sizes, seen) = (Seen(), Seen())
+        try await db.withConsumer("orders", group: "g", until: .end) { consumer in
+            try await consumer.processBatches(options: options { $0.concurrency = 40 }) { batch in
+                _ = sizes.attempt(batch.count)
+                for record in batch { _ = seen.attempt(Int(record.text) ?? -1) }
+            }
+        }
+        try expect(sizes.all.max() ?? 0 > 1 && sizes.all.allSatisfy { $0 <= 40 }, "\(sizes.all)")
+        try expectEqual(Array(0..<100), seen.all.sorted())
+        try await expectEqual(100, committed(db))
+    },
+    inMemory("a batch that fails is tried again, and its error comes out") { db in
+        try await fill(db, 10, keys: 10)
+        let calls = Seen()
+        try await db.withConsumer("orders", group: "g", until: .end) { consumer in
+            _ = try await expectThrows(Failed.self) {
+                try await consumer.processBatches(options: options { $0.attempts = 2 }) { batch in
+                    _ = calls.attempt(batch.count)
+                    throw Failed(description: "bad")
+                }
+            }
+        }
+        try expect(calls.all.count >= 2)
+        try await expectEqual(0, committed(db))
+    },
 ]

@@ -42,6 +42,7 @@ for await (const batch of c.batches({ signal })) {
   c.ack(batch)
 }
 await c.process(async (message: Message) => console.log(message.offset), { concurrency: 4, deadLetter: 'dead', signal })
+await c.process((batch: Batch) => console.log(batch.length), { batch: true })
 await c.seek('orders', 0, 'latest')
 await c.commit([{ topic: 'orders', partition: 0, offset: 7 }])
 c.pause([{ topic: 'orders', partition: 0 }])
@@ -71,6 +72,8 @@ await c.commitWith([{ value: 'x' }])
 db.consumer('orders', { grup: 'x' })
 // @ts-expect-error an order that does not exist
 await c.process(() => {}, { order: 'topic' })
+// @ts-expect-error a record is no batch
+await c.process((batch: Batch) => batch.length, { concurrency: 2 })
 // @ts-expect-error a value is bytes or text
 p.enqueue('orders', 5)
 // @ts-expect-error there is no such kind

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from headwater import _native
 from headwater._errors import HeadwaterError, Timeout
@@ -303,8 +303,28 @@ class Consumer(_native.Consumer):
         """How far it is in each assigned partition, and how far it could be: one request."""
         return self._lag().result(timeout)
 
+    @overload
     def process(
-        self, handler: Callable[[Msg], object], **options: Unpack[ProcessOptions]
+        self,
+        handler: Callable[[Msg], object],
+        *,
+        batch: Literal[False] = False,
+        **options: Unpack[ProcessOptions],
+    ) -> None: ...
+    @overload
+    def process(
+        self,
+        handler: Callable[[Batch], object],
+        *,
+        batch: Literal[True],
+        **options: Unpack[ProcessOptions],
+    ) -> None: ...
+    def process(
+        self,
+        handler: Callable[[Any], object],
+        *,
+        batch: bool = False,
+        **options: Unpack[ProcessOptions],
     ) -> None:
         """Call ``handler`` for every record, on up to ``concurrency`` threads at the same time.
 
@@ -314,10 +334,14 @@ class Consumer(_native.Consumer):
         comes out of here, once the other handlers have ended. Only what is processed is committed;
         a record may be handled more than once.
 
+        With ``batch=True`` the handler is called for many records at once, a :class:`Batch`: as
+        many as may run, at most ``concurrency``. They end together: if it raises, each of them is
+        tried again, or has failed.
+
         Returns when ``until`` is reached or the consumer is closed. Ctrl-C waits for the handlers
         that run. What was not processed is read again by whoever reads this consumer next.
         """
-        process(self, handler, options)
+        process(self, handler, batch, options)
 
     def close(self, timeout: float | None = None) -> CloseReport:
         """Commit what is processed and leave the group. It always returns within the timeout."""

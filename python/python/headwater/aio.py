@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import (
     AsyncIterator,
+    Awaitable,
     Callable,
     Coroutine,
     Generator,
@@ -19,13 +20,13 @@ from collections.abc import (
     Sequence,
 )
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from headwater import _native
 from headwater._aio_admin import Admin
 from headwater._client import address_text, notes, raise_if_lost
 from headwater._errors import HeadwaterError
-from headwater._handlers import Handler, process_in_tasks
+from headwater._handlers import BatchHandler, Handler, process_in_tasks
 from headwater._native import Batch, Deliveries, Delivery, Msg, RecordMetadata
 from headwater._options import (
     ConnectOptions,
@@ -430,12 +431,30 @@ class Consumer(_native.Consumer):
         """How far it is in each assigned partition, and how far it could be: one request."""
         return await wait(self._lag())
 
-    async def process(self, handler: Handler, **options: Unpack[ProcessOptions]) -> None:
+    @overload
+    async def process(
+        self,
+        handler: Handler,
+        *,
+        batch: Literal[False] = False,
+        **options: Unpack[ProcessOptions],
+    ) -> None: ...
+    @overload
+    async def process(
+        self, handler: BatchHandler, *, batch: Literal[True], **options: Unpack[ProcessOptions]
+    ) -> None: ...
+    async def process(
+        self,
+        handler: Callable[[Any], Awaitable[object] | object],
+        *,
+        batch: bool = False,
+        **options: Unpack[ProcessOptions],
+    ) -> None:
         """Call ``handler`` for every record, in up to ``concurrency`` tasks at the same time.
 
         All else is as with :meth:`headwater.Consumer.process`. Cancelled, it cancels the handlers.
         """
-        await process_in_tasks(self, handler, options)
+        await process_in_tasks(self, handler, batch, options)
 
     async def close(self, timeout: float | None = None) -> CloseReport:
         """Commit what is processed and leave the group. It always returns within the timeout."""

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::block::{Block, ConsumerBatch, malformed};
 use super::fetcher::{Offsets, Places, Segment};
 use crate::client::transport::{Feed, FetchedBatch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Batch;
 use crate::record::block::BlockBuilder;
 use crate::timer::Timer;
@@ -48,6 +48,8 @@ pub(super) struct Reader {
     kept_bytes: u64,
     /// Whether the feed holds room for all that is in `buffer` too, until that is given out.
     is_ahead: bool,
+    /// Why nothing more can be read of what was taken, until reading begins again somewhere.
+    unreadable: Option<Error>,
     builder: BlockBuilder,
     /// Bytes of batches taken from the feed.
     pub(super) bytes_taken: u64,
@@ -65,6 +67,7 @@ impl Reader {
             kept: VecDeque::new(),
             kept_bytes: 0,
             is_ahead: false,
+            unreadable: None,
             builder: BlockBuilder::new(),
             bytes_taken: 0,
             waits: None,
@@ -81,6 +84,7 @@ impl Reader {
         self.buffer.clear();
         self.kept.clear();
         (self.kept_bytes, self.is_ahead) = (0, false);
+        self.unreadable = None;
         self.feed.hold(0);
     }
 
@@ -206,16 +210,29 @@ impl Reader {
         if std::mem::take(&mut self.is_ahead) {
             self.feed.hold(self.kept_bytes);
         }
+        if let Some(error) = &self.unreadable {
+            return Err(error.clone());
+        }
         for fetched in self.feed.take(max_bytes)? {
             self.bytes_taken += fetched.batch.len() as u64;
             let place = self.places.find(&fetched.topic, fetched.partition);
             let Some(place) = place else { continue };
-            let reading = self.check(place, fetched)?;
+            let reading = match self.check(place, fetched) {
+                Ok(reading) => reading,
+                Err(error) => {
+                    // What came with it is lost with it: nothing behind it may be given out.
+                    self.unreadable = Some(error);
+                    break;
+                }
+            };
             if reading.batch.last_offset() >= reading.from {
                 self.buffer.push_back(reading);
             }
         }
-        Ok(!self.buffer.is_empty())
+        match &self.unreadable {
+            Some(error) if self.buffer.is_empty() => Err(error.clone()),
+            _ => Ok(!self.buffer.is_empty()),
+        }
     }
 
     fn check(&self, place: usize, fetched: FetchedBatch) -> Result<Reading> {

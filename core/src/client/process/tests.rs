@@ -12,6 +12,7 @@ use crate::client::{Client, Consumer, Record};
 use crate::error::ErrorCode;
 use crate::record::Header;
 
+mod batches;
 mod processor;
 mod random;
 

@@ -54,8 +54,8 @@ impl<E> From<Error> for ProcessError<E> {
 struct Work<'a, H, E> {
     processor: Processor,
     handler: &'a H,
-    records: Mutex<Receiver<ProcessRecord>>,
-    /// Records that were given to the threads and are not finished.
+    records: Mutex<Receiver<Vec<ProcessRecord>>>,
+    /// Calls that the threads have to make and have not made.
     running: AtomicUsize,
     failure: Mutex<Option<(ProcessRecord, E)>>,
 }
@@ -99,6 +99,36 @@ impl Consumer {
         options: &ProcessOptions,
         handler: impl Fn(&ProcessRecord) -> Result<(), E> + Sync,
     ) -> Result<(), ProcessError<E>> {
+        let one_by_one = |records: Vec<_>| records.into_iter().map(|record| vec![record]).collect();
+        // Each call is for one.
+        let handler = |records: &[ProcessRecord]| records.iter().try_for_each(&handler);
+        self.process_calls(options, one_by_one, handler)
+    }
+
+    /// Calls `handler` for many records at once: for those that may run when somebody is free, at most
+    /// `concurrency` of them. They end together: when it gives an error, each of them is tried again after a
+    /// pause of its own, or has failed for good. All else is as with [`process`](Self::process).
+    ///
+    /// # Errors
+    /// As [`process`](Self::process); the record named is the first that failed for good.
+    ///
+    /// # Panics
+    /// If the handler does: the records count as not processed.
+    pub fn process_batches<E: Display + Send>(
+        &self,
+        options: &ProcessOptions,
+        handler: impl Fn(&[ProcessRecord]) -> Result<(), E> + Sync,
+    ) -> Result<(), ProcessError<E>> {
+        self.process_calls(options, |records| vec![records], handler)
+    }
+
+    /// Makes calls of the records that may run, and has threads make them.
+    fn process_calls<E: Display + Send>(
+        &self,
+        options: &ProcessOptions,
+        calls: impl Fn(Vec<ProcessRecord>) -> Vec<Vec<ProcessRecord>>,
+        handler: impl Fn(&[ProcessRecord]) -> Result<(), E> + Sync,
+    ) -> Result<(), ProcessError<E>> {
         let processor = self.processor(options)?;
         let (sender, receiver) = channel();
         let work = Work {
@@ -113,11 +143,11 @@ impl Consumer {
             // Dropped at the end of the scope's closure: then the threads end.
             let sender = sender;
             while let Some(records) = work.processor.take_records(usize::MAX).wait(None)? {
-                let running =
-                    work.running.fetch_add(records.len(), Ordering::AcqRel) + records.len();
-                for record in records {
+                let calls = calls(records);
+                let running = work.running.fetch_add(calls.len(), Ordering::AcqRel) + calls.len();
+                for call in calls {
                     // No thread is there to receive it if one has panicked; then `take` gives no more.
-                    _ = sender.send(record);
+                    _ = sender.send(call);
                 }
                 while threads < running {
                     threads += 1;
@@ -136,7 +166,7 @@ impl Consumer {
 
 impl<H, E> Work<'_, H, E>
 where
-    H: Fn(&ProcessRecord) -> Result<(), E>,
+    H: Fn(&[ProcessRecord]) -> Result<(), E>,
     E: Display,
 {
     fn run(&self) {
@@ -144,23 +174,25 @@ where
         loop {
             // In a statement of its own: the lock is held while one waits, not while it works.
             let received = self.records.lock().recv();
-            let Ok(record) = received else { break };
-            self.handle(record);
+            let Ok(records) = received else { break };
+            self.handle(records);
         }
         std::mem::forget(guard);
     }
 
-    fn handle(&self, record: ProcessRecord) {
-        let result = (self.handler)(&record);
+    fn handle(&self, records: Vec<ProcessRecord>) {
+        let result = (self.handler)(&records);
         self.running.fetch_sub(1, Ordering::AcqRel);
-        let ticket = record.ticket();
         let finish = match &result {
             Ok(()) => Finish::Done,
             Err(error) => Finish::Retry(error.to_string()),
         };
-        let stopped_by = self.processor.finish(vec![(ticket, finish)]);
+        let tickets = records.iter().map(ProcessRecord::ticket);
+        let results = tickets.map(|ticket| (ticket, finish.clone())).collect();
+        let stopped_by = self.processor.finish(results);
+        let stopper = |record: &ProcessRecord| stopped_by == Some(record.ticket());
         if let Err(error) = result
-            && stopped_by == Some(ticket)
+            && let Some(record) = records.into_iter().find(stopper)
         {
             *self.failure.lock() = Some((record, error));
         }

@@ -23,6 +23,9 @@ impl Reader {
             self.is_ahead = false;
             self.feed.hold(u64::MAX);
             self.take(usize::MAX)?;
+            if let Some(error) = &self.unreadable {
+                return Err(error.clone());
+            }
         }
         let mut all = std::mem::take(&mut self.kept);
         all.append(&mut self.buffer);

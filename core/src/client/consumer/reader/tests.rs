@@ -229,6 +229,33 @@ fn batches_from_a_network_are_checked_before_they_are_believed() {
 }
 
 #[test]
+fn nothing_behind_a_batch_that_cannot_be_read_is_given_out() {
+    // What was taken together with it was lost, and reading went on behind that.
+    let (fake, _, mut fetcher) = reader(None);
+    let feed = fake.feed();
+    let mut reader = Reader::new(fake.feed() as Arc<dyn Feed>, fetcher.places(), true);
+    let mut bytes = fetched(0, 2, 2).batch.to_vec();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    feed.push(fetched(0, 0, 2));
+    feed.push(FetchedBatch {
+        batch: Bytes::from(bytes),
+        ..fetched(0, 2, 2)
+    });
+    feed.push(fetched(0, 4, 2));
+    let found = next(&mut reader, &mut fetcher, LIMITS);
+    assert_eq!(found, [(0, 0), (0, 1)]);
+    feed.push(fetched(0, 6, 2));
+    for _ in 0..2 {
+        let error = reader.block(LIMITS).0.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::CorruptMessage);
+    }
+    // Somebody has decided where to go on.
+    reader.clear();
+    assert_eq!(next(&mut reader, &mut fetcher, LIMITS), [(0, 6), (0, 7)]);
+}
+
+#[test]
 fn a_block_ends_at_its_bytes_and_one_record_always_fits() {
     let (fake, mut reader, mut fetcher) = reader(None);
     fake.feed().push(fetched(0, 0, 100));
