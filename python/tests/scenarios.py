@@ -68,6 +68,22 @@ def check(scenario: Map) -> None:
         raise Wrong("languages and because go together")
 
 
+#: What a scenario may need, and each door has.
+GIVES: dict[str, set[str]] = {
+    "mem": set(),
+    "folder": {"durable"},
+    "unix": {"durable", "broker"},
+    "tcp": {"durable", "broker"},
+}
+#: What is run against. One line each, so that a door is added or left out by one.
+DOORS = [
+    "mem",
+    "folder",
+    # "unix": no broker listens there yet.
+    "tcp",
+]
+
+
 class Door:
     """Where the log is: in memory, in a folder, or behind a broker that serves one."""
 
@@ -76,11 +92,12 @@ class Door:
         self._folder = folder / "log"
         self.nowhere = str(folder / "nowhere")
         self._broker: headwater.Broker | None = None
-        self.gives: set[str] = {"durable"} - ({"durable"} if kind == "mem" else set())
+        self.gives = GIVES[kind]
         self.address = "mem:" if kind == "mem" else str(self._folder)
         if kind == "tcp":
-            self.gives.add("broker")
             self._serve("127.0.0.1:0")
+        elif kind == "unix":
+            self._serve(f"unix:{folder / 'sock'}")
 
     def _serve(self, listen: str) -> None:
         self._broker = headwater.Broker(self._folder, listen=[listen])
@@ -95,14 +112,6 @@ class Door:
         """Stop what runs."""
         if self._broker is not None:
             self._broker.close(0)
-
-
-#: What is run against. One line each, so that a door is added or left out by one.
-DOORS = [
-    "mem",
-    "folder",
-    "tcp",
-]
 
 
 def run(scenario: Map, door: Door, language: str) -> None:

@@ -23,6 +23,7 @@ import org.junit.jupiter.api.TestFactory
 private val DOORS = mapOf(
     "mem" to emptySet<String>(),
     "folder" to setOf("durable"),
+    // "unix": no broker listens there yet.
     "tcp" to setOf("durable"),
 )
 private val LANGUAGES = setOf("rust", "python", "aio", "node", "kotlin", "swift")

@@ -9,6 +9,7 @@ import Foundation
 private let doors: [(kind: String, gives: Set<String>)] = [
     ("mem", []),
     ("folder", ["durable"]),
+    // "unix": no broker listens there yet.
     ("tcp", ["durable"]),
 ]
 private let languages: Set<String> = ["rust", "python", "aio", "node", "kotlin", "swift"]
