@@ -20,7 +20,7 @@ chaos: ## real processes killed at random for five minutes, and nothing may be l
 	@.ci/doctor
 	@.ci/chaos
 
-bench: ## records per second and latency on this machine, at each durability
+bench: ## records per second, latency and memory on this machine, beside the floors, the budgets, NATS and Redis
 	@.ci/doctor
 	@.ci/bench
 

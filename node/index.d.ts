@@ -9,6 +9,17 @@
 
 import { EventEmitter } from 'node:events'
 
+import type {
+  BrokerOptions,
+  ConnectOptions,
+  ConsumerOptions,
+  ProcessOptions,
+  ProducerOptions,
+  TopicOptions,
+} from './index.options.js'
+
+export type * from './index.options.js'
+
 /** Opens the log at `address`: a path such as `./data`, `mem:`, `host:port`, or a `file:` URL object. */
 export function connect(address: string | URL, options?: ConnectOptions & Abortable): Promise<Client>
 
@@ -25,6 +36,8 @@ export class Client implements AsyncDisposable {
   consumer(topics: string | readonly string[], options?: ConsumerOptions & Abortable): Consumer
   /** What the client is doing: counts since it was opened, by name. */
   metrics(): Record<string, number>
+  /** How it is, and why it does not work if it does not: for probes. Asks nobody, never waits. */
+  health(): Health
   /** Closes producers (flushing them) and consumers, then the log. Always answers, and says what was not delivered. */
   close(timeoutMs?: number): Promise<CloseReport>
   /** Closes, and throws the first failure that nobody was told about. */
@@ -93,6 +106,13 @@ export class Consumer implements AsyncIterable<Message>, AsyncDisposable {
   ack(record: Batch | TopicPartitionOffset): void
   /** Commits what is processed, or these offsets: each that of the next record to read. */
   commit(offsets?: Iterable<TopicPartitionOffset> | null, options?: Abortable): Promise<void>
+  /**
+   * Sends records and commits what was given out, as one append: both happen, or neither does. For reading one topic
+   * and writing what comes of it to another: after a crash nothing is missing and nothing is there twice. Every record
+   * given out so far counts as processed, also the one or the batch in hand; from the first call on nothing is
+   * committed unasked. Needs a `group` and `ack: 'auto'`. Gives where the results went, in order.
+   */
+  commitWith(results: Iterable<ProducerRecord>, options?: Abortable): Promise<RecordMetadata[]>
   /** What the group has committed for the partitions of this consumer. */
   committed(options?: Abortable): Promise<TopicPartitionOffset[]>
   /** Goes on reading a partition at an offset, or at one by its meaning. The consumer must be open. */
@@ -101,6 +121,18 @@ export class Consumer implements AsyncIterable<Message>, AsyncDisposable {
   positions(): TopicPartitionOffset[]
   /** The partitions it reads, each with the offset of the next record. */
   assignment(): TopicPartitionOffset[]
+  /** How far it is in each assigned partition, and how far it could be. One request. */
+  lag(options?: Abortable): Promise<PartitionLag[]>
+  /**
+   * Gives nothing more of these partitions (without an argument: of all that are assigned) until they are resumed. The
+   * rest of the block in hand is still given; heartbeats and commits go on. A partition that goes to another member is
+   * paused no more, one that is assigned later is not paused.
+   */
+  pause(partitions?: Iterable<TopicPartition> | null): void
+  /** Goes on giving these partitions (without an argument: all that are assigned). */
+  resume(partitions?: Iterable<TopicPartition> | null): void
+  /** The partitions that are paused. */
+  paused(): TopicPartition[]
   /** Whether nothing more will come: `until` is reached everywhere, or it was closed. */
   readonly isFinished: boolean
   /** Commits what is processed, leaves the group, and ends its loops; always answers. */
@@ -164,7 +196,8 @@ export class Admin {
   listTopics(options?: Abortable): Promise<TopicDescription[]>
   describeTopic(name: string, options?: Abortable): Promise<TopicDescription>
   listGroups(options?: Abortable): Promise<GroupDescription[]>
-  describeGroup(group: string, options?: Abortable): Promise<GroupDescription>
+  /** One group: its state, its members and what each holds, and its committed offsets. */
+  describeGroup(group: string, options?: Abortable): Promise<GroupDetails>
   deleteGroup(group: string, options?: Abortable): Promise<void>
   /** Offsets by their meaning, in the order asked. */
   listOffsets(
@@ -246,6 +279,13 @@ export interface RecordOptions {
   timestamp?: number | Date
 }
 
+/** A record with the topic it goes to. */
+export interface ProducerRecord extends RecordOptions {
+  topic: string
+  /** null is a tombstone. */
+  value: Bytes | null
+}
+
 /** Where a record went and how safe it is. */
 export interface RecordMetadata extends TopicPartitionOffset {
   /** The log's time where the topic says so, else the record's own. */
@@ -254,10 +294,25 @@ export interface RecordMetadata extends TopicPartitionOffset {
   durability: Durability
 }
 
-export interface TopicPartitionOffset {
+export interface TopicPartition {
   topic: string
   partition: number
+}
+
+export interface TopicPartitionOffset extends TopicPartition {
   offset: number
+}
+
+/** How far a consumer is in a partition, and how far it could be. */
+export interface PartitionLag extends TopicPartition {
+  /** The offset of the first record that does not count as processed. */
+  position: number
+  /** What the group has committed; null without a group, or if nothing was committed. */
+  committed: number | null
+  /** The next offset a reader would see. */
+  highWatermark: number
+  /** From `position` to `highWatermark`, counting by offsets; 0 or more. */
+  lag: number
 }
 
 /** An offset by its meaning: the first held, the next to come, or the first of this time or later. */
@@ -307,183 +362,81 @@ export interface PartitionDescription {
   sizeBytes: number
 }
 
+/** A group as it is listed. */
 export interface GroupDescription {
   group: string
+  /** As in `GroupDetails`. */
   state: string
   generation: number
+  /** The ids of its members. */
   members: string[]
   offsets: TopicPartitionOffset[]
 }
 
-/** How a log is opened or reached, and how it is left. */
-export interface ConnectOptions {
-  /** Whether a missing folder is created. Default: true. */
-  create?: boolean
-  /** The size at which a new segment file is begun. Default: 67108864, or a 16th of the folder's limit. */
-  segmentBytes?: number
-  /** Bytes of the folder at most, 8 segments or more. Default: none: no limit. */
-  maxBytes?: number
-  /** What happens when the folder has no room for another segment. Default: refuse. */
-  maxBytesPolicy?: 'refuse' | 'drop_oldest'
-  /** Recent records kept in memory. Default: 8388608. */
-  tailCacheBytes?: number
-  /** Threads of the runtime for sockets; one runtime a process, made at the first need. Default: 2. */
-  threads?: number
-  /** How long `close` waits unless told. Default: 30000. */
-  closeTimeoutMs?: number
-  /** How long the end of the process waits for what is not delivered. Default: 2000. */
-  exitTimeoutMs?: number
+/** A group, its members, and what it has committed. */
+export interface GroupDetails {
+  group: string
+  /**
+   * `Empty`, `Stable`, `Reconciling` (partitions are moving) or `Recovering` (the broker has started, and waits for the
+   * members that the group had).
+   */
+  state: string
+  generation: number
+  members: GroupMember[]
+  offsets: TopicPartitionOffset[]
 }
 
-/** How a producer sends. */
-export interface ProducerOptions {
-  /** How safe a record is before it is acknowledged. Default: topic's. */
-  durability?: Durability
-  /** How long a batch waits for more records; batches form anyway while others are on their way. Default: 0. */
-  lingerMs?: number
-  /** The size at which a record batch is closed; a single larger record still makes one. Default: 131072. */
-  batchBytes?: number
-  /** Room for records that are not acknowledged yet, all batches of the producer together. Default: 16777216. */
-  bufferBytes?: number
-  /** How long `send` waits for room. Default: 60000. */
-  maxBlockMs?: number
-  /** The time from `send` within which a record is acknowledged or failed. Default: 120000. */
-  deliveryTimeoutMs?: number
-  /** How long one request may take. Default: 30000. */
-  requestTimeoutMs?: number
-  /** The pause before the first retry. Default: 100. */
-  retryBackoffMs?: number
-  /** The longest pause between retries. Default: 1000. */
-  retryBackoffMaxMs?: number
-  /** Batches of one partition that may be on their way at once. Default: 5. */
-  inFlight?: number
-  /** Whether a repeated batch is recognised, so that a retry never duplicates. Default: true. */
-  idempotence?: boolean
-  /** How batches are compressed. Default: none. */
-  compression?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
-  /** How a record without a partition finds one. Default: murmur2. */
-  partitioner?: 'murmur2'
+/** A member of a group. */
+export interface GroupMember {
+  memberId: string
+  /** The name of a static member. */
+  instanceId: string | null
+  /** What it calls itself. */
+  clientName: string
+  /** Where it is, where that is known. */
+  host: string | null
+  /** The generation that it was told last; 0 before the first. */
+  generation: number
+  /** What it holds, also what it is about to let go of. */
+  partitions: TopicPartition[]
 }
 
-/** What a consumer reads and when a record counts as processed. */
-export interface ConsumerOptions {
-  /** The consumer group, whose committed offsets say where to go on. Default: none: all partitions, no commits. */
-  group?: string
-  /** The partitions to read of every topic. Default: all. */
-  partitions?: number[]
-  /** Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end. Default: earliest. */
-  start?: Start
-  /** Where to end. Default: none: follows. */
-  until?: Until
-  /** When a record counts as processed. Default: auto. */
-  ack?: 'auto' | 'manual'
-  /** How often what is processed is committed. Default: 1000. */
-  commitIntervalMs?: number
-  /** Records of a block at most. Default: 1000. */
-  maxBlockRecords?: number
-  /** Bytes of a block at most; a single larger record still makes one. Default: 1048576. */
-  maxBlockBytes?: number
-  /** Bytes read ahead at most, all partitions together. Default: 8388608. */
-  readAheadBytes?: number
-  /** With `ack=manual`: records given out beyond the first that is not acknowledged. Default: 10000. */
-  maxUnacked?: number
-  /** How often a member tells that it lives. Default: 3000. */
-  heartbeatMs?: number
-  /** How long a silent member is kept. Default: 45000. */
-  sessionTimeoutMs?: number
-  /** How long a member may work without asking for more. Default: 300000. */
-  processingTimeoutMs?: number
-  /** How long a member may take to give up a partition. Default: 60000. */
-  rebalanceTimeoutMs?: number
-  /** How partitions are spread over the members of a group. Default: sticky. */
-  assignor?: 'sticky' | 'range' | 'round_robin'
-  /** Whether records of transactions that are not committed are seen. Default: read_committed. */
-  isolation?: 'read_committed' | 'read_uncommitted'
+/** How a client is. */
+export interface Health {
+  /** Whether all of it can work: it has its log, and each consumer with a group is a member of it. */
+  isHealthy: boolean
+  /** Why it cannot, in words, if it cannot. */
+  reason: string | null
+  isClosed: boolean
+  /** What it is connected to: a folder, a name in memory, or the broker that answers. */
+  address: string
+  isConnected: boolean
+  /** For how long it has been connected, or not. */
+  sinceMs: number
+  /** Why it is not connected. */
+  lastError: HeadwaterError | null
+  /** The consumers that have joined a group, or are about to. */
+  members: MemberHealth[]
+  /** Bytes of records accepted and not acknowledged yet. */
+  bufferedBytes: number
+  bufferedRecords: number
+  /** How long the oldest batch of these has been waiting. */
+  oldestUnsentMs: number | null
 }
 
-/** How `process` runs handlers. */
-export interface ProcessOptions {
-  /** Handlers that run at the same time. Default: 16. */
-  concurrency?: number
-  /** What stays in order. Default: key. */
-  order?: 'key' | 'partition' | 'none'
-  /** Times a record is tried. Default: 5. */
-  attempts?: number
-  /** The pause before the second attempt; it doubles. Default: 100. */
-  backoffMs?: number
-  /** The longest pause between attempts. Default: 30000. */
-  backoffMaxMs?: number
-  /** The topic that takes what failed at every attempt. Default: none: stop with the error. */
-  deadLetter?: string
+/** How a consumer is as a member of its group. */
+export interface MemberHealth {
+  group: string
+  /** Empty before it asked to join. */
+  memberId: string
+  /** 0 before it is a member. */
+  generation: number
+  /** `lost`: it is no member any more, or must be taken for none; others may have its partitions. */
+  state: 'joining' | 'stable' | 'lost'
+  /** How many partitions it holds. */
+  partitions: number
+  /** How long ago its last heartbeat was answered. */
+  lastHeartbeatMs: number | null
+  /** What is wrong with it, in words, if something is. */
+  reason: string | null
 }
-
-/** What a topic is like. */
-export interface TopicOptions {
-  /** Its partitions. Default: 1. */
-  partitions?: number
-  /** How safe a record is before it is acknowledged, unless the producer says otherwise. Default: disk (mem: os). */
-  durability?: Durability
-  /** How long records are kept. Default: the folder's: -1 (connect), 604800000 (serve). */
-  retentionMs?: number
-  /** Bytes kept in each partition. Default: -1. */
-  retentionBytes?: number
-  /** What happens to old records. Default: delete. */
-  cleanupPolicy?: 'delete' | 'compact' | 'both'
-  /** How long the mark of a deleted key is kept. Default: 86400000. */
-  tombstoneRetentionMs?: number
-  /** The size of a record batch at most. Default: 1048588. */
-  maxMessageBytes?: number
-  /** Who says when a record was made. Default: create_time. */
-  messageTimestampType?: 'create_time' | 'log_append_time'
-  /** Replicas that must have a record at `quorum`. Default: 1. */
-  minInsyncReplicas?: number
-  /** Whether a topic of that name is no error. Default: false. */
-  existOk?: boolean
-}
-
-/** How `Broker.start` serves. */
-export interface BrokerOptions extends Omit<ServeOptions, 'data'> {
-  /** The folder to serve. Default: none, a log in memory. */
-  data?: string
-  /** Whether other machines may connect. There is no authentication yet: they could do everything. Default: false. */
-  allowRemote?: boolean
-}
-
-/** How a broker serves. */
-export interface ServeOptions {
-  /** The addresses to listen on. Default: 127.0.0.1:9092. */
-  listen?: string[]
-  /** The folder to serve. Default: required (--dev: mem:). */
-  data?: string
-  /** The size at which a new segment file is begun. Default: 67108864, or a 16th of the folder's limit. */
-  segmentBytes?: number
-  /** Bytes of the folder at most, 8 segments or more. Default: none: no limit. */
-  maxBytes?: number
-  /** What happens when the folder has no room for another segment. Default: refuse. */
-  maxBytesPolicy?: 'refuse' | 'drop_oldest'
-  /** Recent records kept in memory. Default: 67108864. */
-  tailCacheBytes?: number
-  /** Threads of the runtime for sockets. Default: the cores, at most 4. */
-  threads?: number
-  /** Connections at most. Default: 10000. */
-  maxConnections?: number
-  /** The size of one frame at most. Default: 67108864. */
-  maxFrameBytes?: number
-  /** After how long a silent connection is closed. Default: 600000. */
-  idleTimeoutMs?: number
-  /** How often a silent connection is asked whether it lives. Default: 10000. */
-  keepAliveMs?: number
-  /** Whether a topic is created when it is first named. Default: false (--dev, Broker(): true). */
-  autoCreateTopics?: boolean
-  /** How long the broker waits for what is in flight when it is told to end. Default: 30000. */
-  closeTimeoutMs?: number
-}
-
-/** Where a consumer without a committed offset begins: `earliest`, `latest`, an offset, or a time. */
-export type Start = 'earliest' | 'latest' | Place
-
-/** Where a consumer ends: at the `end` there was when it opened, before an offset, or before a time. */
-export type Until = 'end' | Place
-
-/** An offset, in every partition, or a time. */
-export type Place = number | Date | { offset: number } | { time: number | Date }

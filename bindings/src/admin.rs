@@ -88,7 +88,7 @@ impl NativeAdmin {
         Ok(())
     }
 
-    /// One group; the answer is a list of it alone.
+    /// One group, with its members.
     pub fn describe_group(&self, ticket: i64, group: String) -> Result<(), NativeError> {
         ask(ticket, self.admin.describe_group(&group));
         Ok(())

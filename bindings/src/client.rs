@@ -8,6 +8,7 @@ use crate::admin::NativeAdmin;
 use crate::config::{NativeConnectOptions, NativeConsumerOptions, NativeProducerOptions};
 use crate::consumer::NativeConsumer;
 use crate::error::NativeError;
+use crate::facts::NativeHealth;
 use crate::hub::{ask, duration, hub_cut};
 use crate::producer::NativeProducer;
 use crate::record::NativeReport;
@@ -123,6 +124,11 @@ impl NativeClient {
         };
         let entries = self.client.metrics().entries();
         Ok(entries.into_iter().map(metric).collect())
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Result<NativeHealth, NativeError> {
+        Ok(self.client.health().into())
     }
 
     /// Closes it; the answer is a report.

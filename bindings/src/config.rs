@@ -107,6 +107,7 @@ options! {
     /// How a log is opened or reached, and how it is left.
     NativeConnectOptions => ConnectOptions {
         create: bool,
+        sharing: String,
         segment_bytes: i64,
         max_bytes: i64,
         max_bytes_policy: String,
@@ -140,6 +141,7 @@ options! {
     /// What a consumer reads and when a record counts as processed.
     NativeConsumerOptions => ConsumerOptions {
         group: String,
+        instance_id: String,
         partitions: Vec<i32>,
         start: String,
         until: String,

@@ -6,9 +6,13 @@ use headwater::{Consumer, Progress};
 
 use crate::config::NativeProcessOptions;
 use crate::error::NativeError;
+use crate::facts::{NativeResult, commit_with};
 use crate::hub::{ask, duration};
 use crate::processor::NativeProcessor;
-use crate::record::{NativeOffsetAt, NativePlace, places, to_core};
+use crate::record::{
+    NativeOffsetAt, NativePartitionName, NativePlace, partition_names, partitions_to_core, places,
+    to_core,
+};
 
 /// Reads topics.
 #[derive(Debug, uniffi::Object)]
@@ -73,6 +77,17 @@ impl NativeConsumer {
         Ok(())
     }
 
+    /// Sends results and commits what was given out, `rows` of the current block.
+    pub fn commit_with(
+        &self,
+        ticket: i64,
+        rows: u32,
+        results: Vec<NativeResult>,
+    ) -> Result<(), NativeError> {
+        ask(ticket, commit_with(&self.consumer, rows, &results));
+        Ok(())
+    }
+
     /// What the group has committed.
     pub fn committed(&self, ticket: i64) -> Result<(), NativeError> {
         ask(ticket, self.consumer.committed());
@@ -107,6 +122,35 @@ impl NativeConsumer {
     /// The partitions it reads.
     pub fn assignment(&self) -> Result<Vec<NativePlace>, NativeError> {
         Ok(places(self.consumer.assignment()))
+    }
+
+    /// How far it is in each partition, and how far it could be.
+    pub fn lag(&self, ticket: i64) -> Result<(), NativeError> {
+        ask(ticket, self.consumer.lag());
+        Ok(())
+    }
+
+    /// Gives out nothing more of these partitions; none: of all that are assigned.
+    ///
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION`, `INVALID_STATE`, `CLOSED`.
+    pub fn pause(&self, partitions: Option<Vec<NativePartitionName>>) -> Result<(), NativeError> {
+        let partitions = partitions.map(partitions_to_core);
+        Ok(self.consumer.pause(partitions.as_deref())?)
+    }
+
+    /// Goes on giving out these partitions; none: all that are assigned.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    pub fn resume(&self, partitions: Option<Vec<NativePartitionName>>) -> Result<(), NativeError> {
+        let partitions = partitions.map(partitions_to_core);
+        Ok(self.consumer.resume(partitions.as_deref())?)
+    }
+
+    /// The partitions that are paused.
+    pub fn paused(&self) -> Result<Vec<NativePartitionName>, NativeError> {
+        Ok(partition_names(self.consumer.paused()))
     }
 
     /// Whether nothing more will come.

@@ -17,8 +17,11 @@ use headwater::{Error, ErrorCode, NotifyQueue, Pending, Result};
 
 use crate::client::NativeClient;
 use crate::error::NativeError;
+use crate::facts::{NativeGroupDetails, NativeSent, sent};
 use crate::processor::NativeTaken;
-use crate::record::{NativeGroup, NativePlace, NativeReport, NativeTopic, groups, places, topics};
+use crate::record::{
+    NativeGroup, NativeLag, NativePlace, NativeReport, NativeTopic, groups, lags, places, topics,
+};
 
 /// What wakes the host. Implemented by the facade, once.
 #[uniffi::export(foreign)]
@@ -75,6 +78,21 @@ pub enum Answer {
     Places {
         /// They.
         places: Vec<NativePlace>,
+    },
+    /// How far a consumer is in its partitions.
+    Lags {
+        /// They.
+        lags: Vec<NativeLag>,
+    },
+    /// A group, with its members.
+    Group {
+        /// It.
+        group: NativeGroupDetails,
+    },
+    /// Where records went, in the order given.
+    Sent {
+        /// They.
+        sent: Vec<NativeSent>,
     },
     /// What closing left undone.
     Report {
@@ -194,10 +212,12 @@ answers! {
     Option<headwater::ProcessBlock> => |taken| Self::Taken { taken: taken.map(NativeTaken::from) };
     headwater::TopicDescription => |topic| Self::Topics { topics: topics(vec![topic]) };
     Vec<headwater::TopicDescription> => |found| Self::Topics { topics: topics(found) };
-    headwater::GroupDescription => |group| Self::Groups { groups: groups(vec![group]) };
+    headwater::GroupDetails => |group| Self::Group { group: group.into() };
     Vec<headwater::GroupDescription> => |found| Self::Groups { groups: groups(found) };
     Vec<i64> => |offsets| Self::Offsets { offsets };
     BTreeMap<i32, i64> => |starts| Self::Starts { starts: starts.into_iter().collect() };
     Vec<headwater::PartitionOffset> => |found| Self::Places { places: places(found) };
+    Vec<headwater::PartitionLag> => |found| Self::Lags { lags: lags(found) };
+    Vec<headwater::RecordMetadata> => |found| Self::Sent { sent: sent(found) };
     headwater::CloseReport => |report| Self::Report { report: NativeReport::from(&report) };
 }

@@ -16,6 +16,7 @@ pub mod client;
 pub mod config;
 pub mod consumer;
 pub mod error;
+pub mod facts;
 pub mod hub;
 pub mod processor;
 pub mod producer;

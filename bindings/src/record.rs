@@ -1,7 +1,10 @@
 //! What the host gets besides blocks: plain records, with numbers as core has them.
 
 use headwater::client::DeliveryFailure;
-use headwater::{GroupDescription, PartitionDescription, PartitionOffset, TopicDescription};
+use headwater::{
+    GroupDescription, PartitionDescription, PartitionLag, PartitionOffset, TopicDescription,
+    TopicPartition,
+};
 
 use crate::error::ErrorFacts;
 
@@ -14,6 +17,32 @@ pub struct NativePlace {
     pub partition: i32,
     /// The offset.
     pub offset: i64,
+}
+
+/// A partition of a topic.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct NativePartitionName {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// How far a consumer is in a partition, and how far it could be.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct NativeLag {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The first record that does not count as processed.
+    pub position: i64,
+    /// What the group has committed.
+    pub committed: Option<i64>,
+    /// The next offset a reader would see.
+    pub high_watermark: i64,
+    /// From the position to there.
+    pub lag: i64,
 }
 
 /// An offset to be found by its meaning.
@@ -87,7 +116,7 @@ pub struct NativePartition {
 pub struct NativeGroup {
     /// Its id.
     pub group: String,
-    /// `Empty` or `Stable`.
+    /// As in [`NativeGroupDetails`](crate::facts::NativeGroupDetails).
     pub state: String,
     /// Its generation.
     pub generation: i32,
@@ -178,6 +207,34 @@ pub(crate) fn to_core(places: Vec<NativePlace>) -> Vec<PartitionOffset> {
         offset: place.offset,
     };
     places.into_iter().map(at).collect()
+}
+
+pub(crate) fn partition_names(partitions: Vec<TopicPartition>) -> Vec<NativePartitionName> {
+    let name = |it: TopicPartition| NativePartitionName {
+        topic: it.topic.to_string(),
+        partition: it.partition,
+    };
+    partitions.into_iter().map(name).collect()
+}
+
+pub(crate) fn partitions_to_core(partitions: Vec<NativePartitionName>) -> Vec<TopicPartition> {
+    let partition = |it: NativePartitionName| TopicPartition {
+        topic: it.topic.into(),
+        partition: it.partition,
+    };
+    partitions.into_iter().map(partition).collect()
+}
+
+pub(crate) fn lags(lags: Vec<PartitionLag>) -> Vec<NativeLag> {
+    let lag = |it: PartitionLag| NativeLag {
+        topic: it.topic,
+        partition: it.partition,
+        position: it.position,
+        committed: it.committed,
+        high_watermark: it.high_watermark,
+        lag: it.lag,
+    };
+    lags.into_iter().map(lag).collect()
 }
 
 pub(crate) fn topics(topics: Vec<TopicDescription>) -> Vec<NativeTopic> {

@@ -1,24 +1,24 @@
 //! A running broker: a log, and a port on which it is served.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use headwater::client::runtime::runtime;
 use headwater::completion::Shared;
-use headwater::server::{Server, ServerOptions};
+use headwater::server::{Server, ServerOptions, share};
 use headwater::service::{Service, ServiceOptions};
 use headwater::sync::Mutex;
-use headwater::{Completion, Error, ErrorCode, MaxBytesPolicy, Pending, Result, ServeOptions};
+use headwater::{Completion, MaxBytesPolicy, Pending, Result, ServeOptions};
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, DEFAULT_RETENTION_MS, Data};
 #[cfg(feature = "http")]
 use crate::http::Http;
-use crate::listen::{self, Listening, Speakers};
+use crate::listen::{self, Bound, ListenAddress, Listening, Speakers};
 
-/// A broker that is running. Clones are the same broker; it runs until it is closed.
+/// A broker that is running. Other processes of its user may open its folder as if it were nobody's: they are its
+/// clients then. Clones are the same broker; it runs until it is closed.
 #[derive(Clone)]
 pub struct Broker(Arc<Inner>);
 
@@ -26,7 +26,7 @@ struct Inner {
     service: Service,
     speakers: Speakers,
     runtime: &'static Runtime,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<ListenAddress>,
     listening: Mutex<Vec<Listening>>,
     close_timeout: Duration,
     closing: OnceLock<Shared<()>>,
@@ -57,19 +57,20 @@ impl Broker {
 
     fn start_here(config: &Config) -> Result<Self> {
         config.check()?;
+        let options = &config.options;
+        let runtime = runtime(Some(threads(options)))?;
         // The port first: a port in use must not leave a folder behind.
         let listeners = config
             .listen()
             .iter()
-            .map(|it| bind(it))
+            .map(|address| Bound::to(address, runtime))
             .collect::<Result<Vec<_>>>()?;
         let addresses = listeners
             .iter()
-            .map(address_of)
+            .map(Bound::address)
             .collect::<Result<Vec<_>>>()?;
-        let options = &config.options;
-        let runtime = runtime(Some(threads(options)))?;
         let service = open(config)?;
+        share(&service, runtime.handle());
         let server_options = ServerOptions {
             frame_bytes_max: usize::try_from(options.max_frame_bytes()).unwrap_or(usize::MAX),
             idle_timeout: Duration::from_millis(options.idle_timeout_ms()),
@@ -108,7 +109,7 @@ impl Broker {
 
     /// Where it listens, with the ports it really has, in the order they were given.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[ListenAddress] {
         &self.0.addresses
     }
 
@@ -175,36 +176,12 @@ fn open(config: &Config) -> Result<Service> {
         tail_cache_bytes: usize::try_from(options.tail_cache_bytes()).unwrap_or(usize::MAX),
         retention_ms: DEFAULT_RETENTION_MS,
         auto_create_topics: options.auto_create_topics.unwrap_or(false),
+        is_shared: matches!(config.data, Data::Folder(_)),
     };
     match &config.data {
         Data::Folder(path) => Service::open_folder(path, &service_options),
         Data::Memory => Service::open_memory("", &service_options),
     }
-}
-
-fn bind(address: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).map_err(|error| {
-        let (code, what) = match error.kind() {
-            std::io::ErrorKind::AddrInUse => (
-                ErrorCode::AddressInUse,
-                "is in use; is a broker running there already?".to_owned(),
-            ),
-            _ => (
-                ErrorCode::InvalidAddress,
-                format!("cannot be listened on: {error}"),
-            ),
-        };
-        Error::new(code, format!("{address} {what}")).with_source(error)
-    })
-}
-
-fn address_of(listener: &TcpListener) -> Result<SocketAddr> {
-    listener.local_addr().map_err(|error| {
-        Error::new(
-            ErrorCode::InvalidAddress,
-            format!("a listener without an address: {error}"),
-        )
-    })
 }
 
 /// Does what may block on a thread of its own.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use headwater::{Error, ErrorCode, Result, ServeOptions};
 
+use crate::listen::socket_path;
+
 /// Where a broker's log lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
@@ -68,7 +70,7 @@ impl Config {
     /// Checks options and addresses before anything is opened.
     ///
     /// # Errors
-    /// `INVALID_ADDRESS` for what is no `host:port`; `INVALID_OPTION` for an address that others can
+    /// `INVALID_ADDRESS` for what is neither `host:port` nor `unix:PATH`; `INVALID_OPTION` for an address that others can
     /// reach without `allow_remote`.
     pub(crate) fn check(&self) -> Result<()> {
         self.options.check()?;
@@ -81,10 +83,15 @@ impl Config {
             ));
         }
         for address in &listen {
+            if socket_path(address).is_some_and(|path| !path.as_os_str().is_empty()) {
+                continue;
+            }
             let host = host_of(address).ok_or_else(|| {
                 Error::new(
                     ErrorCode::InvalidAddress,
-                    format!("`{address}` is no address to listen on; it must be host:port"),
+                    format!(
+                        "`{address}` is no address to listen on; it must be host:port or unix:PATH"
+                    ),
                 )
             })?;
             if !self.allow_remote && !is_loopback(host) {
@@ -140,6 +147,12 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_of_this_machine_needs_no_permission() {
+        assert_eq!(listening_on("unix:/tmp/headwater.sock", false), Ok(()));
+        assert_eq!(listening_on("unix:headwater.sock", false), Ok(()));
+    }
+
+    #[test]
     fn other_addresses_need_permission_in_so_many_words() {
         for address in [
             "0.0.0.0:9092",
@@ -163,6 +176,7 @@ mod tests {
             "localhost:99999",
             ":9092",
             "[::1:1",
+            "unix:",
         ] {
             let error = listening_on(address, true).unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidAddress, "{address}");

@@ -17,3 +17,4 @@ pub mod signals;
 
 pub use broker::Broker;
 pub use config::{Config, Data};
+pub use listen::ListenAddress;

@@ -47,10 +47,11 @@ mod timer;
 
 pub use client::{
     Ack, Address, Admin, BatchRecords, Block, CleanupPolicy, Client, CloseReport, ConnectOptions,
-    Consumer, ConsumerBatch, ConsumerOptions, Delivery, DeliveryFailure, Finish, MaxBytesPolicy,
-    Metrics, Order, ProcessBlock, ProcessError, ProcessOptions, ProcessRecord, Processor, Producer,
-    ProducerOptions, Progress, Record, RecordMetadata, ServeOptions, Start, TopicOptions, Until,
-    connect, connect_with, exit, options, parse_address,
+    Consumer, ConsumerBatch, ConsumerOptions, Delivery, DeliveryFailure, Finish, Health,
+    MaxBytesPolicy, MemberHealth, MemberState, Metrics, Order, PartitionLag, ProcessBlock,
+    ProcessError, ProcessOptions, ProcessRecord, Processor, Producer, ProducerOptions, Progress,
+    Record, RecordMetadata, ServeOptions, Sharing, Start, TopicOptions, Until, connect,
+    connect_with, exit, options, parse_address,
 };
 pub use completion::{Completion, NotifyQueue, Pending};
 pub use error::{Error, ErrorCode, ErrorKind, Outcome, Result};

@@ -49,7 +49,8 @@ pub const CONTROL_BYTES_MAX: usize = MIB;
 pub const APPEND_QUEUE_BYTES_MAX: usize = 64 * MIB;
 /// Bytes written by one write group.
 pub const WRITE_GROUP_BYTES_MAX: usize = 8 * MIB;
-/// Jobs waiting for one log's io thread.
+/// Jobs waiting for one log's io thread; beyond it a job is refused with `Full`, but for the turns of loops, of
+/// which each has a few.
 pub const IO_JOBS_MAX: usize = 1_000_000;
 /// Disk acknowledgements that may wait for one log's sync; beyond it an append is refused with `Full`.
 pub const SYNC_ACKS_MAX: usize = 1_000_000;
@@ -125,6 +126,16 @@ pub const CLIENT_REQUESTS_MAX: usize = 65_536;
 pub const CONNECTION_REQUESTS_MAX: usize = 1_024;
 /// Bytes in flight on one connection.
 pub const CONNECTION_BYTES_MAX: usize = 64 * MIB;
+/// Connections from other processes to the owner of a folder.
+pub const LOCAL_CONNECTIONS_MAX: usize = 1_024;
+/// Milliseconds that a closing owner waits until the processes it served have gone.
+pub const SHARING_CLOSE_MS: u64 = 1_000;
+/// Milliseconds within which the owner of a folder answers.
+pub const OWNER_ANSWER_MS: u64 = 5_000;
+/// Milliseconds that others wait for an owner that is just reading its log.
+pub const OWNER_OPENING_MS: u64 = 120_000;
+/// Bytes between a client and the log in its own process that it took over.
+pub const LOCAL_PIPE_BYTES: usize = 256 * KIB;
 /// Connections of one broker, by default.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// HTTP connections of one broker; they count among its connections too. Each may hold an answer.
@@ -163,6 +174,9 @@ pub const CONSUMER_TOPICS_MAX: usize = 10_000;
 /// Milliseconds that a member lets its heartbeat wait at most, whatever `heartbeat_ms` says: a request must be
 /// answered before it times out.
 pub const HEARTBEAT_MS_MAX: u32 = 10_000;
+/// Milliseconds from a request over a connection to its answer; beyond it the request fails. A producer's
+/// `request_timeout_ms` is about its own batches alone.
+pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// Commits of one consumer that may wait at once.
 pub const COMMIT_WAITERS_MAX: usize = 10_000;
 /// Bytes of the text that says in a dead letter why its record failed; what is longer is cut.
@@ -186,6 +200,8 @@ const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(PRODUCERS_EXPIRED_PER_SET_MAX * 32 <= SET_BYTES_MAX);
 const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);
 const _: () = assert!(GROUP_MEMBERS_MAX * (NAME_BYTES_MAX + 2) + KIB <= CONTROL_BYTES_MAX);
+// A heartbeat that waited as long as it may is answered well before its deadline.
+const _: () = assert!(2 * (HEARTBEAT_MS_MAX as u64) < REQUEST_TIMEOUT_MS);
 const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(FRAME_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(CONTROL_BYTES_MAX <= FRAME_HEADER_BYTES_MAX);

@@ -50,7 +50,13 @@ class Admin {
   }
 
   async describeGroup(group, options) {
-    return hub.ask((ticket) => this.#native.describeGroup(ticket, nameOf(group)), options?.signal)
+    const found = await hub.ask((ticket) => this.#native.describeGroup(ticket, nameOf(group)), options?.signal)
+    const members = found.members.map((member) => ({
+      ...member,
+      instanceId: member.instanceId ?? null,
+      host: member.host ?? null,
+    }))
+    return { ...found, members }
   }
 
   async deleteGroup(group, options) {

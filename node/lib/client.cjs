@@ -3,7 +3,7 @@
 
 const { Admin } = require('./admin.cjs')
 const { Consumer } = require('./consumer.cjs')
-const { AbortError, invalid, shown } = require('./errors.cjs')
+const { AbortError, errorOf, invalid, shown } = require('./errors.cjs')
 const exit = require('./exit.cjs')
 const hub = require('./hub.cjs')
 const native = require('./native.cjs')
@@ -61,6 +61,28 @@ class Client {
   /** What the client is doing: counts since it was opened, by name. */
   metrics() {
     return this.#native.metrics()
+  }
+
+  /** How it is, and why it does not work if it does not: asks nobody and never waits. */
+  health() {
+    const health = this.#native.health()
+    return {
+      isHealthy: health.isHealthy,
+      reason: health.reason ?? null,
+      isClosed: health.isClosed,
+      address: health.address,
+      isConnected: health.isConnected,
+      sinceMs: health.sinceMs,
+      lastError: health.lastError ? errorOf(health.lastError.code, health.lastError.message) : null,
+      members: health.members.map((member) => ({
+        ...member,
+        lastHeartbeatMs: member.lastHeartbeatMs ?? null,
+        reason: member.reason ?? null,
+      })),
+      bufferedBytes: health.bufferedBytes,
+      bufferedRecords: health.bufferedRecords,
+      oldestUnsentMs: health.oldestUnsentMs ?? null,
+    }
   }
 
   /** Closes producers (flushing them) and consumers, then the log. Always answers, and says what was not delivered. */

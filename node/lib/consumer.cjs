@@ -10,6 +10,7 @@ const hub = require('./hub.cjs')
 const { flatten, timeoutOf } = require('./options.cjs')
 const { runHandlers } = require('./process.cjs')
 const { reportOf } = require('./producer.cjs')
+const { resultOf } = require('./rows.cjs')
 
 const PROGRESS_MS = 100
 
@@ -146,6 +147,19 @@ class Consumer {
     await hub.ask((ticket) => this.#native.commit(ticket, places), options?.signal)
   }
 
+  /** Sends records and commits what was given out, as one append: both happen, or neither does. */
+  async commitWith(results, options) {
+    if (typeof results?.[Symbol.iterator] !== 'function') {
+      throw invalid(`the results are an array of { topic, value, ... }, not ${shown(results)}`)
+    }
+    const records = Array.from(results, resultOf)
+    const { block, next: rows } = this.#lease
+    const sent = await hub.ask((ticket) => this.#native.commitWith(ticket, rows, records), options?.signal)
+    // What the loop had in hand is committed now, and not given out again; had it failed, it would be.
+    if (this.#lease.block === block) this.#lease.passed = Math.max(this.#lease.passed, rows)
+    return sent
+  }
+
   async committed(options) {
     return hub.ask((ticket) => this.#native.committed(ticket), options?.signal)
   }
@@ -168,6 +182,27 @@ class Consumer {
   /** The partitions it reads, each with the offset of the next record. */
   assignment() {
     return this.#native.assignment()
+  }
+
+  /** How far it is in each assigned partition, and how far it could be: one request. */
+  async lag(options) {
+    this.#report()
+    const lags = await hub.ask((ticket) => this.#native.lag(ticket), options?.signal)
+    return lags.map((lag) => ({ ...lag, committed: lag.committed ?? null }))
+  }
+
+  /** Gives nothing more of these partitions until they are resumed, or of all that are assigned. */
+  pause(partitions) {
+    this.#native.pause(partitionsOf(partitions))
+  }
+
+  resume(partitions) {
+    this.#native.resume(partitionsOf(partitions))
+  }
+
+  /** The partitions that are paused. */
+  paused() {
+    return this.#native.paused()
   }
 
   get isFinished() {
@@ -400,6 +435,18 @@ function placeOf(place) {
     throw invalid(`a place is { topic, partition, offset }, not ${shown(place)}`)
   }
   return { topic, partition, offset }
+}
+
+/** Places without their offsets; none stands for all. */
+function partitionsOf(partitions) {
+  if (partitions === undefined || partitions === null) return undefined
+  if (typeof partitions !== 'object' || typeof partitions[Symbol.iterator] !== 'function') {
+    throw invalid(`the partitions are an array of { topic, partition }, not ${shown(partitions)}`)
+  }
+  return Array.from(partitions, (place) => {
+    const { topic, partition } = placeOf({ ...place, offset: 0 })
+    return { topic, partition }
+  })
 }
 
 /** `earliest`, `latest`, `{ time }` or a Date, as core takes it: the word, and the time with it. */

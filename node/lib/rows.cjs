@@ -151,28 +151,64 @@ function timestampOf(timestamp) {
 /** Headers packed: per header u32 key_len, i32 value_len (-1 null), key, value; null if there are none. */
 function headersOf(headers) {
   if (headers === undefined || headers === null) return null
-  if (typeof headers !== 'object') throw invalid(`headers must be an object, a Map or pairs, not ${shown(headers)}`)
-  const pairs = typeof headers[Symbol.iterator] === 'function' ? headers : Object.entries(headers)
   const parts = []
-  for (const pair of pairs) {
-    if (!Array.isArray(pair) || pair.length !== 2) throw invalid('headers must be pairs of a name and a value')
-    const [name, value] = pair
-    // An array under one name is that name repeated, as HTTP libraries do.
-    for (const one of Array.isArray(value) ? value : [value]) addHeader(parts, name, one)
+  for (const [name, body] of headerPairs(headers)) {
+    const key = Buffer.from(name)
+    const lengths = Buffer.alloc(8)
+    lengths.writeUInt32LE(key.length, 0)
+    lengths.writeInt32LE(body === null ? -1 : body.length, 4)
+    parts.push(lengths, key)
+    if (body !== null) parts.push(body)
   }
   return parts.length === 0 ? null : Buffer.concat(parts)
 }
 
-function addHeader(parts, name, value) {
-  if (typeof name !== 'string') throw invalid(`the name of a header must be a string, not ${shown(name)}`)
-  const key = Buffer.from(name)
-  const part = partOf(value, `value of header ${shown(name)}`)
-  const body = typeof part === 'string' ? Buffer.from(part) : part
-  const lengths = Buffer.alloc(8)
-  lengths.writeUInt32LE(key.length, 0)
-  lengths.writeInt32LE(body === null ? -1 : body.length, 4)
-  parts.push(lengths, key)
-  if (body !== null) parts.push(body)
+/** Names and values, checked, the values as bytes. */
+function* headerPairs(headers) {
+  if (typeof headers !== 'object') throw invalid(`headers must be an object, a Map or pairs, not ${shown(headers)}`)
+  const pairs = typeof headers[Symbol.iterator] === 'function' ? headers : Object.entries(headers)
+  for (const pair of pairs) {
+    if (!Array.isArray(pair) || pair.length !== 2) throw invalid('headers must be pairs of a name and a value')
+    const [name, value] = pair
+    if (typeof name !== 'string') throw invalid(`the name of a header must be a string, not ${shown(name)}`)
+    // An array under one name is that name repeated, as HTTP libraries do.
+    for (const one of Array.isArray(value) ? value : [value]) {
+      yield [name, bufferOf(one, `value of header ${shown(name)}`)]
+    }
+  }
 }
 
-module.exports = { COMPLETION_BYTES, RowBuffer, completionAt, headersOf, partOf, partitionOf, rowBytes, timestampOf }
+/** A key or value as bytes, or null. */
+function bufferOf(part, name) {
+  const checked = partOf(part, name)
+  if (typeof checked === 'string') return Buffer.from(checked)
+  return checked === null || Buffer.isBuffer(checked) ? checked : Buffer.from(checked.buffer, checked.byteOffset, checked.length)
+}
+
+/** A record with its topic, as core takes it with a commit. */
+function resultOf(record) {
+  const { topic, value, key, headers, partition, timestamp } = record ?? {}
+  if (typeof topic !== 'string') throw invalid(`a result is { topic, value, ... }, not ${shown(record)}`)
+  const number = partitionOf(partition)
+  const timestampMs = timestampOf(timestamp)
+  return {
+    topic,
+    value: bufferOf(value, 'value') ?? undefined,
+    key: bufferOf(key ?? null, 'key') ?? undefined,
+    headers: Array.from(headers ? headerPairs(headers) : [], ([name, body]) => ({ name, value: body ?? undefined })),
+    partition: number < 0 ? undefined : number,
+    timestampMs: timestampMs < 0 ? undefined : timestampMs,
+  }
+}
+
+module.exports = {
+  COMPLETION_BYTES,
+  RowBuffer,
+  completionAt,
+  headersOf,
+  partOf,
+  partitionOf,
+  resultOf,
+  rowBytes,
+  timestampOf,
+}

@@ -142,7 +142,7 @@ impl NativeAdmin {
     #[napi]
     pub fn describe_group(&self, env: &Env, ticket: i64, group: String) -> napi::Result<()> {
         let pending = guard(env, || Ok(self.admin.describe_group(&group)))?;
-        Host::ask(env, ticket, pending, |_, group| record::group(group))
+        Host::ask(env, ticket, pending, |_, group| record::details(group))
     }
 
     /// Forgets a group without members.

@@ -15,7 +15,7 @@ use crate::consumer::NativeConsumer;
 use crate::error::guard;
 use crate::hub::Host;
 use crate::producer::NativeProducer;
-use crate::record::{self, ReportOf};
+use crate::record::{self, HealthOf, ReportOf};
 
 /// The address as core reads it, without its options.
 #[napi]
@@ -116,6 +116,12 @@ impl NativeClient {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value as f64))
             .collect()
+    }
+
+    /// How it is.
+    #[napi(catch_unwind)]
+    pub fn health(&self) -> HealthOf {
+        record::health(self.client.health())
     }
 
     /// Closes it; the answer is a report.

@@ -12,7 +12,8 @@ use crate::config;
 use crate::error::guard;
 use crate::hub::Host;
 use crate::processor::NativeProcessor;
-use crate::record::{self, OffsetOf};
+use crate::record::{self, OffsetOf, PartitionName};
+use crate::results::{self, ResultOf};
 
 /// Reads topics.
 #[napi]
@@ -81,6 +82,21 @@ impl NativeConsumer {
         Host::ask(env, ticket, pending, |_, ()| Ok(()))
     }
 
+    /// Sends results and commits what was given out, `rows` of the current block.
+    #[napi]
+    pub fn commit_with(
+        &self,
+        env: &Env,
+        ticket: i64,
+        rows: u32,
+        results: Vec<ResultOf>,
+    ) -> napi::Result<()> {
+        let pending = guard(env, || {
+            Ok(results::commit_with(&self.consumer, rows, &results))
+        })?;
+        Host::ask(env, ticket, pending, |_, sent| record::sent(sent))
+    }
+
     /// What the group has committed.
     #[napi]
     pub fn committed(&self, env: &Env, ticket: i64) -> napi::Result<()> {
@@ -123,6 +139,33 @@ impl NativeConsumer {
     #[napi]
     pub fn assignment(&self, env: &Env) -> napi::Result<Vec<OffsetOf>> {
         guard(env, || record::offsets(self.consumer.assignment()))
+    }
+
+    /// How far it is in each partition, and how far it could be.
+    #[napi]
+    pub fn lag(&self, env: &Env, ticket: i64) -> napi::Result<()> {
+        let pending = guard(env, || Ok(self.consumer.lag()))?;
+        Host::ask(env, ticket, pending, |_, lags| record::lags(lags))
+    }
+
+    /// Gives out nothing more of these partitions, or of all that are assigned.
+    #[napi]
+    pub fn pause(&self, env: &Env, partitions: Option<Vec<PartitionName>>) -> napi::Result<()> {
+        let partitions = partitions.map(record::partitions_to_core);
+        guard(env, || self.consumer.pause(partitions.as_deref()))
+    }
+
+    /// Goes on giving out these partitions, or all that are assigned.
+    #[napi]
+    pub fn resume(&self, env: &Env, partitions: Option<Vec<PartitionName>>) -> napi::Result<()> {
+        let partitions = partitions.map(record::partitions_to_core);
+        guard(env, || self.consumer.resume(partitions.as_deref()))
+    }
+
+    /// The partitions that are paused.
+    #[napi(catch_unwind)]
+    pub fn paused(&self) -> Vec<PartitionName> {
+        record::partitions(self.consumer.paused())
     }
 
     /// Whether nothing more will come.

@@ -20,3 +20,4 @@ pub mod hub;
 pub mod processor;
 pub mod producer;
 pub mod record;
+pub mod results;

@@ -1,9 +1,13 @@
 //! What JavaScript gets: plain objects, and numbers that hold what they say.
 
-use headwater::client::{CloseReport, DeliveryFailure};
+use headwater::client::{
+    CloseReport, DeliveryFailure, Health, MemberHealth, PartitionLag, RecordMetadata,
+};
 use headwater::protocol::request::PartitionOffset;
-use headwater::protocol::response::{GroupDescription, PartitionDescription, TopicDescription};
-use headwater::{Error, ErrorCode, Result};
+use headwater::protocol::response::{
+    GroupDescription, GroupDetails, GroupMember, PartitionDescription, TopicDescription,
+};
+use headwater::{Error, ErrorCode, Result, TopicPartition};
 use napi_derive::napi;
 
 /// The largest whole number that a number of JavaScript holds exactly: 2^53 - 1.
@@ -19,6 +23,34 @@ pub struct OffsetOf {
     pub partition: i32,
     /// The offset.
     pub offset: i64,
+}
+
+/// A partition of a topic.
+#[napi(object)]
+#[derive(Clone, Debug)]
+pub struct PartitionName {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// How far a consumer is in a partition, and how far it could be.
+#[napi(object)]
+#[derive(Debug)]
+pub struct LagOf {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The first record that does not count as processed.
+    pub position: i64,
+    /// What the group has committed.
+    pub committed: Option<i64>,
+    /// The next offset a reader would see.
+    pub high_watermark: i64,
+    /// From the position to there.
+    pub lag: i64,
 }
 
 /// A topic, as `describe` tells it.
@@ -55,13 +87,111 @@ pub struct PartitionOf {
     pub size_bytes: i64,
 }
 
-/// A group, as `describe` tells it.
+/// A group, its members, and what it has committed.
+#[napi(object)]
+#[derive(Debug)]
+pub struct GroupDetailsOf {
+    /// Its id.
+    pub group: String,
+    /// `Empty`, `Stable`, `Reconciling` or `Recovering`.
+    pub state: String,
+    /// Its generation.
+    pub generation: i32,
+    /// Its members, by id.
+    pub members: Vec<GroupMemberOf>,
+    /// The committed offsets.
+    pub offsets: Vec<OffsetOf>,
+}
+
+/// A member of a group.
+#[napi(object)]
+#[derive(Debug)]
+pub struct GroupMemberOf {
+    /// Its id.
+    pub member_id: String,
+    /// The name of a static member.
+    pub instance_id: Option<String>,
+    /// What it calls itself.
+    pub client_name: String,
+    /// Where it is.
+    pub host: Option<String>,
+    /// The generation that it was told last.
+    pub generation: i32,
+    /// What it holds.
+    pub partitions: Vec<PartitionName>,
+}
+
+/// How a client is.
+#[napi(object)]
+#[derive(Debug)]
+pub struct HealthOf {
+    /// Whether all of it can work.
+    pub is_healthy: bool,
+    /// Why it cannot.
+    pub reason: Option<String>,
+    /// Whether it was closed.
+    pub is_closed: bool,
+    /// What it is connected to.
+    pub address: String,
+    /// Whether it is.
+    pub is_connected: bool,
+    /// For how long, or for how long not.
+    pub since_ms: i64,
+    /// Why it is not connected.
+    pub last_error: Option<ErrorOf>,
+    /// Its consumers in groups.
+    pub members: Vec<MemberHealthOf>,
+    /// Bytes that are not acknowledged.
+    pub buffered_bytes: i64,
+    /// Records that are not acknowledged.
+    pub buffered_records: i64,
+    /// How long the oldest of them has been waiting.
+    pub oldest_unsent_ms: Option<i64>,
+}
+
+/// How a consumer is as a member of its group.
+#[napi(object)]
+#[derive(Debug)]
+pub struct MemberHealthOf {
+    /// The group.
+    pub group: String,
+    /// Its id there.
+    pub member_id: String,
+    /// The group's generation.
+    pub generation: i32,
+    /// `joining`, `stable` or `lost`.
+    pub state: String,
+    /// How many partitions it holds.
+    pub partitions: i64,
+    /// How long ago a heartbeat was answered.
+    pub last_heartbeat_ms: Option<i64>,
+    /// What is wrong with it.
+    pub reason: Option<String>,
+}
+
+/// Where a record went.
+#[napi(object)]
+#[derive(Debug)]
+pub struct SentOf {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// In ms since 1970.
+    pub timestamp: i64,
+    /// The level reached.
+    pub durability: String,
+}
+
+/// A group, as it is listed.
 #[napi(object)]
 #[derive(Debug)]
 pub struct GroupOf {
     /// Its id.
     pub group: String,
-    /// `Empty` or `Stable`.
+    /// As in [`GroupDetailsOf`].
     pub state: String,
     /// Its generation.
     pub generation: i32,
@@ -173,6 +303,76 @@ pub(crate) fn group(group: GroupDescription) -> Result<GroupOf> {
     })
 }
 
+pub(crate) fn details(group: GroupDetails) -> Result<GroupDetailsOf> {
+    Ok(GroupDetailsOf {
+        group: group.group,
+        state: group.state,
+        generation: group.generation,
+        members: group.members.into_iter().map(member).collect(),
+        offsets: offsets(group.offsets)?,
+    })
+}
+
+fn member(member: GroupMember) -> GroupMemberOf {
+    let held = member.partitions.into_iter().flat_map(|held| {
+        let topic = held.topic;
+        let partitions = held.partitions.into_iter();
+        partitions.map(move |partition| PartitionName {
+            topic: topic.clone(),
+            partition,
+        })
+    });
+    GroupMemberOf {
+        member_id: member.member_id,
+        instance_id: member.instance_id,
+        client_name: member.client_name,
+        host: member.host,
+        generation: member.generation,
+        partitions: held.collect(),
+    }
+}
+
+pub(crate) fn health(health: Health) -> HealthOf {
+    HealthOf {
+        is_healthy: health.is_healthy,
+        reason: health.reason,
+        is_closed: health.is_closed,
+        address: health.address,
+        is_connected: health.is_connected,
+        since_ms: health.since_ms.cast_signed(),
+        last_error: health.last_error.as_ref().map(error),
+        members: health.members.into_iter().map(member_health).collect(),
+        buffered_bytes: health.buffered_bytes.cast_signed(),
+        buffered_records: health.buffered_records.cast_signed(),
+        oldest_unsent_ms: health.oldest_unsent_ms.map(u64::cast_signed),
+    }
+}
+
+fn member_health(member: MemberHealth) -> MemberHealthOf {
+    MemberHealthOf {
+        group: member.group,
+        member_id: member.member_id,
+        generation: member.generation,
+        state: member.state.name().into(),
+        partitions: member.partitions.cast_signed(),
+        last_heartbeat_ms: member.last_heartbeat_ms.map(u64::cast_signed),
+        reason: member.reason,
+    }
+}
+
+pub(crate) fn sent(sent: Vec<RecordMetadata>) -> Result<Vec<SentOf>> {
+    let of = |at: RecordMetadata| {
+        Ok(SentOf {
+            topic: at.topic.to_string(),
+            partition: at.partition,
+            offset: safe(at.offset)?,
+            timestamp: safe(at.timestamp_ms)?,
+            durability: at.durability.name().into(),
+        })
+    };
+    sent.into_iter().map(of).collect()
+}
+
 pub(crate) fn offsets(offsets: Vec<PartitionOffset>) -> Result<Vec<OffsetOf>> {
     let of = |at: PartitionOffset| {
         Ok(OffsetOf {
@@ -191,6 +391,36 @@ pub(crate) fn to_core(offsets: Vec<OffsetOf>) -> Vec<PartitionOffset> {
         offset: at.offset,
     };
     offsets.into_iter().map(of).collect()
+}
+
+pub(crate) fn lags(lags: Vec<PartitionLag>) -> Result<Vec<LagOf>> {
+    let of = |at: PartitionLag| {
+        Ok(LagOf {
+            topic: at.topic,
+            partition: at.partition,
+            position: safe(at.position)?,
+            committed: at.committed.map(safe).transpose()?,
+            high_watermark: safe(at.high_watermark)?,
+            lag: safe(at.lag)?,
+        })
+    };
+    lags.into_iter().map(of).collect()
+}
+
+pub(crate) fn partitions(partitions: Vec<TopicPartition>) -> Vec<PartitionName> {
+    let of = |at: TopicPartition| PartitionName {
+        topic: at.topic.to_string(),
+        partition: at.partition,
+    };
+    partitions.into_iter().map(of).collect()
+}
+
+pub(crate) fn partitions_to_core(partitions: Vec<PartitionName>) -> Vec<TopicPartition> {
+    let of = |at: PartitionName| TopicPartition {
+        topic: at.topic.into(),
+        partition: at.partition,
+    };
+    partitions.into_iter().map(of).collect()
 }
 
 fn partition(partition: &PartitionDescription) -> Result<PartitionOf> {

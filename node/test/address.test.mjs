@@ -64,12 +64,13 @@ test('options behind the address are taken, and checked', async (t) => {
   await (await connect(`${path}?segment_bytes=1048576`, { closeTimeoutMs: 1_000 })).close()
 })
 
-test('a folder in use by another process is locked, and its pid is named', async (t) => {
+test('a folder of another process that is wanted alone is locked, and its pid is named', async (t) => {
   const path = folder(t)
   await log(t, { address: path })
   const { said } = await run(
     `
-    await connect(argv[0]).catch(({ kind, code, retriable, message }) => say({ kind, code, retriable, message }))
+    await connect(argv[0], { sharing: 'exclusive' })
+      .catch(({ kind, code, retriable, message }) => say({ kind, code, retriable, message }))
   `,
     { args: [path] },
   )

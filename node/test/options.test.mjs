@@ -7,7 +7,7 @@ import { json } from './golden.mjs'
 import { log } from './setting.mjs'
 
 const native = createRequire(import.meta.url)('../lib/native.cjs')
-const types = readFileSync(new URL('../index.d.ts', import.meta.url), 'utf8')
+const types = readFileSync(new URL('../index.options.d.ts', import.meta.url), 'utf8')
 
 const interfaces = {
   connect: 'ConnectOptions',

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use headwater::client::{self, TopicOptions};
 use headwater::protocol::request::{OffsetAt, OffsetQuery};
-use headwater::protocol::response::{GroupDescription, PartitionDescription, TopicDescription};
+use headwater::protocol::response::{
+    GroupDescription, GroupDetails, GroupMember, PartitionDescription, TopicDescription,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use crate::config::{make, milliseconds, offsets_of, offsets_to_py, options_of};
+use crate::config::{make, milliseconds, offsets_of, offsets_to_py, options_of, partitions_to_py};
 use crate::error::raise;
 use crate::pending::PyPending;
 
@@ -83,7 +85,7 @@ impl Admin {
         PyPending::new(
             "describe_group",
             self.inner.describe_group(group),
-            group_to_py,
+            details_to_py,
         )
     }
 
@@ -184,6 +186,53 @@ fn group_to_py(py: Python<'_>, group: GroupDescription) -> PyResult<Py<PyAny>> {
         "GroupDescription",
         (group, state, generation, members, offsets),
     )
+}
+
+fn details_to_py(py: Python<'_>, details: GroupDetails) -> PyResult<Py<PyAny>> {
+    let GroupDetails {
+        group,
+        state,
+        generation,
+        members,
+        offsets,
+    } = details;
+    let members = members.into_iter().map(|member| member_to_py(py, member));
+    let arguments = (
+        group,
+        state,
+        generation,
+        list(py, members)?,
+        offsets_to_py(py, offsets)?,
+    );
+    make(py, "GroupDetails", arguments)
+}
+
+fn member_to_py(py: Python<'_>, member: GroupMember) -> PyResult<Py<PyAny>> {
+    let GroupMember {
+        member_id,
+        instance_id,
+        client_name,
+        host,
+        generation,
+        partitions,
+    } = member;
+    let partitions = partitions.into_iter().flat_map(|held| {
+        let topic: std::sync::Arc<str> = held.topic.into();
+        let partitions = held.partitions.into_iter();
+        partitions.map(move |partition| headwater::TopicPartition {
+            topic: std::sync::Arc::clone(&topic),
+            partition,
+        })
+    });
+    let arguments = (
+        member_id,
+        instance_id,
+        client_name,
+        host,
+        generation,
+        partitions_to_py(py, partitions.collect())?,
+    );
+    make(py, "GroupMember", arguments)
 }
 
 fn list(py: Python<'_>, items: impl Iterator<Item = PyResult<Py<PyAny>>>) -> PyResult<Py<PyAny>> {

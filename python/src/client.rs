@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
-use headwater::client::{self, CloseReport, ConnectOptions, ConsumerOptions, ProducerOptions};
+use headwater::client::{
+    self, CloseReport, ConnectOptions, ConsumerOptions, Health, MemberHealth, ProducerOptions,
+};
 use headwater::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -80,6 +82,11 @@ impl Client {
         Ok(figures)
     }
 
+    /// How it is, and why it does not work if it does not.
+    fn health(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        health_to_py(py, self.inner.health())
+    }
+
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<PyPending> {
         let timeout = seconds(py, timeout)?;
@@ -136,6 +143,40 @@ pub(crate) fn report_to_py(py: Python<'_>, report: &CloseReport) -> PyResult<Py<
         "CloseReport",
         (report.unsent_records, report.failed_records, first_error),
     )
+}
+
+fn health_to_py(py: Python<'_>, health: Health) -> PyResult<Py<PyAny>> {
+    let last_error = health.last_error.as_ref();
+    let last_error = last_error.map(|error| to_py(py, error).into_value(py));
+    let members = health.members.into_iter();
+    let members = members.map(|member| member_to_py(py, member));
+    let arguments = (
+        health.is_healthy,
+        health.reason,
+        health.is_closed,
+        health.address,
+        health.is_connected,
+        health.since_ms,
+        last_error,
+        members.collect::<PyResult<Vec<_>>>()?,
+        health.buffered_bytes,
+        health.buffered_records,
+        health.oldest_unsent_ms,
+    );
+    make(py, "Health", arguments)
+}
+
+fn member_to_py(py: Python<'_>, member: MemberHealth) -> PyResult<Py<PyAny>> {
+    let arguments = (
+        member.group,
+        member.member_id,
+        member.generation,
+        member.state.name(),
+        member.partitions,
+        member.last_heartbeat_ms,
+        member.reason,
+    );
+    make(py, "MemberHealth", arguments)
 }
 
 /// Closes what is still open when the interpreter ends; the report of all of it.

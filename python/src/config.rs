@@ -151,6 +151,35 @@ pub(crate) fn offsets_to_py(py: Python<'_>, offsets: Vec<PartitionOffset>) -> Py
         .unbind())
 }
 
+/// `TopicPartition` tuples for Python.
+pub(crate) fn partitions_to_py(
+    py: Python<'_>,
+    partitions: Vec<headwater::TopicPartition>,
+) -> PyResult<Py<PyAny>> {
+    let made = partitions.into_iter().map(|it| {
+        let headwater::TopicPartition { topic, partition } = it;
+        make(py, "TopicPartition", (&*topic, partition))
+    });
+    Ok(PyList::new(py, made.collect::<PyResult<Vec<_>>>()?)?
+        .into_any()
+        .unbind())
+}
+
+/// Partitions from Python: `(topic, partition)` tuples.
+pub(crate) fn partitions_of(
+    partitions: &Bound<'_, PyAny>,
+) -> PyResult<Vec<headwater::TopicPartition>> {
+    let mut found = Vec::new();
+    for at in partitions.try_iter()? {
+        let (topic, partition) = at?.extract::<(String, i32)>()?;
+        found.push(headwater::TopicPartition {
+            topic: topic.into(),
+            partition,
+        });
+    }
+    Ok(found)
+}
+
 /// Offsets from Python: `(topic, partition, offset)` tuples.
 pub(crate) fn offsets_of(offsets: &Bound<'_, PyAny>) -> PyResult<Vec<PartitionOffset>> {
     let mut found = Vec::new();

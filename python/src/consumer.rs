@@ -16,11 +16,12 @@ use pyo3::types::PyDict;
 use crate::admin::offset_at;
 use crate::block::{Block, Memory};
 use crate::client::{Client, report_to_py};
-use crate::config::{offsets_of, offsets_to_py};
+use crate::config::{make, offsets_of, offsets_to_py, partitions_of, partitions_to_py};
 use crate::cursor::Cursor;
 use crate::error::{OrRaise, corrupt_block, raise};
 use crate::pending::{PyPending, seconds, wait_until};
-use crate::record::{Batch, Msg};
+use crate::record::{Batch, Msg, PyRecordMetadata};
+use crate::results::{commit_with, results_of};
 
 /// Reads topics.
 #[pyclass(frozen, subclass, module = "headwater._native")]
@@ -165,6 +166,25 @@ impl Consumer {
         Ok(PyPending::done("commit", pending))
     }
 
+    /// Sends `results`, (topic, value, key, headers, partition, timestamp) each, and commits what was handed out.
+    fn _commit_with(&self, results: &Bound<'_, PyAny>) -> PyResult<PyPending> {
+        let results = results_of(results)?;
+        let handed_out = self.shared.reading.lock().cursor.handed_out();
+        let rows = handed_out.as_ref().map_or(0, |(_, rows)| *rows);
+        let pending = commit_with(&self.shared.inner, rows, &results);
+        let shared = Arc::downgrade(&self.shared);
+        Ok(PyPending::new("commit_with", pending, move |py, sent| {
+            // What is in hand is committed now, and not handed out again; had it failed, it would be.
+            if let (Some(shared), Some((block, rows))) = (shared.upgrade(), handed_out) {
+                shared.reading.lock().cursor.pass_rows(&block, rows);
+            }
+            let sent = sent.into_iter();
+            let made = sent.map(|it| Py::new(py, PyRecordMetadata(it)));
+            let made = made.collect::<PyResult<Vec<_>>>()?;
+            Ok(made.into_pyobject(py)?.into_any().unbind())
+        }))
+    }
+
     fn _committed(&self) -> PyPending {
         PyPending::new("committed", self.shared.inner.committed(), offsets_to_py)
     }
@@ -208,6 +228,39 @@ impl Consumer {
     /// The partitions that are read, each with the offset of the next record to be given out.
     fn assignment(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         offsets_to_py(py, self.shared.inner.assignment())
+    }
+
+    fn _lag(&self) -> PyPending {
+        self.shared.report();
+        PyPending::new("lag", self.shared.inner.lag(), |py, lags| {
+            let made = lags.into_iter().map(|it| lag_to_py(py, it));
+            let made = made.collect::<PyResult<Vec<_>>>()?;
+            Ok(made.into_pyobject(py)?.into_any().unbind())
+        })
+    }
+
+    /// Give nothing more of these partitions, (topic, partition) each, until they are resumed; None: of all
+    /// that are assigned. The rest of what is in hand is still given.
+    #[pyo3(signature = (partitions=None))]
+    fn pause(&self, py: Python<'_>, partitions: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let partitions = partitions.map(partitions_of).transpose()?;
+        let inner = &self.shared.inner;
+        py.detach(|| inner.pause(partitions.as_deref()))
+            .or_raise(py)
+    }
+
+    /// Go on giving these partitions; None: all that are assigned.
+    #[pyo3(signature = (partitions=None))]
+    fn resume(&self, py: Python<'_>, partitions: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let partitions = partitions.map(partitions_of).transpose()?;
+        let inner = &self.shared.inner;
+        py.detach(|| inner.resume(partitions.as_deref()))
+            .or_raise(py)
+    }
+
+    /// The partitions that are paused.
+    fn paused(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        partitions_to_py(py, self.shared.inner.paused())
     }
 
     /// Whether nothing more will come: `until` is reached, or it was closed.
@@ -354,6 +407,19 @@ impl Shared {
         self.reading.lock().cursor.start(block);
         Ok(true)
     }
+}
+
+fn lag_to_py(py: Python<'_>, lag: client::PartitionLag) -> PyResult<Py<PyAny>> {
+    let client::PartitionLag {
+        topic,
+        partition,
+        position,
+        committed,
+        high_watermark,
+        lag,
+    } = lag;
+    let arguments = (topic, partition, position, committed, high_watermark, lag);
+    make(py, "PartitionLag", arguments)
 }
 
 fn busy(py: Python<'_>) -> PyErr {

@@ -89,6 +89,19 @@ impl Cursor {
         }
     }
 
+    /// The block, and how many of its rows were handed out, those in hand among them.
+    pub(crate) fn handed_out(&self) -> Option<(Arc<Block>, u32)> {
+        let block = self.block.as_ref()?;
+        Some((Arc::clone(block), self.row))
+    }
+
+    /// So many rows of `block` are passed, if it is still the one that is read.
+    pub(crate) fn pass_rows(&mut self, block: &Arc<Block>, rows: u32) {
+        if self.is_at(block) {
+            self.passed = self.passed.max(rows);
+        }
+    }
+
     /// The next row, none at the end of the block.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Msg> {

@@ -19,6 +19,7 @@ mod pending;
 mod processor;
 mod producer;
 mod record;
+mod results;
 mod waker;
 
 /// The native half of `headwater`. Private: its names change without notice.

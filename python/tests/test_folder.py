@@ -59,11 +59,11 @@ def test_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
     assert file.read_text() == "text"
 
 
-def test_folder_in_use_by_another_process_is_locked(folder: Path) -> None:
+def test_folder_of_another_process_that_is_wanted_alone_is_locked(folder: Path) -> None:
     with start(OWN, folder, stdin=True) as owner:
         assert owner.stdout is not None and owner.stdout.readline() == "open\n"
         with pytest.raises(headwater.Locked, match=str(owner.pid)) as refused:
-            headwater.connect(folder)
+            headwater.connect(folder, sharing="exclusive")
         assert refused.value.code == "FOLDER_LOCKED" and refused.value.retriable
         assert isinstance(refused.value, BlockingIOError)
         owner.communicate()

@@ -50,8 +50,9 @@ class Admin internal constructor(private val native: NativeAdmin) {
     /** Every group, by id. */
     suspend fun listGroups(): List<GroupDescription> = groups { native.listGroups(it) }
 
-    /** One group: its state, members and committed offsets. */
-    suspend fun describeGroup(group: String): GroupDescription = groups { native.describeGroup(it, group) }.first()
+    /** One group: its state, its members and what each holds, and its committed offsets. */
+    suspend fun describeGroup(group: String): GroupDetails =
+        (Hub.ask { native.describeGroup(it, group) } as Answer.Group).group.toDetails()
 
     /** Forgets a group without members and what it has committed. */
     suspend fun deleteGroup(group: String) {

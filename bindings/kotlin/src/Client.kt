@@ -104,6 +104,9 @@ class Client internal constructor(private val native: NativeClient, private val 
     /** What the client is doing, by name; counts are since it was opened. */
     fun metrics(): Map<String, Long> = native { native.metrics() }.associate { it.name to it.value }
 
+    /** How it is, and why it does not work if it does not: for probes. Asks nobody, never waits. */
+    fun health(): Health = native { native.health() }.toHealth()
+
     /**
      * Closes its producers (flushing them) and consumers (committing what is processed), then the log. Returns within
      * [timeout] (none: `closeTimeout`), whatever happens, and says what was not delivered.

@@ -186,6 +186,21 @@ class Consumer internal constructor(
         Hub.ask { native.commitOffsets(it, offsets.map { offset -> offset.toNative() }) }
     }
 
+    /**
+     * Sends records and commits what was given out, as one append: both happen, or neither does. For reading one topic and
+     * writing what comes of it to another: after a crash nothing is missing and nothing is there twice. Every record given
+     * out so far counts as processed, also the one or the batch in hand; from the first call on nothing is committed
+     * unasked. Needs a `group` and `Ack.Auto`. Returns where the results went, in order.
+     */
+    suspend fun commitWith(results: List<ProducerRecord>): List<RecordMetadata> {
+        val inHand = lease
+        val rows = inHand?.next ?: 0
+        val answer = Hub.ask { native.commitWith(it, rows.toUInt(), results.map { result -> result.toNative() }) }
+        // What the loop had in hand is committed now, and not given out again; had it failed, it would be.
+        inHand?.passed?.accumulateAndGet(rows, ::maxOf)
+        return (answer as Answer.Sent).sent.map { it.toMetadata() }
+    }
+
     /** What the group has committed for the partitions of this consumer. */
     suspend fun committed(): List<PartitionOffset> =
         (Hub.ask { native.committed(it) } as Answer.Places).places.map { it.toOffset() }
@@ -212,6 +227,27 @@ class Consumer internal constructor(
 
     /** The partitions that it reads, each with the offset of the next record to be given out. */
     fun assignment(): List<PartitionOffset> = native { native.assignment() }.map { it.toOffset() }
+
+    /** How far it is in each assigned partition, and how far it could be. One request. */
+    suspend fun lag(): List<PartitionLag> {
+        report()
+        return (Hub.ask { native.lag(it) } as Answer.Lags).lags.map { it.toLag() }
+    }
+
+    /**
+     * Gives out nothing more of these partitions (none: of all that are assigned) until they are resumed. The rest of the
+     * block in hand is still given; heartbeats and commits go on. A partition that goes to another member is paused no
+     * more, one that is assigned later is not paused.
+     */
+    fun pause(partitions: Collection<TopicPartition>? = null): Unit =
+        native { native.pause(partitions?.map { it.toNative() }) }
+
+    /** Goes on giving out these partitions (none: all that are assigned). */
+    fun resume(partitions: Collection<TopicPartition>? = null): Unit =
+        native { native.resume(partitions?.map { it.toNative() }) }
+
+    /** The partitions that are paused. */
+    fun paused(): List<TopicPartition> = native { native.paused() }.map { it.toPartition() }
 
     /** Whether nothing more will come: `until` is reached in every partition, or it was closed. */
     val isFinished: Boolean get() = native { native.isFinished() }

@@ -82,6 +82,9 @@ enum class CleanupPolicy(internal val word: String) { Delete("delete"), Compact(
 /** What happens when a folder with a limit has no room for another segment. */
 enum class MaxBytesPolicy(internal val word: String) { Refuse("refuse"), DropOldest("drop_oldest") }
 
+/** Who may have the log of a folder open: every process of this user, of which the first serves the others, or one. */
+enum class Sharing(internal val word: String) { Processes("processes"), Exclusive("exclusive") }
+
 /** Who says when a record was made: the producer, or the log when it appends. */
 enum class TimestampType(internal val word: String) { CreateTime("create_time"), LogAppendTime("log_append_time") }
 
@@ -89,6 +92,9 @@ enum class TimestampType(internal val word: String) { CreateTime("create_time"),
 class ConnectOptions {
     /** Whether a missing folder is created. */
     var create: Boolean? = null
+
+    /** Whether other processes may open the same folder; the first serves them. */
+    var sharing: Sharing? = null
 
     /** The size at which a new segment file is begun. */
     var segmentBytes: Long? = null
@@ -112,8 +118,8 @@ class ConnectOptions {
     var exitTimeout: Duration? = null
 
     internal fun toNative() = NativeConnectOptions(
-        create, segmentBytes, maxBytes, maxBytesPolicy?.word, tailCacheBytes, threads?.toLong(), closeTimeout.toMs(),
-        exitTimeout.toMs(),
+        create, sharing?.word, segmentBytes, maxBytes, maxBytesPolicy?.word, tailCacheBytes, threads?.toLong(),
+        closeTimeout.toMs(), exitTimeout.toMs(),
     )
 }
 
@@ -170,6 +176,9 @@ class ConsumerOptions {
     /** The consumer group, whose committed offsets say where to go on; none: all partitions, no commits. */
     var group: String? = null
 
+    /** The name of a static member, which keeps its partitions while it is away. */
+    var instanceId: String? = null
+
     /** The partitions to read of every topic; none: all. */
     var partitions: List<Int>? = null
 
@@ -216,7 +225,7 @@ class ConsumerOptions {
     var isolation: Isolation? = null
 
     internal fun toNative() = NativeConsumerOptions(
-        group, partitions, start?.word, until?.word, ack?.word, commitInterval.toMs(), maxBlockRecords?.toLong(),
+        group, instanceId, partitions, start?.word, until?.word, ack?.word, commitInterval.toMs(), maxBlockRecords?.toLong(),
         maxBlockBytes, readAheadBytes, maxUnacked?.toLong(), heartbeat.toMs(), sessionTimeout.toMs(),
         processingTimeout.toMs(), rebalanceTimeout.toMs(), assignor?.word, isolation?.word,
     )

@@ -2,7 +2,9 @@
 package headwater
 
 import headwater.ffi.NativeGroup
+import headwater.ffi.NativeLag
 import headwater.ffi.NativeOffsetAt
+import headwater.ffi.NativePartitionName
 import headwater.ffi.NativePlace
 import headwater.ffi.NativeReport
 import headwater.ffi.NativeTopic
@@ -42,6 +44,23 @@ data class RecordMetadata(
 
 /** An offset in a partition of a topic. */
 data class PartitionOffset(val topic: String, val partition: Int, val offset: Long)
+
+/** A partition of a topic. */
+data class TopicPartition(val topic: String, val partition: Int)
+
+/** How far a consumer is in a partition, and how far it could be. */
+data class PartitionLag(
+    val topic: String,
+    val partition: Int,
+    /** The offset of the first record that does not count as processed. */
+    val position: Long,
+    /** What the group has committed; null without a group, or if nothing was committed. */
+    val committed: Long?,
+    /** The next offset a reader would see. */
+    val highWatermark: Long,
+    /** From [position] to [highWatermark], counting by offsets; 0 or more. */
+    val lag: Long,
+)
 
 /** An offset by its meaning. */
 sealed interface OffsetAt {
@@ -99,12 +118,13 @@ data class PartitionDescription(
     val sizeBytes: Long,
 )
 
-/** A group and what it has committed. */
+/** A group as it is listed. */
 data class GroupDescription(
     val group: String,
-    /** `Empty` or `Stable`. */
+    /** As in [GroupDetails]. */
     val state: String,
     val generation: Int,
+    /** The ids of its members. */
     val members: List<String>,
     val offsets: List<PartitionOffset>,
 )
@@ -114,6 +134,12 @@ internal fun NativeReport.toReport() = CloseReport(unsentRecords, failedRecords,
 internal fun NativePlace.toOffset() = PartitionOffset(topic, partition, offset)
 
 internal fun PartitionOffset.toNative() = NativePlace(topic, partition, offset)
+
+internal fun NativePartitionName.toPartition() = TopicPartition(topic, partition)
+
+internal fun TopicPartition.toNative() = NativePartitionName(topic, partition)
+
+internal fun NativeLag.toLag() = PartitionLag(topic, partition, position, committed, highWatermark, lag)
 
 internal fun OffsetAt.toNative() = when (this) {
     OffsetAt.Earliest -> NativeOffsetAt.Earliest

@@ -78,6 +78,7 @@ class TablesTest {
             "ack" to Ack.entries.map { it.word },
             "assignor" to Assignor.entries.map { it.word },
             "isolation" to Isolation.entries.map { it.word },
+            "sharing" to Sharing.entries.map { it.word },
             "max_bytes_policy" to MaxBytesPolicy.entries.map { it.word },
             "cleanup_policy" to CleanupPolicy.entries.map { it.word },
             "message_timestamp_type" to TimestampType.entries.map { it.word },

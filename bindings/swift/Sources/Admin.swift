@@ -58,9 +58,11 @@ public final class Admin: Sendable {
         try await groups { try native.listGroups(ticket: $0) }
     }
 
-    /// One group: its state, members and committed offsets.
-    public func describeGroup(_ group: String) async throws -> GroupDescription {
-        try first(await groups { try native.describeGroup(ticket: $0, group: group) })
+    /// One group: its state, its members and what each holds, and its committed offsets.
+    public func describeGroup(_ group: String) async throws -> GroupDetails {
+        let answer = try await Hub.shared.ask { try native.describeGroup(ticket: $0, group: group) }
+        guard case .group(let group) = answer else { throw unexpected() }
+        return GroupDetails(group)
     }
 
     /// Forgets a group without members and what it has committed.

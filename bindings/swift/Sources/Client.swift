@@ -123,6 +123,9 @@ public final class Client: @unchecked Sendable {
         return Dictionary(metrics.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
     }
 
+    /// How it is, and why it does not work if it does not: for probes. Asks nobody, never waits.
+    public func health() throws -> Health { Health(try callNative { try native.health() }) }
+
     /// Closes its producers (flushing them) and consumers (committing what is processed), then the log. Returns within
     /// `timeout` (nil: `closeTimeout`), whatever happens, and says what was not delivered.
     @discardableResult

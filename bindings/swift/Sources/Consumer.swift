@@ -163,6 +163,20 @@ public final class Consumer: @unchecked Sendable {
         _ = try await Hub.shared.ask { try native.commitOffsets(ticket: $0, places: places) }
     }
 
+    /// Sends records and commits what was given out, as one append: both happen, or neither does. For reading one topic and
+    /// writing what comes of it to another: after a crash nothing is missing and nothing is there twice. Every record given
+    /// out so far counts as processed, also the one or the batch in hand; from the first call on nothing is committed
+    /// unasked. Needs a `group` and `Ack.auto`. Returns where the results went, in order.
+    public func commit(with results: [ProducerRecord]) async throws -> [RecordMetadata] {
+        let (inHand, rows) = lock.withLock { (lease, lease?.next ?? 0) }
+        let sending = results.map(\.native)
+        let answer = try await Hub.shared.ask { try native.commitWith(ticket: $0, rows: UInt32(rows), results: sending) }
+        guard case .sent(let sent) = answer else { throw unexpected() }
+        // What the loop had in hand is committed now, and not given out again; had it failed, it would be.
+        lock.withLock { if let inHand { inHand.passed = max(inHand.passed, rows) } }
+        return sent.map(RecordMetadata.init)
+    }
+
     /// What the group has committed for the partitions of this consumer.
     public func committed() async throws -> [PartitionOffset] {
         guard case .places(let places) = try await Hub.shared.ask({ try native.committed(ticket: $0) }) else { throw unexpected() }
@@ -194,6 +208,32 @@ public final class Consumer: @unchecked Sendable {
     /// The partitions that it reads, each with the offset of the next record to be given out.
     public func assignment() throws -> [PartitionOffset] {
         try callNative { try native.assignment() }.map(PartitionOffset.init)
+    }
+
+    /// How far it is in each assigned partition, and how far it could be. One request.
+    public func lag() async throws -> [PartitionLag] {
+        try report()
+        guard case .lags(let lags) = try await Hub.shared.ask({ try native.lag(ticket: $0) }) else { throw unexpected() }
+        return lags.map(PartitionLag.init)
+    }
+
+    /// Gives out nothing more of these partitions (nil: of all that are assigned) until they are resumed. The rest of the
+    /// block in hand is still given; heartbeats and commits go on. A partition that goes to another member is paused no
+    /// more, one that is assigned later is not paused.
+    public func pause(_ partitions: [TopicPartition]? = nil) throws {
+        let names = try partitions?.map { try $0.toNative() }
+        try callNative { try native.pause(partitions: names) }
+    }
+
+    /// Goes on giving out these partitions (nil: all that are assigned).
+    public func resume(_ partitions: [TopicPartition]? = nil) throws {
+        let names = try partitions?.map { try $0.toNative() }
+        try callNative { try native.resume(partitions: names) }
+    }
+
+    /// The partitions that are paused.
+    public func paused() throws -> [TopicPartition] {
+        try callNative { try native.paused() }.map(TopicPartition.init)
     }
 
     /// Whether nothing more will come: `until` is reached in every partition, or it was closed.

@@ -90,6 +90,9 @@ public enum MaxBytesPolicy: String, Sendable, CaseIterable {
     case dropOldest = "drop_oldest"
 }
 
+/// Who may have the log of a folder open: every process of this user, of which the first serves the others, or one.
+public enum Sharing: String, Sendable, CaseIterable { case processes, exclusive }
+
 /// Who says when a record was made: the producer, or the log when it appends.
 public enum TimestampType: String, Sendable, CaseIterable {
     case createTime = "create_time"
@@ -100,6 +103,8 @@ public enum TimestampType: String, Sendable, CaseIterable {
 public struct ConnectOptions: Sendable {
     /// Whether a missing folder is created.
     public var create: Bool?
+    /// Whether other processes may open the same folder; the first serves them.
+    public var sharing: Sharing?
     /// The size at which a new segment file is begun.
     public var segmentBytes: Int64?
     /// Bytes of the folder at most, 8 segments or more.
@@ -119,9 +124,9 @@ public struct ConnectOptions: Sendable {
 
     var native: NativeConnectOptions {
         NativeConnectOptions(
-            create: create, segmentBytes: segmentBytes, maxBytes: maxBytes, maxBytesPolicy: maxBytesPolicy?.rawValue,
-            tailCacheBytes: tailCacheBytes, threads: threads.map(Int64.init), closeTimeoutMs: closeTimeout?.ms,
-            exitTimeoutMs: exitTimeout?.ms)
+            create: create, sharing: sharing?.rawValue, segmentBytes: segmentBytes, maxBytes: maxBytes,
+            maxBytesPolicy: maxBytesPolicy?.rawValue, tailCacheBytes: tailCacheBytes,
+            threads: threads.map(Int64.init), closeTimeoutMs: closeTimeout?.ms, exitTimeoutMs: exitTimeout?.ms)
     }
 }
 
@@ -169,6 +174,8 @@ public struct ProducerOptions: Sendable {
 public struct ConsumerOptions: Sendable {
     /// The consumer group, whose committed offsets say where to go on; none: all partitions, no commits.
     public var group: String?
+    /// The name of a static member, which keeps its partitions while it is away.
+    public var instanceId: String?
     /// The partitions to read of every topic; none: all.
     public var partitions: [Int]?
     /// Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end.
@@ -204,7 +211,7 @@ public struct ConsumerOptions: Sendable {
 
     func toNative() throws -> NativeConsumerOptions {
         NativeConsumerOptions(
-            group: group, partitions: try partitions?.map { try int32($0, "partition") }, start: start?.word,
+            group: group, instanceId: instanceId, partitions: try partitions?.map { try int32($0, "partition") }, start: start?.word,
             until: until?.word, ack: ack?.rawValue, commitIntervalMs: commitInterval?.ms,
             maxBlockRecords: maxBlockRecords.map(Int64.init), maxBlockBytes: maxBlockBytes, readAheadBytes: readAheadBytes,
             maxUnacked: maxUnacked.map(Int64.init), heartbeatMs: heartbeat?.ms, sessionTimeoutMs: sessionTimeout?.ms,

@@ -79,6 +79,31 @@ public struct PartitionOffset: Sendable, Hashable {
     }
 }
 
+/// A partition of a topic.
+public struct TopicPartition: Sendable, Hashable {
+    public let topic: String
+    public let partition: Int
+
+    public init(topic: String, partition: Int) {
+        self.topic = topic
+        self.partition = partition
+    }
+}
+
+/// How far a consumer is in a partition, and how far it could be.
+public struct PartitionLag: Sendable, Hashable {
+    public let topic: String
+    public let partition: Int
+    /// The offset of the first record that does not count as processed.
+    public let position: Int64
+    /// What the group has committed; nil without a group, or if nothing was committed.
+    public let committed: Int64?
+    /// The next offset a reader would see.
+    public let highWatermark: Int64
+    /// From `position` to `highWatermark`, counting by offsets; 0 or more.
+    public let lag: Int64
+}
+
 /// An offset by its meaning.
 public enum OffsetAt: Sendable, Hashable {
     /// The first that is held.
@@ -146,12 +171,13 @@ public struct PartitionDescription: Sendable, Hashable {
     public let sizeBytes: Int64
 }
 
-/// A group and what it has committed.
+/// A group as it is listed.
 public struct GroupDescription: Sendable, Hashable {
     public let group: String
-    /// `Empty` or `Stable`.
+    /// As in `GroupDetails`.
     public let state: String
     public let generation: Int32
+    /// The ids of its members.
     public let members: [String]
     public let offsets: [PartitionOffset]
 }
@@ -171,6 +197,24 @@ extension PartitionOffset {
 
     func toNative() throws -> NativePlace {
         NativePlace(topic: topic, partition: try int32(partition, "partition"), offset: offset)
+    }
+}
+
+extension TopicPartition {
+    init(_ name: NativePartitionName) {
+        self.init(topic: name.topic, partition: Int(name.partition))
+    }
+
+    func toNative() throws -> NativePartitionName {
+        NativePartitionName(topic: topic, partition: try int32(partition, "partition"))
+    }
+}
+
+extension PartitionLag {
+    init(_ lag: NativeLag) {
+        self.init(
+            topic: lag.topic, partition: Int(lag.partition), position: lag.position, committed: lag.committed,
+            highWatermark: lag.highWatermark, lag: lag.lag)
     }
 }
 

@@ -52,6 +52,7 @@ let tableTests = [
             "ack": Ack.allCases.map(\.rawValue),
             "assignor": Assignor.allCases.map(\.rawValue),
             "isolation": Isolation.allCases.map(\.rawValue),
+            "sharing": Sharing.allCases.map(\.rawValue),
             "max_bytes_policy": MaxBytesPolicy.allCases.map(\.rawValue),
             "cleanup_policy": CleanupPolicy.allCases.map(\.rawValue),
             "message_timestamp_type": TimestampType.allCases.map(\.rawValue),

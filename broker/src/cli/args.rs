@@ -211,6 +211,25 @@ pub(super) enum BenchKind {
     Consume,
     /// The time from send to acknowledgement at a fixed rate
     Latency,
+    /// The time from send to a reader at a fixed rate
+    EndToEnd,
+}
+
+impl BenchKind {
+    /// What it is called on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Produce => "produce",
+            Self::Consume => "consume",
+            Self::Latency => "latency",
+            Self::EndToEnd => "end-to-end",
+        }
+    }
+
+    /// Whether it sends at a rate.
+    pub(super) fn has_rate(self) -> bool {
+        matches!(self, Self::Latency | Self::EndToEnd)
+    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -232,7 +251,10 @@ pub(super) struct Bench {
     /// Records handed over at once
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) batch: u32,
-    /// Records a second for `latency`; 0: one in flight, as fast as it goes
+    /// Connections that `produce` sends over, one batch after the other
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) connections: u32,
+    /// Records a second for `latency` and `end-to-end`; 0: one in flight, as fast as it goes
     #[arg(long, default_value_t = 1_000)]
     pub(super) rate: u64,
     /// The topic's level: os or disk [default: disk, os in memory]

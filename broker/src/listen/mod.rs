@@ -1,8 +1,8 @@
 //! Accepting connections, as many as are allowed, and handing them to whoever speaks what is spoken there.
 
+mod bind;
 mod counts;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use headwater::limits::LINGER_TIMEOUT_MS;
 #[cfg(feature = "http")]
 use headwater::protocol::version::Opening;
-use headwater::server::Server;
+use headwater::server::{Server, local};
 use headwater::{Error, ErrorCode, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,6 +18,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+pub use bind::ListenAddress;
+pub(crate) use bind::{Bound, socket_path};
 pub(crate) use counts::Counts;
 use counts::{Reading, Writing};
 
@@ -70,8 +72,32 @@ impl Places {
 
 /// A connection, and what it holds while it lasts.
 enum Accepted {
-    Served(TcpStream, OwnedSemaphorePermit),
-    Refused(TcpStream, OwnedSemaphorePermit),
+    Served(Stream, OwnedSemaphorePermit),
+    Refused(Stream, OwnedSemaphorePermit),
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(local::Stream),
+}
+
+/// What connections come from.
+enum Listener {
+    Tcp(tokio::net::TcpListener),
+    Unix {
+        listener: local::Listener,
+        // Removes the socket's name when it is dropped.
+        _file: bind::SocketFile,
+    },
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(it, _)| Stream::Tcp(it)),
+            Self::Unix { listener, .. } => listener.accept().await.map(Stream::Unix),
+        }
+    }
 }
 
 /// A listener at work. Dropped, it ends with all its connections.
@@ -99,7 +125,7 @@ impl Drop for Listening {
 /// # Errors
 /// When the system refuses what a runtime needs of the listener.
 pub(crate) fn accept(
-    listener: TcpListener,
+    bound: Bound,
     speakers: Speakers,
     places: &Places,
     runtime: &Runtime,
@@ -111,16 +137,24 @@ pub(crate) fn accept(
         )
         .with_source(error)
     };
-    listener.set_nonblocking(true).map_err(failed)?;
-    let _entered = runtime.enter();
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+    let listener = match bound {
+        Bound::Tcp(listener) => {
+            listener.set_nonblocking(true).map_err(failed)?;
+            let _entered = runtime.enter();
+            Listener::Tcp(tokio::net::TcpListener::from_std(listener).map_err(failed)?)
+        }
+        Bound::Unix(listener, file) => Listener::Unix {
+            listener,
+            _file: file,
+        },
+    };
     let (accepting, stop) = watch::channel(true);
     let task = runtime.spawn(run(listener, speakers, places.clone(), stop));
     Ok(Listening { accepting, task })
 }
 
 async fn run(
-    listener: tokio::net::TcpListener,
+    listener: Listener,
     speakers: Speakers,
     places: Places,
     mut stop: watch::Receiver<bool>,
@@ -152,11 +186,11 @@ async fn run(
 }
 
 /// The next connection.
-async fn next(listener: &tokio::net::TcpListener, places: &Places) -> Option<Accepted> {
+async fn next(listener: &Listener, places: &Places) -> Option<Accepted> {
     // Who does not even get the place of a refusal stays in the system's own queue.
     let refusal = Arc::clone(&places.refusals).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok(stream) => {
             places.counts.accepted.add(1);
             Some(match Arc::clone(&places.free).try_acquire_owned() {
                 Ok(place) => Accepted::Served(stream, place),
@@ -176,19 +210,34 @@ async fn next(listener: &tokio::net::TcpListener, places: &Places) -> Option<Acc
 }
 
 /// Serves a connection, or tells it why not.
-async fn serve(
+async fn serve(speakers: &Speakers, stream: Stream, counts: &Arc<Counts>, refusal: Option<Error>) {
+    match stream {
+        Stream::Tcp(stream) => {
+            let peer = stream
+                .peer_addr()
+                .map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string());
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, peer, "TCP_NODELAY could not be set");
+            }
+            speak(speakers, stream.into_split(), &peer, counts, refusal).await;
+        }
+        Stream::Unix(stream) => {
+            let peer = "a process of this machine";
+            speak(speakers, stream.into_split(), peer, counts, refusal).await;
+        }
+    }
+}
+
+async fn speak<R, W>(
     speakers: &Speakers,
-    stream: TcpStream,
+    (reader, writer): (R, W),
+    peer: &str,
     counts: &Arc<Counts>,
     refusal: Option<Error>,
-) {
-    let peer = stream
-        .peer_addr()
-        .map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string());
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, peer, "TCP_NODELAY could not be set");
-    }
-    let (reader, writer) = stream.into_split();
+) where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
     let reader = Reading {
         reader,
         counts: Arc::clone(counts),
@@ -198,8 +247,8 @@ async fn serve(
         counts: Arc::clone(counts),
     };
     match refusal {
-        None => speakers.serve(reader, writer, &peer).await,
-        Some(reason) => speakers.refuse(reader, writer, &peer, &reason).await,
+        None => speakers.serve(reader, writer, peer).await,
+        Some(reason) => speakers.refuse(reader, writer, peer, &reason).await,
     }
 }
 

@@ -48,7 +48,11 @@ fn a_port_of_zero_is_a_free_one_and_each_address_is_served() {
     let broker = started(config);
     let addresses = broker.addresses();
     assert_eq!(addresses.len(), 2);
-    assert!(addresses.iter().all(|address| address.port() != 0));
+    assert!(
+        addresses
+            .iter()
+            .all(|address| address.tcp().unwrap().port() != 0)
+    );
     for address in addresses {
         let db = headwater::connect(&address.to_string()).wait(None).unwrap();
         assert!(db.admin().list_topics().wait(None).unwrap().is_empty());

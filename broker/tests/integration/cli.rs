@@ -237,11 +237,15 @@ fn bench_prints_one_object_with_every_figure() {
         let consumed = bench("consume", &[]);
         let latency = bench("latency", &["--rate", "0", "--topic", "one"]);
         let at_a_rate = bench("latency", &["--rate", "5000", "--topic", "one"]);
+        let end_to_end = bench("end-to-end", &["--rate", "5000", "--topic", "one"]);
+        let over_many = bench("produce", &["--connections", "20", "--batch", "7"]);
         for (object, name) in [
             (&produced, "produce"),
             (&consumed, "consume"),
             (&latency, "latency"),
             (&at_a_rate, "latency"),
+            (&end_to_end, "end-to-end"),
+            (&over_many, "produce"),
         ] {
             assert_eq!(object["bench"], name);
             assert_eq!(object["records"], 2_000, "{object}");
@@ -250,7 +254,7 @@ fn bench_prints_one_object_with_every_figure() {
                 assert!(object[figure].as_f64().unwrap() > 0.0, "{object}");
             }
         }
-        for object in [&produced, &latency, &at_a_rate] {
+        for object in [&produced, &latency, &at_a_rate, &end_to_end, &over_many] {
             let quantiles = ["p50", "p99", "p999", "max"].map(|q| object["latency_us"][q].as_f64());
             assert!(
                 quantiles.is_sorted() && quantiles[0] > Some(0.0),
@@ -267,6 +271,10 @@ fn bench_prints_one_object_with_every_figure() {
             (&json!(1), &json!("disk"))
         );
         assert_eq!(at_a_rate["rate"], 5_000);
+        assert_eq!(
+            (&end_to_end["rate"], &over_many["connections"]),
+            (&json!(5_000), &json!(20))
+        );
         let compressed = bench("produce", &["--compression", "zstd"]);
         assert_eq!(
             (&produced["compression"], &compressed["compression"]),

@@ -171,10 +171,15 @@ impl Serving {
     }
 
     pub(crate) fn start_with(data: &Path, listen: &str, more: &[&str]) -> Self {
+        Self::start_telling(data, listen, more, Stdio::inherit())
+    }
+
+    /// The same, with its log elsewhere.
+    pub(crate) fn start_telling(data: &Path, listen: &str, more: &[&str], log: Stdio) -> Self {
         let mut command = headwater();
         command.args(["--json", "serve", "--listen", listen, "--data"]);
         command.arg(data).args(more);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();

@@ -17,7 +17,7 @@ fn connect(broker: &Broker) -> Client {
 }
 
 fn dial(broker: &Broker) -> TcpStream {
-    TcpStream::connect(broker.addresses()[0]).unwrap()
+    TcpStream::connect(broker.addresses()[0].tcp().unwrap()).unwrap()
 }
 
 /// An answer: the status line, the headers with small names, and the body.

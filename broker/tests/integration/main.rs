@@ -7,7 +7,18 @@ mod cli;
 mod dump;
 mod group;
 mod harness;
+// Looks at memory, as `memory` does.
+#[cfg(target_os = "linux")]
+mod hostile;
 mod http;
 mod kill;
+// Resident memory is read from /proc.
+#[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
+mod raw;
+#[cfg(target_os = "linux")]
+mod recorded;
+mod sharing;
 mod signal;
 mod wrong;

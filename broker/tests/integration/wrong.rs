@@ -95,12 +95,9 @@ fn a_folder_in_use_is_told_with_the_pid() {
     let data = scratch.path().join("data");
     let mut broker = Serving::start(&data);
     let (path, pid) = (data.to_str().unwrap(), broker.pid().to_string());
-    says(
-        at(path, &["topic", "list"]),
-        1,
-        "FOLDER_LOCKED",
-        &[path, &pid],
-    );
+    let alone = format!("{path}?sharing=exclusive");
+    let refused = at(&alone, &["topic", "list"]);
+    says(refused, 1, "FOLDER_LOCKED", &[path, &pid]);
     let second = serve(&data, &["--listen", "127.0.0.1:0"]);
     says(second, 1, "FOLDER_LOCKED", &[&pid]);
     // A lock ends with its process, however that ended.
@@ -324,6 +321,7 @@ fn a_command_line_that_is_wrong_ends_with_two() {
         &["serve", "--dev", "--data", "d"],
         &["bench", "everything"],
         &["bench", "produce", "--records", "0"],
+        &["bench", "produce", "--connections", "0"],
         &["topic", "create", "t", "--config", "novalue"],
         &["dump"],
     ] {
@@ -346,7 +344,7 @@ fn a_command_line_that_is_wrong_ends_with_two() {
 }
 
 #[test]
-fn a_bench_on_a_topic_of_another_level_is_refused() {
+fn a_bench_that_cannot_be_is_refused() {
     for place in Place::both() {
         let create = ["topic", "create", "bench", "--config", "durability=os"];
         place.run(&create).ended(0);
@@ -372,6 +370,14 @@ fn a_bench_on_a_topic_of_another_level_is_refused() {
             "UNKNOWN_TOPIC_OR_PARTITION",
             &["nothing"],
         );
+        let wrong = |more: &[&str], named: &[&str]| {
+            let args = [&["--json", "bench"], more].concat();
+            says(place.run(&args), 1, "INVALID_ARGUMENT", named);
+        };
+        wrong(&["latency", "--connections", "2"], &["--connections"]);
+        wrong(&["end-to-end", "--rate", "0"], &["--rate"]);
+        let too_small = ["end-to-end", "--size", "7", "--topic", "small"];
+        wrong(&too_small, &["--size 7", "8 bytes"]);
     }
 }
 

@@ -125,33 +125,35 @@ impl Admin {
         })
     }
 
-    /// One group: its state, members and committed offsets.
+    /// One group: its state, its committed offsets, and its members, who they are and which partitions each
+    /// holds. Of a broker that is older than groups of more than one member their ids are all there is.
     ///
     /// # Errors
     /// `GROUP_ID_NOT_FOUND`.
-    pub fn describe_group(&self, group: &str) -> Pending<GroupDescription> {
-        let request = Request::DescribeGroup {
-            group: group.to_owned(),
-        };
-        self.ask(request, |response| match response {
-            Response::Group(group) => Ok(group),
-            other => Err(other),
-        })
-    }
-
-    /// One group with all that is known of its members: who they are, and which partitions each holds.
-    ///
-    /// # Errors
-    /// `GROUP_ID_NOT_FOUND`; `UNSUPPORTED_VERSION` of a broker that knows no groups of more than one member,
-    /// which [`describe_group`](Self::describe_group) does with.
-    pub fn describe_group_details(&self, group: &str) -> Pending<GroupDetails> {
+    pub fn describe_group(&self, group: &str) -> Pending<GroupDetails> {
+        if let Err(forked) = fork::check_process(self.0.generation) {
+            return Pending::ready(Err(forked));
+        }
+        let group = group.to_owned();
         let request = Request::DescribeGroupDetails {
-            group: group.to_owned(),
+            group: group.clone(),
         };
-        self.ask(request, |response| match response {
-            Response::GroupDetails(group) => Ok(group),
-            other => Err(other),
-        })
+        let (completion, pending) = Completion::pair();
+        let transport = Arc::clone(&self.0.transport);
+        let answered = Completion::call(move |answer: Result<Response>, wakes| match answer {
+            Ok(Response::GroupDetails(group)) => completion.complete(Ok(group), wakes),
+            Err(error) if error.code() == ErrorCode::UnsupportedVersion => {
+                let answered = Completion::call(move |answer: Result<Response>, wakes| {
+                    completion.complete(answer.and_then(without_details), wakes);
+                });
+                transport.submit(Request::DescribeGroup { group }, Bytes::new(), answered);
+            }
+            Ok(other) => completion.complete(Err(unexpected(&other)), wakes),
+            Err(error) => completion.complete(Err(error), wakes),
+        });
+        let transport = &self.0.transport;
+        transport.submit(request, Bytes::new(), answered);
+        pending.with_assist(Arc::new(Writer(Arc::clone(transport))))
     }
 
     /// Forgets a group without members and what it has committed.
@@ -224,6 +226,14 @@ impl Admin {
             offsets,
         };
         self.ask(request, done)
+    }
+}
+
+/// A group as an older broker describes it.
+fn without_details(response: Response) -> Result<GroupDetails> {
+    match response {
+        Response::Group(group) => Ok(group.into()),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -8,15 +8,22 @@ use std::sync::Arc;
 
 use super::address::{self, Address, HostPort};
 use super::handle::{Client, Shared};
+#[cfg(feature = "tcp")]
+use super::options::Sharing;
 use super::options::{ConnectOptions, FolderSizes, MaxBytesPolicy};
 use super::transport::Transport;
 use super::transport::in_process::InProcess;
+#[cfg(feature = "tcp")]
+use super::transport::tcp::{Endpoint, SharedFolder, TcpOptions, TcpTransport};
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::service::ServiceOptions;
 
 /// Opens the log at `address`: a path such as `./data`, `mem:`, or `host:port`.
+///
+/// Many processes may open one folder: the first has the log open and serves it to the others, unnoticed but for
+/// time; when it ends, or is killed, another takes over. See `sharing` of [`ConnectOptions`].
 ///
 /// ```
 /// use headwater::{ConsumerOptions, ProducerOptions, Record, TopicOptions, Until};
@@ -39,8 +46,9 @@ use crate::service::ServiceOptions;
 /// ```
 ///
 /// # Errors
-/// `INVALID_ADDRESS` if it is none of these; `FOLDER_LOCKED` if another process owns the folder;
-/// `NOT_A_FOLDER`, `FOLDER_TOO_NEW`; `NETWORK_EXCEPTION` if no broker answers.
+/// `INVALID_ADDRESS` if it is none of these; `FOLDER_LOCKED` if another process owns the folder and does not
+/// share it, `OWNER_SILENT` if that process does not answer; `NOT_A_FOLDER`, `FOLDER_TOO_NEW`;
+/// `NETWORK_EXCEPTION` if no broker answers.
 pub fn connect(address: &str) -> Pending<Client> {
     connect_with(address, ConnectOptions::default())
 }
@@ -104,7 +112,7 @@ impl Plan {
             }
             Address::Folder(path) => self.open_folder(path),
             Address::Tcp(hosts) => self.open_tcp(hosts),
-            Address::Unix(_) => unsupported("unix sockets are", "connect to the folder instead"),
+            Address::Unix(path) => self.open_socket(path),
             Address::Tls(_) => unsupported("TLS is", "use headwater:// on a trusted network"),
             Address::Kafka { .. } => {
                 unsupported("connecting to Apache Kafka is", "use a broker of Headwater")
@@ -116,8 +124,8 @@ impl Plan {
         let (completion, pending) = Completion::pair();
         let thread = std::thread::Builder::new().name("headwater-open".into());
         let spawned = thread.spawn(move || {
-            let opened = InProcess::folder(&path, &self.service_options());
-            completion.finish(opened.map(|transport| self.client(Arc::new(transport))));
+            let opened = self.open_folder_here(path);
+            completion.finish(opened.map(|transport| self.client(transport)));
         });
         match spawned {
             Ok(_) => pending,
@@ -125,25 +133,56 @@ impl Plan {
         }
     }
 
+    /// Opens the log of a folder, or reaches the process that has it open.
+    #[cfg(feature = "tcp")]
+    fn open_folder_here(&self, path: PathBuf) -> Result<Arc<dyn Transport>> {
+        if self.options.sharing() == Sharing::Exclusive {
+            return Ok(Arc::new(InProcess::folder(&path, &self.service_options())?));
+        }
+        let options = ServiceOptions {
+            is_shared: true,
+            ..self.service_options()
+        };
+        let folder = Arc::new(SharedFolder::new(path, options));
+        let runtime = super::runtime::runtime(self.threads())?;
+        if let Some(service) = folder.open_here(runtime.handle())? {
+            return Ok(Arc::new(InProcess::new(&service)));
+        }
+        let options = TcpOptions {
+            threads: self.threads(),
+            ..TcpOptions::of_folder()
+        };
+        let transport = TcpTransport::connect(Endpoint::Folder(folder), options).wait(None)?;
+        Ok(Arc::new(transport))
+    }
+
+    #[cfg(not(feature = "tcp"))]
+    fn open_folder_here(&self, path: PathBuf) -> Result<Arc<dyn Transport>> {
+        Ok(Arc::new(InProcess::folder(&path, &self.service_options())?))
+    }
+
     #[cfg(feature = "tcp")]
     fn open_tcp(self, hosts: Vec<HostPort>) -> Pending<Client> {
-        use super::transport::tcp::{TcpOptions, TcpTransport};
+        self.open_endpoint(Endpoint::Hosts(hosts))
+    }
 
-        let threads = self
-            .options
-            .threads
-            .and_then(|threads| usize::try_from(threads).ok());
+    #[cfg(feature = "tcp")]
+    fn open_socket(self, path: PathBuf) -> Pending<Client> {
+        self.open_endpoint(Endpoint::Socket(path))
+    }
+
+    #[cfg(feature = "tcp")]
+    fn open_endpoint(self, endpoint: Endpoint) -> Pending<Client> {
+        let threads = self.threads();
         let runtime = match super::runtime::runtime(threads) {
             Ok(runtime) => runtime,
             Err(error) => return Pending::ready(Err(error)),
         };
-        let connecting = TcpTransport::connect(
-            hosts,
-            TcpOptions {
-                threads,
-                ..Default::default()
-            },
-        );
+        let options = TcpOptions {
+            threads,
+            ..Default::default()
+        };
+        let connecting = TcpTransport::connect(endpoint, options);
         let (completion, pending) = Completion::pair();
         runtime.spawn(async move {
             let connected = connecting.await;
@@ -152,9 +191,20 @@ impl Plan {
         pending
     }
 
+    #[cfg(feature = "tcp")]
+    fn threads(&self) -> Option<usize> {
+        let threads = self.options.threads;
+        threads.and_then(|threads| usize::try_from(threads).ok())
+    }
+
     #[cfg(not(feature = "tcp"))]
     fn open_tcp(self, _hosts: Vec<HostPort>) -> Pending<Client> {
         unsupported("TCP is", "build headwater with its feature `tcp`")
+    }
+
+    #[cfg(not(feature = "tcp"))]
+    fn open_socket(self, _path: PathBuf) -> Pending<Client> {
+        unsupported("sockets are", "build headwater with its feature `tcp`")
     }
 
     fn service_options(&self) -> ServiceOptions {
@@ -225,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused_in_words() {
-        for address in ["unix:/tmp/x", "headwaters://host", "kafka://host:9092"] {
+        for address in ["headwaters://host", "kafka://host:9092"] {
             let error = connect(address).wait(None).unwrap_err();
             assert_eq!(error.code(), ErrorCode::UnsupportedFeature, "{address}");
         }

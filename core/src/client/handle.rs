@@ -11,6 +11,7 @@ use super::admin::Admin;
 use super::connect::no_thread;
 use super::consumer::{self, Consumer};
 use super::counters::Counters;
+use super::deadline::Deadline;
 use super::options::{ConnectOptions, ConsumerOptions, ProducerOptions};
 use super::producer::{self, Producer};
 use super::registry;
@@ -32,17 +33,59 @@ pub(crate) struct Shared {
     pub(super) generation: usize,
     pub(super) close_timeout: Duration,
     pub(super) exit_timeout: Duration,
-    address: String,
-    members: Mutex<Members>,
-    closing: OnceLock<completion::Shared<CloseReport>>,
+    pub(super) address: String,
+    pub(super) members: Mutex<Members>,
+    closing: OnceLock<Arc<Closing>>,
     is_transport_closed: Arc<AtomicBool>,
 }
 
+/// What was opened through it, as far as it is still there.
 #[derive(Default)]
-struct Members {
-    is_closed: bool,
-    producers: Vec<producer::Remembered>,
-    consumers: Vec<consumer::Remembered>,
+pub(super) struct Members {
+    pub(super) is_closed: bool,
+    pub(super) producers: Vec<producer::Remembered>,
+    pub(super) consumers: Vec<consumer::Remembered>,
+}
+
+/// A close that has begun.
+struct Closing {
+    members: Members,
+    report: completion::Shared<CloseReport>,
+    deadline: Arc<Deadline>,
+}
+
+impl Closing {
+    fn new(
+        members: Members,
+        completion: Arc<Mutex<Option<Completion<CloseReport>>>>,
+        report: completion::Shared<CloseReport>,
+    ) -> Self {
+        let deadline = Deadline::new(CLOSE_GRACE, move || {
+            let completion = completion.lock().take();
+            if let Some(completion) = completion {
+                completion.finish(Ok(CloseReport {
+                    first_error: Some(stuck()),
+                    ..Default::default()
+                }));
+            }
+        });
+        Self {
+            members,
+            report,
+            deadline,
+        }
+    }
+
+    /// What is on its way ends by the new deadline too; what has not begun to close will ask for it.
+    fn hurry(&self, timeout: Duration) {
+        let Members {
+            producers,
+            consumers,
+            ..
+        } = &self.members;
+        producers.iter().for_each(|it| it.hurry_close(timeout));
+        consumers.iter().for_each(|it| it.hurry_close(timeout));
+    }
 }
 
 impl Shared {
@@ -70,70 +113,67 @@ impl Shared {
         self: &Arc<Self>,
         timeout: Option<Duration>,
     ) -> completion::Shared<CloseReport> {
+        let timeout = timeout.unwrap_or(self.close_timeout);
         let mut mine = None;
-        let report = self.closing.get_or_init(|| {
+        let closing = self.closing.get_or_init(|| {
             let (completion, report) = Completion::shared();
-            mine = Some(completion);
-            report
-        });
-        if let Some(completion) = mine {
+            let completion = Arc::new(Mutex::new(Some(completion)));
+            mine = Some(Arc::clone(&completion));
             let mut members = self.members.lock();
             let open = std::mem::take(&mut *members);
             members.is_closed = true;
             drop(members);
-            let deadline = Instant::now() + timeout.unwrap_or(self.close_timeout);
-            self.close_by(open, deadline, completion);
+            Arc::new(Closing::new(open, completion, report))
+        });
+        closing.deadline.bring(Instant::now() + timeout);
+        match mine {
+            Some(completion) => self.close_on_a_thread(closing, completion),
+            None => closing.hurry(timeout),
         }
-        report.clone()
+        closing.report.clone()
     }
 
     /// Closes everything on a thread of its own, because closing a log waits for its threads.
-    fn close_by(
+    fn close_on_a_thread(
         self: &Arc<Self>,
-        members: Members,
-        deadline: Instant,
-        completion: Completion<CloseReport>,
+        closing: &Arc<Closing>,
+        completion: Arc<Mutex<Option<Completion<CloseReport>>>>,
     ) {
-        let completion = Arc::new(Mutex::new(Some(completion)));
-        let late = Arc::clone(&completion);
-        let guard = timer::at(deadline + CLOSE_GRACE, move || {
-            if let Some(completion) = late.lock().take() {
-                completion.finish(Ok(CloseReport {
-                    first_error: Some(stuck()),
-                    ..Default::default()
-                }));
-            }
-        });
-        let (shared, done) = (Arc::clone(self), Arc::clone(&completion));
+        let (shared, closing) = (Arc::clone(self), Arc::clone(closing));
+        let done = Arc::clone(&completion);
         let thread = std::thread::Builder::new().name("headwater-close".into());
         let spawned = thread.spawn(move || {
-            let report = shared.close_here(&members, deadline);
-            drop(guard);
-            if let Some(completion) = done.lock().take() {
+            let report = shared.close_here(&closing);
+            closing.deadline.end();
+            let completion = done.lock().take();
+            if let Some(completion) = completion {
                 completion.finish(Ok(report));
             }
         });
         if let Err(error) = spawned {
             let error = no_thread("close the log", error);
-            if let Some(completion) = completion.lock().take() {
+            let completion = completion.lock().take();
+            if let Some(completion) = completion {
                 completion.finish(Err(error));
             }
         }
     }
 
-    fn close_here(&self, members: &Members, deadline: Instant) -> CloseReport {
-        let left = || deadline.saturating_duration_since(Instant::now());
+    fn close_here(&self, closing: &Closing) -> CloseReport {
+        let Closing {
+            members, deadline, ..
+        } = closing;
         let producers = members.producers.iter().filter_map(|it| {
             let is_told = it.has_closed();
-            Some((it.close(left())?, is_told))
+            Some((it.close(deadline.left())?, is_told))
         });
         let mut closing: Vec<_> = producers.collect();
         let consumers = members.consumers.iter();
-        closing.extend(consumers.filter_map(|it| Some((it.close(left())?, false))));
+        closing.extend(consumers.filter_map(|it| Some((it.close(deadline.left())?, false))));
         let mut report = CloseReport::default();
         for (closing, is_told) in &mut closing {
             // Each answers by itself at the deadline; the rest is for a machine that is very slow.
-            match closing.wait(Some(left() + CLOSE_GRACE / 2)) {
+            match closing.wait(Some(deadline.left() + CLOSE_GRACE / 2)) {
                 // Waited for all the same: the log must not close before it.
                 Ok(_) if *is_told => {}
                 Ok(one) => report.add(one),
@@ -141,7 +181,7 @@ impl Shared {
             }
         }
         self.is_transport_closed.store(true, Ordering::Release);
-        if let Err(error) = self.transport.close(left()) {
+        if let Err(error) = self.transport.close(deadline.left()) {
             report.first_error.get_or_insert(error);
         }
         report
@@ -154,7 +194,7 @@ impl Shared {
     /// Whether closing is over, and its report told.
     pub(super) fn has_closed(&self) -> bool {
         let report = self.closing.get();
-        report.is_some_and(|report| report.peek().is_some())
+        report.is_some_and(|closing| closing.report.peek().is_some())
     }
 
     fn check_open(&self) -> Result<()> {
@@ -210,6 +250,10 @@ impl Client {
     pub(super) fn open(shared: Arc<Shared>) -> Self {
         registry::remember(&shared);
         Self(shared)
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.0
     }
 
     /// A producer. It is not tied to a topic.
@@ -293,7 +337,7 @@ impl Client {
     /// Closes its producers (flushing them) and consumers (committing what is processed), then the log.
     ///
     /// It answers within `timeout` (none: `close_timeout_ms`), whatever happens, and says what was not
-    /// delivered. Closing twice gives the report of the first.
+    /// delivered. Closing again gives the same report, sooner if `timeout` is shorter.
     ///
     /// # Errors
     /// `FORKED`; `QUOTA_EXCEEDED` if the system gives no thread to close on.

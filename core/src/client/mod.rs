@@ -12,7 +12,9 @@ mod admin;
 mod connect;
 mod consumer;
 mod counters;
+mod deadline;
 mod handle;
+mod health;
 pub mod options;
 mod process;
 mod producer;
@@ -25,12 +27,13 @@ pub(crate) mod transport;
 pub use address::{Address, DEFAULT_PORT, HostPort, parse_address};
 pub use admin::Admin;
 pub use connect::{connect, connect_with};
-pub use consumer::{BatchRecords, Block, Consumer, ConsumerBatch, Progress};
+pub use consumer::{BatchRecords, Block, Consumer, ConsumerBatch, PartitionLag, Progress};
 pub use handle::{Client, CloseReport, Metrics};
+pub use health::{Health, MemberHealth, MemberState};
 pub use options::{
     Ack, Assignor, CleanupPolicy, Compression, ConnectOptions, ConsumerOptions, Isolation,
-    MaxBytesPolicy, Order, Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Start,
-    TimestampType, TopicOptions, Until,
+    MaxBytesPolicy, Order, Partitioner, ProcessOptions, ProducerOptions, ServeOptions, Sharing,
+    Start, TimestampType, TopicOptions, Until,
 };
 pub use process::{Finish, ProcessBlock, ProcessError, ProcessRecord, Processor};
 pub use producer::{Delivery, DeliveryFailure, Producer, Record, RecordMetadata};

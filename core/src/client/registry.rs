@@ -82,7 +82,7 @@ pub(super) fn remember(client: &Arc<Shared>) {
 }
 
 /// Runs `job` on a thread of its own, for which [`exit`] waits.
-pub(super) fn in_background(name: &str, job: impl FnOnce() + Send + 'static) {
+pub(in crate::client) fn in_background(name: &str, job: impl FnOnce() + Send + 'static) {
     let (completion, done) = Completion::shared();
     if let Some(registry) = current() {
         let mut registry = registry.lock();

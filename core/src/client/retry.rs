@@ -18,6 +18,16 @@ pub(super) fn passes(error: &Error) -> bool {
     }
 }
 
+/// A seed that no other process and no other object of this one has, unless the system gives no random bytes.
+pub(super) fn new_seed() -> u64 {
+    let mut seed = [0; 8];
+    match getrandom::fill(&mut seed) {
+        Ok(()) => u64::from_le_bytes(seed),
+        // It is about pauses alone.
+        Err(_) => std::process::id().into(),
+    }
+}
+
 /// How far a pause may be off: 20 %, either way.
 const JITTER_PERCENT: u64 = 20;
 

@@ -64,6 +64,20 @@ impl IoThread {
         Ok(())
     }
 
+    /// Adds a job that somebody's going on depends on: a loop that lost its turn would stand still for ever. It is
+    /// taken however many wait, so whoever asks has a few of them waiting at most. Dropped when the thread was
+    /// told to end.
+    pub(super) fn schedule_turn(&self, job: Job) {
+        let mut state = self.state.lock();
+        if state.stop.is_some() {
+            drop(state);
+            return drop(job);
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.work.notify_one();
+    }
+
     /// Has queued appends written.
     pub(super) fn append(&self) {
         let was_due = mem::replace(&mut self.state.lock().is_append_due, true);

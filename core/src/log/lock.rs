@@ -6,16 +6,17 @@
 //! holds, and is asked before LOCK is touched. It is keyed by the folder's device and inode, which stay
 //! taken while the folder is held open here, and differ for no two paths of one folder.
 //!
-//! `DIR/OWNER` tells people and other processes who holds it; it proves nothing. Nothing here waits for a
-//! lock or takes one away.
+//! `DIR/OWNER` tells people and other processes who holds it, and how to reach them; it proves nothing.
+//! Nothing here waits for a lock or takes one away.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
 use crate::sync::Mutex;
 
+use super::owner::{Access, Owner};
 use super::storage::PathError;
 use crate::error::{Error, ErrorCode};
 use crate::fork::PerFork;
@@ -110,11 +111,11 @@ static HELD: PerFork<Mutex<Vec<FolderKey>>> =
     PerFork::new([const { Mutex::new(Vec::new()) }; FORK_GENERATIONS_MAX]);
 
 impl FolderLock {
-    /// Locks the folder `root`, which must be there, and says so in `OWNER`.
+    /// Locks the folder `root`, which must be there, and says so in `OWNER`, with the access that others have.
     ///
     /// # Errors
     /// `Held` at once if this or another process holds it.
-    pub fn acquire(root: &Path) -> Result<Self, LockError> {
+    pub fn acquire(root: &Path, access: Access) -> Result<Self, LockError> {
         let root = std::path::absolute(root)?;
         let pid = process::id();
         let mut held = HELD.current()?.lock();
@@ -130,17 +131,26 @@ impl FolderLock {
         let lock = lock_file(&root)?;
         held.push(key.clone());
         drop(held);
-        if let Err(error) = write_owner(&root, pid) {
-            // A full disk must open all the same, or nobody could make room in the log.
-            tracing::warn!(folder = %root.display(), %error, "cannot say who owns the folder");
-        }
-        Ok(Self {
+        let locked = Self {
             root,
             key,
             pid,
             lock: Some(lock),
             _folder: folder,
-        })
+        };
+        if let Err(error) = locked.announce(access) {
+            // A full disk must open all the same, or nobody could make room in the log.
+            tracing::warn!(folder = %locked.root.display(), %error, "cannot say who owns the folder");
+        }
+        Ok(locked)
+    }
+
+    /// Says in `OWNER` what access others have from now on.
+    ///
+    /// # Errors
+    /// The operating system's; then it says what it said before.
+    pub fn announce(&self, access: Access) -> io::Result<()> {
+        write_owner(&self.root, &Owner::this_process(access))
     }
 
     /// The key of the folder.
@@ -172,37 +182,25 @@ impl Drop for FolderLock {
     }
 }
 
-/// What `OWNER` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// The process.
-    pub pid: u32,
-    /// The version of Headwater it runs.
-    pub version: String,
-}
-
 /// Who says to own the folder `root`; it may have ended without a word.
 #[must_use]
 pub fn read_owner(root: &Path) -> Option<Owner> {
     let mut text = String::new();
     let file = File::open(root.join(OWNER)).ok()?;
     file.take(OWNER_BYTES_MAX).read_to_string(&mut text).ok()?;
-    let value = |name| {
-        text.lines().find_map(|line| {
-            let (found, value) = line.split_once(' ')?;
-            (found == name).then_some(value)
-        })
-    };
-    Some(Owner {
-        pid: value("pid")?.parse().ok()?,
-        version: value("version")?.to_owned(),
-    })
+    Owner::parse(&text)
 }
 
-fn write_owner(root: &Path, pid: u32) -> io::Result<()> {
+fn write_owner(root: &Path, owner: &Owner) -> io::Result<()> {
     let temporary = root.join(OWNER_TEMPORARY);
-    let text = format!("pid {pid}\nversion {}\n", env!("CARGO_PKG_VERSION"));
-    fs::write(&temporary, text)?;
+    // What a crash left, maybe readable for others.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = system::create_private(&temporary)?;
+    file.write_all(owner.print().as_bytes())?;
+    drop(file);
     fs::rename(temporary, root.join(OWNER))
 }
 
@@ -263,9 +261,9 @@ fn wrap(operation: &'static str, path: &Path, error: io::Error) -> io::Error {
 
 #[cfg(unix)]
 mod system {
-    use std::fs::{self, File};
+    use std::fs::{self, File, OpenOptions};
     use std::io;
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
     use std::path::Path;
 
     use rustix::fs::FlockOperation;
@@ -282,6 +280,12 @@ mod system {
 
     pub(super) fn open_folder(root: &Path) -> io::Result<Option<File>> {
         File::open(root).map(Some)
+    }
+
+    /// A new file that other users cannot read.
+    pub(super) fn create_private(path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600).open(path)
     }
 
     pub(super) fn try_lock(file: &File) -> io::Result<bool> {
@@ -345,6 +349,10 @@ mod system {
         Ok(None)
     }
 
+    pub(super) fn create_private(path: &Path) -> io::Result<File> {
+        File::create_new(path)
+    }
+
     pub(super) fn try_lock(file: &File) -> io::Result<bool> {
         match file.try_lock() {
             Ok(()) => Ok(true),
@@ -361,6 +369,9 @@ mod system {
         None
     }
 }
+
+/// Whether the system kills an app that holds a lock while it is suspended, as phones do.
+pub const KILLS_SUSPENDED_HOLDERS: bool = cfg!(any(target_os = "ios", target_os = "android"));
 
 const LOCK: &str = "LOCK";
 const OWNER: &str = "OWNER";

@@ -57,6 +57,7 @@ mod look_ahead;
 mod mark;
 mod open;
 mod order;
+pub mod owner;
 mod pair;
 mod queue;
 mod quota;
@@ -237,6 +238,12 @@ impl Log {
     /// `Full` when `IO_JOBS_MAX` jobs wait, `Closed` after the close; the job is dropped then.
     pub fn schedule(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
         self.shared.schedule(job)
+    }
+
+    /// The same for a job that somebody's going on depends on: it is refused by no limit, so whoever asks has a few
+    /// of them waiting at most. After the close it is dropped.
+    pub fn schedule_turn(&self, job: impl FnOnce() + Send + 'static) {
+        self.shared.schedule_turn(job);
     }
 
     /// The payload at `location`, read from its file. The frame is checked; a batch's own CRC is not.

@@ -292,6 +292,16 @@ impl Shared {
         self.io.schedule(Box::new(job))
     }
 
+    pub(super) fn schedule_turn(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+        match self.start_io_thread() {
+            Err(error) if error.code() == ErrorCode::Closed => return,
+            // It waits until the thread can be started, which is tried with every job.
+            Err(error) => tracing::error!(%error, dir = %self.dir, "a log has no io thread"),
+            Ok(()) => {}
+        }
+        self.io.schedule_turn(Box::new(job));
+    }
+
     /// Syncs a round, tells the machine, answers who waited.
     pub(super) fn sync_round(&self, round: &Round, wakes: &mut Wakes) -> Result<(), Fault> {
         let seal = |sealed: &Sealed| seal::seal(self, sealed);

@@ -131,6 +131,26 @@ pub struct GroupDetails {
     pub offsets: Vec<PartitionOffset>,
 }
 
+impl From<GroupDescription> for GroupDetails {
+    fn from(group: GroupDescription) -> Self {
+        let members = group.members.into_iter().map(|member_id| GroupMember {
+            member_id,
+            instance_id: None,
+            client_name: String::new(),
+            host: None,
+            generation: 0,
+            partitions: Vec::new(),
+        });
+        Self {
+            group: group.group,
+            state: group.state,
+            generation: group.generation,
+            members: members.collect(),
+            offsets: group.offsets,
+        }
+    }
+}
+
 /// A member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupMember {

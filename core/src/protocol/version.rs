@@ -37,7 +37,8 @@ pub const VERSION_WITH_GROUPS: u16 = 3;
 /// How this build names itself to the other side.
 pub const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The client's first frame.
+/// The client's first frame. A client of a folder's owner puts the token of the folder's `OWNER` file behind
+/// it, as bytes; whoever does not ask for one passes over it, as over all that later versions may add.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientHello {
     /// The oldest version it speaks.

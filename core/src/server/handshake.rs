@@ -31,6 +31,8 @@ pub(super) enum HandshakeError {
     Frame(#[from] FrameError),
     #[error(transparent)]
     Version(#[from] NegotiationError),
+    #[error("it did not present the token that the folder's OWNER file holds")]
+    Token,
 }
 
 /// Somebody who speaks something else.
@@ -83,6 +85,11 @@ pub(super) async fn shake_hands<R: AsyncRead + Unpin>(
         }
     };
     let hello = read_hello(&frame)?;
+    if let Some(token) = &options.token
+        && !token.is(read_token(&frame))
+    {
+        return Err(HandshakeError::Token);
+    }
     let answer = ServerHello {
         version: negotiate(&hello, &VERSIONS)?,
         server_version: SOFTWARE_VERSION.to_owned(),
@@ -137,6 +144,10 @@ pub(super) fn refuse(link: &Link, error: &HandshakeError) {
             crate::ErrorCode::CorruptFrame,
             format!("in the handshake: {error}"),
         ),
+        HandshakeError::Token => Error::new(
+            crate::ErrorCode::SaslAuthenticationFailed,
+            "the token is not this owner's; another has taken over the folder",
+        ),
         _ => return,
     };
     say_goodbye(link, &error);
@@ -161,6 +172,12 @@ fn read_hello(frame: &Frame) -> Result<ClientHello, FrameError> {
             expected: "a ClientHello",
         }),
     }
+}
+
+/// What a client presents behind its hello; empty if nothing that can be one.
+fn read_token(frame: &Frame) -> &[u8] {
+    let presented = frame.read_hello::<(ClientHello, &[u8])>();
+    presented.map_or(&[], |(_, token)| token)
 }
 
 async fn read_more<R: AsyncRead + Unpin>(

@@ -6,8 +6,8 @@
 //! allow, and stops reading when they are reached. Whatever comes in, the worst that happens is that this
 //! one connection is closed, with the reason in words.
 //!
-//! What it does not do: listen, count connections against a limit, TLS, authentication; those are the
-//! broker's.
+//! What it does not do: listen on ports, count connections against a limit, TLS, authentication; those are
+//! the broker's. Of its own it listens on one socket, for the processes that share a folder (`sharing`).
 
 mod connection;
 mod counts;
@@ -16,10 +16,12 @@ mod door;
 pub(crate) mod fake;
 mod handshake;
 mod load;
+pub mod local;
 mod notice;
 mod options;
 mod push;
 mod session;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,7 @@ use tokio::sync::watch;
 
 pub use door::{Door, Feed};
 pub use options::ServerOptions;
+pub use sharing::share;
 
 use crate::error::Error;
 use crate::protocol::version::Opening;

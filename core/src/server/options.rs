@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
+use crate::log::owner::Token;
 
 /// Limits of a connection. The defaults are those of the options' table.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct ServerOptions {
     pub idle_timeout: Duration,
     /// How long a closing connection waits for what is in flight. Default 30 s.
     pub close_timeout: Duration,
+    /// What a client must present in its hello. Default none.
+    pub token: Option<Token>,
 }
 
 impl Default for ServerOptions {
@@ -33,6 +36,7 @@ impl Default for ServerOptions {
             handshake_timeout: Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS),
             idle_timeout: Duration::from_secs(600),
             close_timeout: Duration::from_secs(30),
+            token: None,
         }
     }
 }

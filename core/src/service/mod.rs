@@ -38,6 +38,8 @@ use crate::log::{Clock, Log};
 
 pub use crate::protocol::fetched::FetchedBatch;
 pub use figures::{TopicFigures, TopicsFigures};
+#[cfg(feature = "tcp")]
+pub(crate) use open::Found;
 pub use open::ServiceOptions;
 pub use session::Session;
 pub use subscription::Subscription;
@@ -79,6 +81,10 @@ struct Inner {
     is_closed: AtomicBool,
     /// Given back last: nobody else may open the folder before the log is closed.
     lock: Mutex<Option<FolderLock>>,
+    /// Whether somebody has taken it on to tell other processes how to reach the log.
+    is_announced: AtomicBool,
+    /// Ends what serves other processes.
+    before_close: Mutex<Option<open::BeforeClose>>,
 }
 
 /// Which thread may write an append.
@@ -103,6 +109,12 @@ impl Service {
     /// `Full` when too many wait, `Closed`; the job is dropped then.
     pub fn schedule(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
         self.inner.log.schedule(job)
+    }
+
+    /// The same for a job that somebody's going on depends on, such as the next turn of a loop: it is refused by no
+    /// limit, so whoever asks has a few of them waiting at most. After the close it is dropped.
+    pub fn schedule_turn(&self, job: impl FnOnce() + Send + 'static) {
+        self.inner.log.schedule_turn(job);
     }
 
     /// Writes what is queued, on this thread, if nobody is writing.

@@ -16,7 +16,8 @@ use crate::fork::PerFork;
 use crate::ids::Durability;
 use crate::limits::FORK_GENERATIONS_MAX;
 use crate::log::format::{self, Format};
-use crate::log::lock::{FolderKey, FolderLock, folder_key};
+use crate::log::lock::{FolderKey, FolderLock, LockError, folder_key};
+use crate::log::owner::Access;
 use crate::log::storage::Storage;
 use crate::log::storage::disk::DiskStorage;
 use crate::log::storage::memory::MemoryStorage;
@@ -24,6 +25,9 @@ use crate::log::{Clock, Log, LogOptions};
 
 /// Where new uuids come from.
 pub(super) type NewUuid = Arc<dyn Fn() -> io::Result<[u8; 16]> + Send + Sync>;
+
+/// What is to be ended before a log is closed.
+pub(super) type BeforeClose = Box<dyn FnOnce() + Send>;
 
 /// The folder of the one shard there is.
 const SHARD: &str = "0000";
@@ -46,6 +50,9 @@ pub struct ServiceOptions {
     /// Whether a topic that does not exist is created when it is first named: described, produced to or
     /// joined. Default false.
     pub auto_create_topics: bool,
+    /// Whether other processes will be told how to reach the log of a folder; see [`Service::announce`].
+    /// Default false.
+    pub is_shared: bool,
 }
 
 impl Default for ServiceOptions {
@@ -58,8 +65,18 @@ impl Default for ServiceOptions {
             tail_cache_bytes: 8 << 20,
             retention_ms: -1,
             auto_create_topics: false,
+            is_shared: false,
         }
     }
+}
+
+/// What looking for the log of a folder came to.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is open in this process.
+    Here(Service),
+    /// It is held by another one, or by a service of this one that is just being closed.
+    Held(LockError),
 }
 
 #[derive(Default)]
@@ -84,13 +101,24 @@ impl Service {
     /// `FOLDER_NOT_FOUND`, `NOT_A_FOLDER`, `FOLDER_LOCKED` with the owner's pid, `FOLDER_TOO_NEW`,
     /// `CORRUPT_SEGMENT`, `KAFKA_STORAGE_ERROR`.
     pub fn open_folder(path: &Path, options: &ServiceOptions) -> Result<Self> {
+        match Self::find_folder(path, options)? {
+            Found::Here(service) => Ok(service),
+            Found::Held(error) => Err(error.into()),
+        }
+    }
+
+    /// The same for who knows what to do about a folder that is held by somebody else.
+    ///
+    /// # Errors
+    /// As [`Service::open_folder`], except that it is held.
+    pub(crate) fn find_folder(path: &Path, options: &ServiceOptions) -> Result<Found> {
         let mut registry = REGISTRY.current()?.lock();
         registry.folders.retain(|(_, open)| open.strong_count() > 0);
         // A folder that is not there yet has no key, and nobody has it open.
         if let Ok(key) = folder_key(path) {
             let mut open = registry.folders.iter().filter(|(known, _)| *known == key);
             if let Some(service) = open.find_map(|(_, open)| Self::join(&open.upgrade()?)) {
-                return Ok(service);
+                return Ok(Found::Here(service));
             }
         }
         let storage = DiskStorage::open(path, options.create)
@@ -100,11 +128,20 @@ impl Service {
             // Nothing may be changed in a folder that holds no log, not even a lock be left.
             format::read(&storage, &name)?;
         }
-        let lock = FolderLock::acquire(path)?;
+        let access = if options.is_shared {
+            Access::Opening
+        } else {
+            Access::Exclusive
+        };
+        let lock = match FolderLock::acquire(path, access) {
+            Ok(lock) => lock,
+            Err(held @ LockError::Held { .. }) => return Ok(Found::Held(held)),
+            Err(error) => return Err(error.into()),
+        };
         let key = lock.key().clone();
         let service = Self::open_storage(name, Arc::new(storage), Some(lock), options)?;
         registry.folders.push((key, Arc::downgrade(&service.inner)));
-        Ok(service)
+        Ok(Found::Here(service))
     }
 
     /// Opens a log in memory: a new one for the empty name, else the one of that name in this process.
@@ -183,6 +220,8 @@ impl Service {
             openings: AtomicU64::new(1),
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
+            is_announced: AtomicBool::new(!options.is_shared),
+            before_close: Mutex::new(None),
             state,
             log,
         };
@@ -220,11 +259,48 @@ impl Service {
         if self.inner.openings.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
+        // While the log still answers: who is served from here is told to go, and what it asked is answered.
+        let before_close = self.inner.before_close.lock().take();
+        if let Some(before_close) = before_close {
+            before_close();
+        }
         self.inner.is_closed.store(true, Ordering::Release);
         self.inner.end_membership();
         let closed = self.inner.log.close();
         *self.inner.lock.lock() = None;
         closed
+    }
+}
+
+impl Service {
+    /// Whether nobody has yet taken it on to [`announce`](Self::announce) how to reach this log: true once,
+    /// and never for one that is not shared.
+    pub fn begin_announcing(&self) -> bool {
+        !self.inner.is_announced.swap(true, Ordering::AcqRel)
+    }
+
+    /// Tells other processes what access they have to the log of this folder; `before_close` is what ends it,
+    /// run when the last opening is closed and before the log is.
+    ///
+    /// # Errors
+    /// When it cannot be written; then they know what they knew before. `before_close` is run all the same.
+    pub fn announce(
+        &self,
+        access: Access,
+        before_close: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<()> {
+        *self.inner.before_close.lock() = Some(before_close);
+        match &*self.inner.lock.lock() {
+            Some(lock) => lock.announce(access),
+            None => Ok(()),
+        }
+    }
+
+    /// What identifies the folder in this process, if it is one.
+    #[must_use]
+    pub fn folder_key(&self) -> Option<FolderKey> {
+        let lock = self.inner.lock.lock();
+        lock.as_ref().map(|lock| lock.key().clone())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::client::HostPort;
-use crate::client::transport::tcp::{TcpOptions, TcpTransport};
+use crate::client::transport::tcp::{Endpoint, TcpOptions, TcpTransport};
 use crate::client::transport::{Feed, Transport};
 use crate::completion::{Completion, Pending, Wake};
 use crate::error::Result;
@@ -28,7 +28,7 @@ impl RawClient {
             host: address.ip().to_string(),
             port: address.port(),
         };
-        TcpTransport::connect(vec![host], TcpOptions::default())
+        TcpTransport::connect(Endpoint::Hosts(vec![host]), TcpOptions::default())
             .wait(None)
             .map(Self)
     }

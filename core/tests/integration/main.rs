@@ -10,8 +10,10 @@ mod errors;
 mod golden;
 #[cfg(feature = "tcp")]
 mod groups;
+mod health;
 #[cfg(feature = "tcp")]
 mod members;
+mod pausing;
 mod quota;
 #[cfg(feature = "testing")]
 #[path = "../raft/mod.rs"]

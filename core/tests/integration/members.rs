@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use headwater::{
-    Client, Consumer, ConsumerOptions, ProducerOptions, Record, TopicOptions, connect,
+    Client, Consumer, ConsumerOptions, ErrorCode, ProducerOptions, Record, TopicOptions, connect,
 };
 
 use super::server::Broker;
@@ -144,4 +144,106 @@ fn members_share_the_partitions_and_what_moves_is_read_on_where_it_was_left() {
 fn members_of_one_process_share_too() {
     let client = connect("mem:").wait(None).unwrap();
     shares(&client, &client);
+}
+
+#[test]
+fn members_read_on_when_one_of_their_topics_is_deleted() {
+    let broker = Broker::start();
+    for address in [broker.address.to_string(), "mem:deleted".to_owned()] {
+        let client = connect(&address).wait(None).unwrap();
+        topic(&client);
+        let admin = client.admin();
+        admin
+            .create_topic("refunds", TopicOptions::default())
+            .wait(None)
+            .unwrap();
+        send(&client, 0..12);
+        let consumer = client.consumer(&["orders", "refunds"], options()).unwrap();
+        let mut found = BTreeMap::new();
+        let began = Instant::now();
+        while found.values().map(Vec::len).sum::<usize>() < 12 {
+            read(&consumer, &mut found);
+            assert!(began.elapsed() < FOR_EVER);
+        }
+        admin.delete_topic("refunds").wait(None).unwrap();
+        send(&client, 12..24);
+        while found.values().map(Vec::len).sum::<usize>() < 24 {
+            read(&consumer, &mut found);
+            assert!(began.elapsed() < FOR_EVER, "{found:?}");
+        }
+        consumer.close(None).wait(None).unwrap();
+        let report = client.close(None).wait(None).unwrap();
+        assert_eq!(report.first_error, None);
+    }
+}
+
+fn as_instance(name: &str) -> ConsumerOptions {
+    ConsumerOptions {
+        instance_id: Some(name.to_owned()),
+        ..options()
+    }
+}
+
+#[test]
+fn a_static_member_that_comes_back_in_time_has_its_partitions_in_the_same_generation() {
+    let broker = Broker::start();
+    let address = broker.address.to_string();
+    let open = || connect(&address).wait(None).unwrap();
+    let (one, other) = (open(), open());
+    topic(&one);
+    let first = one.consumer(&["orders"], as_instance("a")).unwrap();
+    first.open().wait(None).unwrap();
+    let second = other.consumer(&["orders"], as_instance("b")).unwrap();
+    second.open().wait(None).unwrap();
+    let mut found = BTreeMap::new();
+    settle(&[(&first, 3), (&second, 3)], &mut found);
+    send(&one, 0..60);
+    let began = Instant::now();
+    while found.values().map(Vec::len).sum::<usize>() < 60 {
+        read(&first, &mut found);
+        read(&second, &mut found);
+        assert!(began.elapsed() < FOR_EVER);
+    }
+    let (kept, others) = (held(&first), held(&second));
+    let details = || {
+        let admin = other.admin();
+        admin.describe_group("billing").wait(None).unwrap()
+    };
+    let generation = details().generation;
+    // The process ends, and another one begins under the same name.
+    one.close(None).wait(None).unwrap();
+    send(&other, 60..120);
+    let one = open();
+    let first = one.consumer(&["orders"], as_instance("a")).unwrap();
+    first.open().wait(None).unwrap();
+    assert_eq!((held(&first), held(&second)), (kept, others));
+    assert_eq!(details().generation, generation);
+    while found.values().map(Vec::len).sum::<usize>() < 120 {
+        read(&first, &mut found);
+        read(&second, &mut found);
+        assert!(began.elapsed() < FOR_EVER);
+    }
+    everything_once(&found, 120);
+    first.close(None).wait(None).unwrap();
+    second.close(None).wait(None).unwrap();
+}
+
+#[test]
+fn a_static_member_whose_name_somebody_else_takes_is_told_so() {
+    let broker = Broker::start();
+    let address = broker.address.to_string();
+    let [one, other] = [connect(&address), connect(&address)].map(|mut it| it.wait(None).unwrap());
+    topic(&one);
+    let first = one.consumer(&["orders"], as_instance("a")).unwrap();
+    first.open().wait(None).unwrap();
+    assert_eq!(held(&first).len(), 6);
+    let second = other.consumer(&["orders"], as_instance("a")).unwrap();
+    second.open().wait(None).unwrap();
+    assert_eq!(held(&second).len(), 6);
+    let fenced = first.next_batch_wait(Some(FOR_EVER)).unwrap_err();
+    assert_eq!(fenced.code(), ErrorCode::FencedInstanceId);
+    assert!(fenced.is_fatal());
+    let report = first.close(None).wait(None).unwrap();
+    assert_eq!(report.first_error, None);
+    second.close(None).wait(None).unwrap();
 }

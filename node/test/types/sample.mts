@@ -4,9 +4,13 @@ import {
   Broker,
   type CloseReport,
   type DeliveryFailure,
+  type GroupMember,
+  type Health,
   HeadwaterError,
   type Message,
+  type PartitionLag,
   type RecordMetadata,
+  type TopicPartition,
   connect,
 } from 'headwater'
 
@@ -40,6 +44,14 @@ for await (const batch of c.batches({ signal })) {
 await c.process(async (message: Message) => console.log(message.offset), { concurrency: 4, deadLetter: 'dead', signal })
 await c.seek('orders', 0, 'latest')
 await c.commit([{ topic: 'orders', partition: 0, offset: 7 }])
+c.pause([{ topic: 'orders', partition: 0 }])
+c.resume(c.assignment())
+const paused: TopicPartition[] = c.paused()
+const [lag]: PartitionLag[] = await c.lag({ signal })
+const results: RecordMetadata[] = await c.commitWith([{ topic: 'bills', value: 'x', key: 'k', partition: 1 }], { signal })
+const [member]: GroupMember[] = (await db.admin.describeGroup('billing')).members
+const { isHealthy, reason, members }: Health = db.health()
+console.log(paused, lag?.committed ?? 0, results, member?.partitions, isHealthy, reason?.length, members[0]?.state === 'lost')
 console.log(partition, offset, durability, sent, report, c.positions())
 
 await using broker = await Broker.start({ data: './served', listen: ['127.0.0.1:0'] })
@@ -53,6 +65,8 @@ try {
 
 // @ts-expect-error a level that does not exist
 db.producer({ durability: 'memory' })
+// @ts-expect-error a result has a topic
+await c.commitWith([{ value: 'x' }])
 // @ts-expect-error an option that does not exist
 db.consumer('orders', { grup: 'x' })
 // @ts-expect-error an order that does not exist

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from headwater import _native
 from headwater._errors import HeadwaterError, Timeout
@@ -23,6 +23,9 @@ from headwater._types import (
     CloseReport,
     DeliveryFailure,
     GroupDescription,
+    GroupDetails,
+    Health,
+    PartitionLag,
     PartitionOffset,
     TopicDescription,
 )
@@ -30,8 +33,8 @@ from headwater._types import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from headwater._native import Deliveries, Delivery
-    from headwater._types import Data, Headers
+    from headwater._native import Deliveries, Delivery, RecordMetadata
+    from headwater._types import Data, Headers, ProducerRecord
 
 
 def connect(address: str | os.PathLike[str], **options: Unpack[ConnectOptions]) -> Client:
@@ -134,6 +137,10 @@ class Client:
     def metrics(self) -> dict[str, int]:
         """What the client is doing: counts since it was opened, and what is open now."""
         return self._native.metrics()
+
+    def health(self) -> Health:
+        """How it is, and why it does not work if it does not: for probes. Never waits."""
+        return self._native.health()
 
     def close(self, timeout: float | None = None) -> CloseReport:
         """Flush its producers, commit what its consumers have processed, close the log.
@@ -261,6 +268,22 @@ class Consumer(_native.Consumer):
         """Commit now what is processed, or these offsets, each that of the next record to read."""
         self._commit(offsets).result(timeout)
 
+    def commit_with(
+        self,
+        results: Iterable[ProducerRecord | tuple[Any, ...]],
+        *,
+        timeout: float | None = None,
+    ) -> list[RecordMetadata]:
+        """Send records and commit what was handed out, as one append: both happen, or neither does.
+
+        For reading one topic and writing what comes of it to another: after a crash nothing is
+        missing and nothing is there twice. Each result is a :class:`ProducerRecord`, or a tuple
+        that begins with a topic and a value. Every record handed out so far counts as processed,
+        also the one or the batch in hand; from the first call on nothing is committed unasked.
+        Needs a ``group`` and ``ack="auto"``. Returns where the results went, in order.
+        """
+        return self._commit_with(results).result(timeout)
+
     def committed(self, timeout: float | None = None) -> list[PartitionOffset]:
         """What the group has committed for the partitions of this consumer."""
         return self._committed().result(timeout)
@@ -275,6 +298,10 @@ class Consumer(_native.Consumer):
     ) -> None:
         """Go on reading a partition at an offset, ``"earliest"``, ``"latest"``, or a time."""
         self._seek(topic, partition, offset).result(timeout)
+
+    def lag(self, timeout: float | None = None) -> list[PartitionLag]:
+        """How far it is in each assigned partition, and how far it could be: one request."""
+        return self._lag().result(timeout)
 
     def process(
         self, handler: Callable[[Msg], object], **options: Unpack[ProcessOptions]
@@ -351,8 +378,8 @@ class Admin:
         """Every consumer group, by id."""
         return self._native.list_groups().result()
 
-    def describe_group(self, group: str) -> GroupDescription:
-        """One group: its state, members and committed offsets."""
+    def describe_group(self, group: str) -> GroupDetails:
+        """One group: its state, its members and what each holds, and its committed offsets."""
         return self._native.describe_group(group).result()
 
     def delete_group(self, group: str) -> None:

@@ -16,6 +16,7 @@ class ConnectOptions(TypedDict, total=False):
     """How a log is opened or reached, and how it is left."""
 
     create: bool | None
+    sharing: Literal["processes", "exclusive"] | None
     segment_bytes: int | None
     max_bytes: int | None
     max_bytes_policy: Literal["refuse", "drop_oldest"] | None
@@ -47,6 +48,8 @@ class ConsumerOptions(TypedDict, total=False):
     """How a consumer reads."""
 
     group: str | None
+    #: The name of a static member, which keeps its partitions while it is away.
+    instance_id: str | None
     partitions: Sequence[int] | None
     #: ``"earliest"``, ``"latest"``, an offset, or a time.
     start: Literal["earliest", "latest"] | str | int | datetime | None

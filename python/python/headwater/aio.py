@@ -16,13 +16,13 @@ from collections.abc import (
     Coroutine,
     Generator,
     Iterable,
-    Mapping,
     Sequence,
 )
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from headwater import _native
+from headwater._aio_admin import Admin
 from headwater._client import address_text, notes, raise_if_lost
 from headwater._errors import HeadwaterError
 from headwater._handlers import Handler, process_in_tasks
@@ -32,14 +32,13 @@ from headwater._options import (
     ConsumerOptions,
     ProcessOptions,
     ProducerOptions,
-    TopicOptions,
 )
 from headwater._types import (
     CloseReport,
     DeliveryFailure,
-    GroupDescription,
+    Health,
+    PartitionLag,
     PartitionOffset,
-    TopicDescription,
 )
 from headwater._wait import wait
 
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     import os
     from datetime import datetime
 
-    from headwater._types import Data, Headers
+    from headwater._types import Data, Headers, ProducerRecord
 
 __all__ = ["Admin", "Client", "Consumer", "KeptDelivery", "Producer", "connect"]
 
@@ -155,6 +154,10 @@ class Client:
     def metrics(self) -> dict[str, int]:
         """What the client is doing: counts since it was opened, and what is open now."""
         return self._native.metrics()
+
+    def health(self) -> Health:
+        """How it is, and why it does not work if it does not: for probes. Never waits."""
+        return self._native.health()
 
     async def close(self, timeout: float | None = None) -> CloseReport:
         """Flush its producers, commit what its consumers have processed, close the log.
@@ -406,6 +409,15 @@ class Consumer(_native.Consumer):
         """Commit now what is processed, or these offsets, each that of the next record to read."""
         await wait(self._commit(offsets))
 
+    async def commit_with(
+        self, results: Iterable[ProducerRecord | tuple[Any, ...]]
+    ) -> list[RecordMetadata]:
+        """Send records and commit what was handed out, as one append: both happen, or neither does.
+
+        As :meth:`headwater.Consumer.commit_with`.
+        """
+        return await wait(self._commit_with(results))
+
     async def committed(self) -> list[PartitionOffset]:
         """What the group has committed for the partitions of this consumer."""
         return await wait(self._committed())
@@ -413,6 +425,10 @@ class Consumer(_native.Consumer):
     async def seek(self, topic: str, partition: int, offset: int | str | datetime) -> None:
         """Go on reading a partition at an offset, ``"earliest"``, ``"latest"``, or a time."""
         await wait(self._seek(topic, partition, offset))
+
+    async def lag(self) -> list[PartitionLag]:
+        """How far it is in each assigned partition, and how far it could be: one request."""
+        return await wait(self._lag())
 
     async def process(self, handler: Handler, **options: Unpack[ProcessOptions]) -> None:
         """Call ``handler`` for every record, in up to ``concurrency`` tasks at the same time.
@@ -437,63 +453,3 @@ class Consumer(_native.Consumer):
     ) -> None:
         """Close it; the record in hand is not processed."""
         await leave(self.close, raised)
-
-
-class Admin:
-    """Topics, groups and offsets."""
-
-    __slots__ = ("_native",)
-
-    def __init__(self, native: _native.Admin) -> None:
-        """Made by the client."""
-        self._native = native
-
-    async def create_topic(self, name: str, **options: Unpack[TopicOptions]) -> None:
-        """Create a topic; ``exist_ok=True``: one of that name is no error."""
-        await wait(self._native.create_topic(name, **options))
-
-    async def delete_topic(self, name: str) -> None:
-        """Delete a topic and its records."""
-        await wait(self._native.delete_topic(name))
-
-    async def delete_records(self, topic: str, before: Mapping[int, int]) -> dict[int, int]:
-        """Delete the records before an offset, ``{partition: offset}``: in all of them or in none.
-
-        -1 stands for the high watermark. Return the first offset that each partition holds then; an
-        offset below that deletes nothing.
-        """
-        return await wait(self._native.delete_records(topic, dict(before)))
-
-    async def alter_topic(self, name: str, **options: Unpack[TopicOptions]) -> None:
-        """Change these options of a topic; the others stay as they are."""
-        await wait(self._native.alter_topic(name, **options))
-
-    async def list_topics(self) -> list[TopicDescription]:
-        """Every topic, by name."""
-        return await wait(self._native.list_topics())
-
-    async def describe_topic(self, name: str) -> TopicDescription:
-        """One topic: its options and how its partitions stand."""
-        return await wait(self._native.describe_topic(name))
-
-    async def list_groups(self) -> list[GroupDescription]:
-        """Every consumer group, by id."""
-        return await wait(self._native.list_groups())
-
-    async def describe_group(self, group: str) -> GroupDescription:
-        """One group: its state, members and committed offsets."""
-        return await wait(self._native.describe_group(group))
-
-    async def delete_group(self, group: str) -> None:
-        """Forget a group without members and what it has committed."""
-        await wait(self._native.delete_group(group))
-
-    async def list_offsets(
-        self, queries: Iterable[tuple[str, int, str | int | datetime]]
-    ) -> list[int]:
-        """Offsets of ``(topic, partition, at)``; at is ``"earliest"``, ``"latest"``, or a time."""
-        return await wait(self._native.list_offsets(queries))
-
-    async def commit_offsets(self, group: str, offsets: Iterable[tuple[str, int, int]]) -> None:
-        """Commit offsets of a group by hand, allowed while it has no member."""
-        await wait(self._native.commit_offsets(group, offsets))

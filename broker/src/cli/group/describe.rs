@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use headwater::{Client, Error, ErrorCode, GroupMember, OffsetAt, TopicPartitions};
+use headwater::{Client, Error, ErrorCode, GroupDetails, GroupMember, OffsetAt, TopicPartitions};
 use serde_json::{Value, json};
 
-use super::{Standing, offsets_at};
+use super::offsets_at;
 use crate::cli::{Io, Stop};
 
 /// A partition that the group has committed, or that one of its members holds.
@@ -26,7 +26,7 @@ impl Row<'_> {
 
 pub(super) fn show(
     client: &Client,
-    group: &Standing,
+    group: &GroupDetails,
     io: &mut Io,
     stop: &Stop,
 ) -> Result<(), Error> {
@@ -40,12 +40,12 @@ pub(super) fn show(
 }
 
 /// The group without what has to be asked for.
-pub(super) fn summary(group: &Standing) -> Value {
+pub(super) fn summary(group: &GroupDetails) -> Value {
     object(group, &rows(group))
 }
 
 /// Every partition once, in order.
-fn rows(group: &Standing) -> Vec<Row<'_>> {
+fn rows(group: &GroupDetails) -> Vec<Row<'_>> {
     let mut rows = BTreeMap::new();
     let row = |topic, partition| Row {
         topic,
@@ -54,12 +54,12 @@ fn rows(group: &Standing) -> Vec<Row<'_>> {
         member: None,
         high_watermark: None,
     };
-    for committed in &group.details.offsets {
+    for committed in &group.offsets {
         let (topic, partition) = (committed.topic.as_str(), committed.partition);
         let found = rows.entry((topic, partition));
         found.or_insert_with(|| row(topic, partition)).committed = Some(committed.offset);
     }
-    for member in &group.details.members {
+    for member in &group.members {
         for held in &member.partitions {
             for partition in &held.partitions {
                 let (topic, partition) = (held.topic.as_str(), *partition);
@@ -89,7 +89,7 @@ fn ask_high_watermarks(client: &Client, rows: &mut [Row<'_>], stop: &Stop) -> Re
     }
 }
 
-fn object(group: &Standing, rows: &[Row<'_>]) -> Value {
+fn object(group: &GroupDetails, rows: &[Row<'_>]) -> Value {
     let offsets = rows.iter().map(|row| {
         json!({
             "topic": row.topic,
@@ -100,24 +100,28 @@ fn object(group: &Standing, rows: &[Row<'_>]) -> Value {
             "member_id": row.member,
         })
     });
-    let details = &group.details;
-    let members = details.members.iter();
+    let members = group.members.iter().map(member_object);
     json!({
-        "group": details.group,
-        "state": details.state,
-        "generation": details.generation,
-        "members": members.map(|member| member_object(group, member)).collect::<Vec<_>>(),
+        "group": group.group,
+        "state": group.state,
+        "generation": group.generation,
+        "members": members.collect::<Vec<_>>(),
         "offsets": offsets.collect::<Vec<_>>(),
     })
 }
 
+/// Whether more is known of it than its id: a list of groups and an old broker tell no more.
+fn is_known(member: &GroupMember) -> bool {
+    member.generation > 0 || !member.client_name.is_empty()
+}
+
 /// What is not known is null.
-fn member_object(group: &Standing, member: &GroupMember) -> Value {
+fn member_object(member: &GroupMember) -> Value {
     let partitions = member
         .partitions
         .iter()
         .map(|held| json!({ "topic": held.topic, "partitions": held.partitions }));
-    let known = |value: Value| group.knows_members.then_some(value);
+    let known = |value: Value| is_known(member).then_some(value);
     json!({
         "member_id": member.member_id,
         "instance_id": member.instance_id,
@@ -128,14 +132,13 @@ fn member_object(group: &Standing, member: &GroupMember) -> Value {
     })
 }
 
-fn print(group: &Standing, rows: &[Row<'_>], io: &mut Io) -> Result<(), Error> {
-    let details = &group.details;
+fn print(group: &GroupDetails, rows: &[Row<'_>], io: &mut Io) -> Result<(), Error> {
     io.line(&format!(
         "group {}: {}, generation {}",
-        details.group, details.state, details.generation
+        group.group, group.state, group.generation
     ))?;
-    for member in &details.members {
-        if group.knows_members {
+    for member in &group.members {
+        if is_known(member) {
             io.line(&format!("  member {}", member_words(member)))?;
         } else {
             io.line(&format!("  member {}", member.member_id))?;

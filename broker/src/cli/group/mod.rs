@@ -3,9 +3,7 @@
 mod describe;
 mod reset;
 
-use headwater::{
-    Client, Error, ErrorCode, GroupDescription, GroupDetails, GroupMember, OffsetAt, OffsetQuery,
-};
+use headwater::{Client, Error, OffsetAt, OffsetQuery};
 use serde_json::json;
 
 use super::args::Group;
@@ -24,7 +22,12 @@ fn with(group: Group, client: &Client, io: &mut Io, stop: &Stop) -> Result<Ended
     match group {
         Group::List => return list(client, io, stop),
         Group::Describe { group } => {
-            describe::show(client, &Standing::of(client, &group, stop)?, io, stop)?;
+            describe::show(
+                client,
+                &wait(client.admin().describe_group(&group), stop)?,
+                io,
+                stop,
+            )?;
         }
         Group::Reset {
             group,
@@ -37,7 +40,12 @@ fn with(group: Group, client: &Client, io: &mut Io, stop: &Stop) -> Result<Ended
                 reset::show(&group, &plan, io)?;
             } else {
                 reset::carry_out(client, &group, &plan, io, stop)?;
-                describe::show(client, &Standing::of(client, &group, stop)?, io, stop)?;
+                describe::show(
+                    client,
+                    &wait(client.admin().describe_group(&group), stop)?,
+                    io,
+                    stop,
+                )?;
             }
         }
         Group::Delete { group } => {
@@ -66,52 +74,6 @@ fn list(client: &Client, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
         }
     }
     Ok(Ended::Done)
-}
-
-/// A group, as far as the broker can describe it.
-struct Standing {
-    details: GroupDetails,
-    /// Whether more is known of members than their ids.
-    knows_members: bool,
-}
-
-impl Standing {
-    fn of(client: &Client, group: &str, stop: &Stop) -> Result<Self, Error> {
-        let admin = client.admin();
-        match wait(admin.describe_group_details(group), stop) {
-            Ok(details) => Ok(Self {
-                details,
-                knows_members: true,
-            }),
-            Err(error) if error.code() == ErrorCode::UnsupportedVersion => {
-                wait(admin.describe_group(group), stop).map(Self::from)
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl From<GroupDescription> for Standing {
-    fn from(group: GroupDescription) -> Self {
-        let members = group.members.into_iter().map(|member_id| GroupMember {
-            member_id,
-            instance_id: None,
-            client_name: String::new(),
-            host: None,
-            generation: 0,
-            partitions: Vec::new(),
-        });
-        Self {
-            details: GroupDetails {
-                group: group.group,
-                state: group.state,
-                generation: group.generation,
-                members: members.collect(),
-                offsets: group.offsets,
-            },
-            knows_members: false,
-        }
-    }
 }
 
 /// Where offsets of these partitions are, in their order.

@@ -9,7 +9,7 @@ use headwater::{
 use serde_json::json;
 
 use super::describe::number;
-use super::{Standing, offsets_at};
+use super::offsets_at;
 use crate::cli::{Io, Stop, wait};
 
 /// Members that an error names; it says how many more there are.
@@ -64,8 +64,8 @@ pub(super) fn plan(
     stop: &Stop,
 ) -> Result<Vec<Move>, Error> {
     let target = Target::parse(to)?;
-    let details = match Standing::of(client, group, stop) {
-        Ok(standing) => Some(standing.details),
+    let details = match wait(client.admin().describe_group(group), stop) {
+        Ok(details) => Some(details),
         // A group that is not there is made, of what is named.
         Err(error) if error.code() == ErrorCode::GroupIdNotFound && !topics.is_empty() => None,
         Err(error) => return Err(error),

@@ -8,44 +8,68 @@ use crate::sync::Mutex;
 
 use super::state::State;
 use crate::client::CloseReport;
+use crate::client::deadline::Deadline;
 use crate::completion::{Completion, Shared};
 use crate::error::{Error, ErrorCode, Outcome};
-use crate::timer;
+
+/// A close that has begun.
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) report: Shared<CloseReport>,
+    deadline: Arc<Deadline>,
+}
 
 impl State {
     /// Ends reading, and answers when the group knows, at the latest after `timeout`. Called again it
-    /// gives the first answer.
+    /// gives the first answer, at the latest after the shorter time.
     pub(super) fn close(self: &Arc<Self>, timeout: Duration) -> Shared<CloseReport> {
+        let by = Instant::now() + timeout;
         let mut mine = None;
-        let report = self.closing.get_or_init(|| {
-            let (completion, report) = Completion::shared();
-            mine = Some(completion);
-            report
+        let closing = self.closing.get_or_init(|| {
+            let (completion, answer) = Completion::shared();
+            let completion = Arc::new(Mutex::new(Some(completion)));
+            mine = Some(Arc::clone(&completion));
+            let deadline = Deadline::new(Duration::ZERO, move || {
+                let completion = completion.lock().take();
+                if let Some(completion) = completion {
+                    completion.finish(Ok(report(Some(too_late()))));
+                }
+            });
+            Closing {
+                report: answer,
+                deadline,
+            }
         });
+        closing.deadline.bring(by);
         if let Some(completion) = mine {
             self.is_closed.store(true, Ordering::Release);
             self.bell.ring();
             self.stop_reading();
             self.wake_processing();
             self.end_feed();
-            self.end_by(completion, Instant::now() + timeout);
+            self.end(completion, Arc::clone(&closing.deadline));
         }
-        report.clone()
+        closing.report.clone()
     }
 
-    fn end_by(self: &Arc<Self>, completion: Completion<CloseReport>, deadline: Instant) {
-        let completion = Arc::new(Mutex::new(Some(completion)));
-        let late = Arc::clone(&completion);
-        let timer = timer::at(deadline, move || {
-            if let Some(completion) = late.lock().take() {
-                completion.finish(Ok(report(Some(too_late()))));
-            }
-        });
+    /// Makes a close that is on its way end after `timeout`, if it would later.
+    pub(super) fn hurry_close(&self, timeout: Duration) {
+        if let Some(closing) = self.closing.get() {
+            closing.deadline.bring(Instant::now() + timeout);
+        }
+    }
+
+    fn end(
+        self: &Arc<Self>,
+        completion: Arc<Mutex<Option<Completion<CloseReport>>>>,
+        deadline: Arc<Deadline>,
+    ) {
         let state = Arc::clone(self);
         let committed = Completion::call(move |committed: Result<(), Error>, _| {
             state.leave(Completion::call(move |left: Result<(), Error>, wakes| {
-                drop(timer);
-                if let Some(completion) = completion.lock().take() {
+                deadline.end();
+                let completion = completion.lock().take();
+                if let Some(completion) = completion {
                     completion.complete(Ok(report(committed.and(left).err())), wakes);
                 }
             }));

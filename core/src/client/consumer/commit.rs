@@ -104,8 +104,8 @@ impl State {
         Ok(())
     }
 
-    /// Commits what was given out, with what was made of it.
-    pub(super) fn commit_with(self: &Arc<Self>, results: Results) {
+    /// Commits what was given out, `rows` of the current lease, with what was made of it.
+    pub(super) fn commit_with(self: &Arc<Self>, results: Results, rows: u32) {
         let mut commits = self.commits.lock();
         let member = self.member();
         let is_none_of_it = std::mem::take(&mut commits.is_forfeited) || member.is_none();
@@ -127,7 +127,7 @@ impl State {
         // Under the lock: no round that began before may see what is passed here.
         let offsets = {
             let mut fetcher = self.fetcher.lock();
-            fetcher.pass(u32::MAX);
+            fetcher.pass(rows);
             fetcher.to_commit()
         };
         commits.rounds.push_back(Round {
@@ -151,7 +151,11 @@ impl State {
         if let Some(error) = fatal {
             commits.fatal.get_or_insert_with(|| error.clone());
         }
+        let is_fatal = fatal.is_some();
         drop(commits);
+        if is_fatal {
+            self.resign();
+        }
         if let Some(error) = error {
             tracing::warn!(%error, "results were not sent and offsets not committed");
         }
@@ -171,7 +175,8 @@ impl State {
                 continue;
             };
             if round.member.is_none() {
-                let error = self.no_member_of_it("nothing was committed");
+                let fatal = self.commits.lock().fatal.clone();
+                let error = fatal.unwrap_or_else(|| self.no_member_of_it("nothing was committed"));
                 self.end_round(round.waiters, Err(error), wakes);
                 continue;
             }
@@ -245,19 +250,34 @@ impl State {
         commits.is_running = false;
         commits.waiters -= waiters.len();
         // Whether it still is a member is for the group to say, in answer to the next heartbeat.
-        if let Err(error) = &result
-            && error.is_fatal()
-            && error.kind() != ErrorKind::Fenced
-        {
+        let fatal = result
+            .as_ref()
+            .err()
+            .filter(|error| error.is_fatal() && error.kind() != ErrorKind::Fenced);
+        if let Some(error) = fatal {
             commits.fatal.get_or_insert_with(|| error.clone());
         }
+        let is_fatal = fatal.is_some();
         drop(commits);
+        if is_fatal {
+            self.resign();
+        }
         if let Err(error) = &result {
             tracing::warn!(%error, "offsets were not committed");
         }
         for waiter in waiters {
             waiter.complete(result.clone(), wakes);
         }
+    }
+
+    /// Nothing can be committed any more, and nothing is read: what it holds is for others, who can.
+    fn resign(&self) {
+        self.leave(Completion::call(|left: Result<()>, _| {
+            if let Err(error) = left {
+                tracing::debug!(%error, "the group was not told that its member is over");
+            }
+        }));
+        self.bell.ring();
     }
 
     /// The next round begins in a job: answers may come before the question returns, and would nest.

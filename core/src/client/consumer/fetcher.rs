@@ -17,7 +17,9 @@
 mod assigning;
 mod lease;
 mod moving;
+mod pausing;
 mod processing;
+mod standing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -84,7 +86,7 @@ struct PartitionState {
     partition: i32,
     delivered: i64,
     origin: Origin,
-    /// What the log had beyond it was given out, and then taken back by a crash.
+    /// As far as was given out before it was taken back: by a crash, or by the group, which gave it again.
     lost_end: i64,
     /// Where it ends, if that is before where it was to end.
     until: Option<i64>,
@@ -94,8 +96,10 @@ struct PartitionState {
     unacked: Unacked,
     /// What was committed last; where it began, if nothing was.
     committed: i64,
+    has_committed: bool,
     seeks: u32,
     hold: Hold,
+    is_paused: bool,
     grant: u64,
 }
 
@@ -123,8 +127,10 @@ impl PartitionState {
             passed: assigned.start,
             unacked: Unacked::default(),
             committed: assigned.committed.unwrap_or(assigned.start),
+            has_committed: assigned.committed.is_some(),
             seeks: 0,
             hold: Hold::Held,
+            is_paused: false,
             grant: assigned.grant,
         }
     }
@@ -304,7 +310,8 @@ impl Fetcher {
     /// Acknowledges one record.
     pub(super) fn ack(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
         self.check_manual()?;
-        let place = self.place_or_error(topic, partition)?;
+        let place = self.places.find(topic, partition);
+        let place = place.map_or_else(|| self.place_or_error(topic, partition), Ok)?;
         let Some(state) = self.partitions.get_mut(place) else {
             return Ok(());
         };
@@ -410,9 +417,10 @@ impl Fetcher {
             .collect()
     }
 
-    /// The same for those that have not reached their end.
+    /// The same for those that have not reached their end and are not paused.
     pub(super) fn unfinished(&self) -> Vec<FetchPosition> {
-        let open = self.places_held().filter(|place| !self.is_done(*place));
+        let is_open = |place: &usize| !self.is_done(*place) && !self.is_paused(*place);
+        let open = self.places_held().filter(is_open);
         let open = open.filter_map(|place| self.partitions.get(place));
         open.map(|state| FetchPosition {
             topic: state.topic.to_string(),
@@ -456,7 +464,7 @@ impl Fetcher {
         for committed in offsets {
             let place = self.places.find(&committed.topic, committed.partition);
             if let Some(state) = place.and_then(|place| self.partitions.get_mut(place)) {
-                state.committed = committed.offset;
+                (state.committed, state.has_committed) = (committed.offset, true);
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::health::Standing;
 use super::membership::{Changes, Introduction, Membership, News};
 use super::open::Opening;
 use super::state::State;
@@ -38,6 +39,11 @@ pub(super) struct InGroup {
     /// When waiting for the host ends, while there is something to let go of.
     pub(super) let_go_by: Option<Instant>,
     backoff: Backoff,
+    /// Whether a job is to look whether something can be let go of.
+    is_release_due: bool,
+    /// When it began to join, and when a heartbeat was answered last.
+    pub(super) began: Instant,
+    pub(super) heard: Option<Instant>,
     /// Of the next heartbeat, of the end of waiting for the host, of looking at the host.
     timers: [Option<Timer>; 3],
 }
@@ -51,6 +57,16 @@ impl InGroup {
     /// How many partitions are.
     pub(super) fn held_count(&self) -> usize {
         self.membership.held_count()
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            member_id: self.membership.member_id().to_owned(),
+            generation: self.membership.generation(),
+            partitions: self.held_count(),
+            began: self.began,
+            heard: self.heard,
+        }
     }
 
     /// With nothing left to let go of there is nothing to wait for: what is revoked next has a time of its own.
@@ -73,6 +89,7 @@ impl State {
         let settings = &self.settings;
         let introduction = Introduction {
             group,
+            instance_id: settings.instance_id.clone(),
             client_name: format!("headwater {}", std::process::id()),
             topics: self.topics.clone(),
             assignor: settings.assignor.to_string(),
@@ -91,6 +108,9 @@ impl State {
             joining: Some(done),
             let_go_by: None,
             backoff: Backoff::new(BEAT_AGAIN, BEAT_AGAIN_MAX, seed),
+            is_release_due: false,
+            began: Instant::now(),
+            heard: None,
             timers: [None, None, None],
         });
         drop(in_group);
@@ -128,6 +148,9 @@ impl State {
         let mut in_group = self.in_group.lock();
         let Some(it) = in_group.as_mut() else { return };
         it.end_waiting();
+        if answer.is_ok() {
+            it.heard = Some(Instant::now());
+        }
         let news = it.membership.answered(number, answer);
         let is_last = it.membership.is_last(number);
         match news {
@@ -199,8 +222,9 @@ impl State {
     /// Lets go of what the host has passed; of the rest too, when it took too long: others read it again then.
     pub(super) fn release(self: &Arc<Self>) {
         let (revoked, is_late) = {
-            let in_group = self.in_group.lock();
-            let Some(it) = in_group.as_ref() else { return };
+            let mut in_group = self.in_group.lock();
+            let Some(it) = in_group.as_mut() else { return };
+            it.is_release_due = false;
             let is_late = it.let_go_by.is_some_and(|by| by <= Instant::now());
             (it.membership.revoked(), is_late)
         };
@@ -268,6 +292,7 @@ impl State {
             Ok((id, _)) => {
                 if let Some(it) = self.in_group.lock().as_mut() {
                     it.membership.begin_anew(id);
+                    it.began = Instant::now();
                 }
                 self.beat();
             }
@@ -365,7 +390,15 @@ impl State {
 
     /// The host has passed or acknowledged something: perhaps it was all that was waited for.
     pub(super) fn release_later(self: &Arc<Self>) {
-        if self.fetcher.lock().is_letting_go() {
+        if !self.fetcher.lock().is_letting_go() {
+            return;
+        }
+        let mut in_group = self.in_group.lock();
+        let is_due = in_group
+            .as_mut()
+            .is_some_and(|it| !std::mem::replace(&mut it.is_release_due, true));
+        drop(in_group);
+        if is_due {
             let state = Arc::clone(self);
             self.transport.schedule(Box::new(move || state.release()));
         }

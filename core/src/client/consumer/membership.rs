@@ -22,14 +22,18 @@ use crate::ids::TopicPartition;
 use crate::protocol::request::{GroupHeartbeat, Member, PartitionOffset, TopicPartitions};
 use crate::protocol::response::GroupAssignment;
 
-/// The generation of who joins, and of who leaves.
+/// The generation of who joins, and of who leaves for good.
 const JOINING: i32 = 0;
 const LEAVING: i32 = -1;
+/// That of a static member that goes away for a moment.
+const AWAY: i32 = -2;
 
 /// What a member says of itself, whatever happens.
 #[derive(Clone, Debug)]
 pub(super) struct Introduction {
     pub(super) group: String,
+    /// The name that a static member keeps.
+    pub(super) instance_id: Option<String>,
     pub(super) client_name: String,
     pub(super) topics: Vec<String>,
     /// By its name in the options' table.
@@ -131,6 +135,15 @@ impl Membership {
         })
     }
 
+    pub(super) fn member_id(&self) -> &str {
+        &self.member_id
+    }
+
+    /// As it was told last; 0 while it joins.
+    pub(super) const fn generation(&self) -> i32 {
+        self.generation
+    }
+
     /// Whether it holds this since that time, and is not about to let go of it.
     pub(super) fn holds(&self, topic: &Arc<str>, partition: i32, grant: u64) -> bool {
         let wanted = TopicPartition {
@@ -166,14 +179,18 @@ impl Membership {
         self.last_sent == number
     }
 
-    /// What it says when it leaves.
+    /// What it says when it leaves; a static member is expected back until its session times out.
     pub(super) fn farewell(&self) -> GroupHeartbeat {
-        self.says(LEAVING)
+        match self.introduction.instance_id {
+            Some(_) => self.says(AWAY),
+            None => self.says(LEAVING),
+        }
     }
 
     fn says(&self, generation: i32) -> GroupHeartbeat {
         let Introduction {
             group,
+            instance_id,
             client_name,
             topics,
             assignor,
@@ -195,7 +212,7 @@ impl Membership {
             group,
             member_id: self.member_id.clone(),
             generation,
-            instance_id: None,
+            instance_id,
             client_name,
             topics,
             assignor,

@@ -2,16 +2,20 @@
 //!
 //! `fetcher` keeps the positions and knows neither clock nor transport; `reader` takes batches from the
 //! feed and makes blocks of them; `read` and `task` wait, with a thread or without; `open`, `commit`,
-//! `results` and `closing` talk to the group; `processing` is the door for `process`.
+//! `results` and `closing` talk to the group; `processing` is the door for `process`; `pausing` leaves
+//! partitions out for a while.
 
 mod bell;
 mod block;
 mod closing;
 mod commit;
 mod fetcher;
+mod health;
+mod lag;
 mod member;
 mod membership;
 mod open;
+mod pausing;
 mod processing;
 mod read;
 mod reader;
@@ -36,6 +40,7 @@ pub use self::block::{BatchRecords, Block, ConsumerBatch};
 use self::commit::Commits;
 pub(super) use self::fetcher::Dropped;
 use self::fetcher::{Fetcher, Origin};
+pub use self::lag::PartitionLag;
 pub(super) use self::processing::Place;
 use self::state::{Settings, State};
 use self::task::{Answer, Item, Turn, What};
@@ -214,10 +219,12 @@ impl Consumer {
     }
 
     /// Acknowledges one record, in any order (`ack=manual`). What is committed is the first offset that
-    /// is not acknowledged.
+    /// is not acknowledged. A record of a partition that the group has given to another since is passed over:
+    /// whoever has it reads it again.
     ///
     /// # Errors
-    /// `INVALID_STATE` with `ack=auto`; `INVALID_ARGUMENT` for a record that was not given out.
+    /// `INVALID_STATE` with `ack=auto`; `INVALID_ARGUMENT` for a record that was not given out;
+    /// `UNKNOWN_TOPIC_OR_PARTITION` for one of a partition that was never read.
     pub fn ack(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
         let result = self.state().fetcher.lock().ack(topic, partition, offset);
         self.acked(result)
@@ -338,24 +345,9 @@ impl Consumer {
         self.state().is_finished()
     }
 
-    /// Stops giving out some partitions. Not built yet.
-    ///
-    /// # Errors
-    /// `UNSUPPORTED_FEATURE`.
-    pub fn pause(&self) -> Result<()> {
-        Err(unsupported("pause"))
-    }
-
-    /// Undoes [`pause`](Self::pause). Not built yet.
-    ///
-    /// # Errors
-    /// `UNSUPPORTED_FEATURE`.
-    pub fn resume(&self) -> Result<()> {
-        Err(unsupported("resume"))
-    }
-
     /// Commits what is processed, leaves the group, and answers within `timeout` (none:
-    /// `close_timeout_ms`), whatever happens. Blocks that were given out stay valid.
+    /// `close_timeout_ms`), whatever happens. Blocks that were given out stay valid. Closing again gives the
+    /// same report, sooner if `timeout` is shorter.
     pub fn close(&self, timeout: Option<Duration>) -> Pending<CloseReport> {
         let state = self.state();
         if let Err(forked) = state.check_process() {
@@ -413,6 +405,13 @@ impl Remembered {
         self.0.upgrade().is_some_and(|state| !state.is_closed())
     }
 
+    /// Makes a close that is on its way end after `timeout`, if it would later.
+    pub(super) fn hurry_close(&self, timeout: Duration) {
+        if let Some(state) = self.0.upgrade() {
+            state.hurry_close(timeout);
+        }
+    }
+
     /// Begins to close it, if it is still there.
     pub(super) fn close(&self, timeout: Duration) -> Option<Pending<CloseReport>> {
         let state = self.0.upgrade()?;
@@ -460,13 +459,6 @@ fn check_topics(topics: &[String]) -> Result<()> {
 /// A timeout that reaches beyond time is none.
 fn deadline_of(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
-}
-
-fn unsupported(what: &str) -> Error {
-    Error::new(
-        ErrorCode::UnsupportedFeature,
-        format!("`{what}` is not built yet"),
-    )
 }
 
 #[cfg(test)]

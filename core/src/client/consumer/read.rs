@@ -1,7 +1,7 @@
 //! Reading: one attempt, the wait between two, and what ends a lease.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::fetcher::{Moved, Origin};
 use super::reader::Reader;
@@ -12,6 +12,9 @@ use crate::client::retry::passes;
 use crate::completion::is_own_thread;
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::out_of_range::OutOfRange;
+
+/// After so long it is tried again to read what the group has given, if there is no word of it.
+const READ_AGAIN: Duration = Duration::from_millis(500);
 
 impl State {
     /// Reads on a thread that may wait.
@@ -96,6 +99,9 @@ impl State {
         let Some(reader) = reader.as_mut() else {
             return Ok(None);
         };
+        if reader.waits.is_some() {
+            return Ok(None);
+        }
         let before = reader.bytes_taken;
         let (item, segments) = match what {
             What::Block => {
@@ -122,7 +128,11 @@ impl State {
     /// The stream has ended. When its connection was lost another one is opened from where reading stands, which
     /// begins when there is a connection. When the log does not hold where a partition stands, reading goes on
     /// elsewhere, if that is for the consumer to decide; see [`fetcher`](super::fetcher).
-    fn move_on(&self, reader: &mut Reader, error: Error) -> Result<Option<Item>> {
+    fn move_on(self: &Arc<Self>, reader: &mut Reader, error: Error) -> Result<Option<Item>> {
+        if self.is_for_the_group(&error) {
+            self.wait_for_group(reader, &error);
+            return Ok(None);
+        }
         if self.transport.is_remote() && passes(&error) && !self.is_closed() {
             self.counters.streams_resumed.add(1);
             self.begin_again(Some(reader))?;
@@ -159,6 +169,27 @@ impl State {
         }
         self.begin_again(Some(reader))?;
         Ok(None)
+    }
+
+    /// Whether a topic was deleted of which a group gives the partitions: it takes them back, and the others are
+    /// read on.
+    fn is_for_the_group(&self, error: &Error) -> bool {
+        let is_gone = error.code() == ErrorCode::UnknownTopicOrPartition;
+        is_gone && self.settings.group.is_some() && !self.is_closed()
+    }
+
+    /// Reads on when the group has said what. It is tried without that too, in case the topic is there again.
+    fn wait_for_group(self: &Arc<Self>, reader: &mut Reader, error: &Error) {
+        tracing::debug!(%error, "reading waits for the group");
+        reader.feed.close();
+        self.feed.lock().take();
+        let at = Instant::now() + READ_AGAIN;
+        reader.waits = Some(self.later(at, |state| {
+            let mut reader = state.reader.lock();
+            if reader.as_ref().is_some_and(|it| it.waits.is_some()) {
+                state.report_reading(state.begin_again(reader.as_mut()));
+            }
+        }));
     }
 
     /// The answer when time is up: nothing, or why there cannot be more.
@@ -219,7 +250,7 @@ impl State {
     }
 
     /// Reads on from where the fetcher stands now.
-    pub(super) fn begin_again(&self, reader: Option<&mut Reader>) -> Result<()> {
+    pub(super) fn begin_again(self: &Arc<Self>, reader: Option<&mut Reader>) -> Result<()> {
         let Some(reader) = reader else { return Ok(()) };
         reader.clear();
         if self.is_closed() {
@@ -230,8 +261,16 @@ impl State {
         if reader.feed.reassign(fetcher.unfinished()).is_err() {
             // The stream has ended, perhaps because of where it stood: another one may do.
             reader.feed.close();
-            *reader = self.subscribe(&fetcher)?;
+            match self.subscribe(&fetcher) {
+                Ok(next) => *reader = next,
+                Err(error) if self.is_for_the_group(&error) => {
+                    self.wait_for_group(reader, &error);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
+        reader.waits = None;
         drop(fetcher);
         self.bell.ring();
         Ok(())

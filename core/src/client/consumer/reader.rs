@@ -3,6 +3,8 @@
 //! What is read ahead stays in the feed, whose credit is the consumer's budget; here there is at most what
 //! one block is made of. Records are unpacked once, into the block.
 
+mod ahead;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use crate::client::transport::{Feed, FetchedBatch};
 use crate::error::Result;
 use crate::record::Batch;
 use crate::record::block::BlockBuilder;
+use crate::timer::Timer;
 
 /// How much a block may hold.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +43,16 @@ pub(super) struct Reader {
     /// Batches are checked: they came over a network.
     is_remote: bool,
     buffer: VecDeque<Reading>,
+    /// Of partitions that are paused.
+    kept: VecDeque<Reading>,
+    kept_bytes: u64,
+    /// Whether the feed holds room for all that is in `buffer` too, until that is given out.
+    is_ahead: bool,
     builder: BlockBuilder,
     /// Bytes of batches taken from the feed.
     pub(super) bytes_taken: u64,
+    /// While the stream is over and the group has to say what is read instead: when to try without it.
+    pub(super) waits: Option<Timer>,
 }
 
 impl Reader {
@@ -52,8 +62,12 @@ impl Reader {
             places,
             is_remote,
             buffer: VecDeque::new(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            is_ahead: false,
             builder: BlockBuilder::new(),
             bytes_taken: 0,
+            waits: None,
         }
     }
 
@@ -65,6 +79,9 @@ impl Reader {
     /// Forgets what was taken and not given out.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
+        self.kept.clear();
+        (self.kept_bytes, self.is_ahead) = (0, false);
+        self.feed.hold(0);
     }
 
     /// A block of what is there, and what it consists of. Batches without records for the host give
@@ -186,6 +203,9 @@ impl Reader {
 
     /// Takes what the feed has; false if it has nothing.
     fn take(&mut self, max_bytes: usize) -> Result<bool> {
+        if std::mem::take(&mut self.is_ahead) {
+            self.feed.hold(self.kept_bytes);
+        }
         for fetched in self.feed.take(max_bytes)? {
             self.bytes_taken += fetched.batch.len() as u64;
             let place = self.places.find(&fetched.topic, fetched.partition);

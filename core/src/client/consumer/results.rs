@@ -99,13 +99,26 @@ impl Consumer {
     /// says; what a topic says of a record, naming it and the partition. If the outcome is not known the
     /// consumer ends: opened again, it goes on where the group is.
     pub fn commit_with(&self, results: &[(&str, Record<'_>)]) -> Pending<Vec<RecordMetadata>> {
+        self.commit_rows_with(u32::MAX, results)
+    }
+
+    /// The same for a host that is in the middle of a block: of that only the first `rows` rows count as
+    /// processed, as with [`progress`](Self::progress).
+    ///
+    /// # Errors
+    /// As [`commit_with`](Self::commit_with).
+    pub fn commit_rows_with(
+        &self,
+        rows: u32,
+        results: &[(&str, Record<'_>)],
+    ) -> Pending<Vec<RecordMetadata>> {
         let state = self.state();
         if let Err(error) = state.check_commit_with() {
             return Pending::ready(Err(error));
         }
         let (completion, pending) = Completion::pair();
         match Results::new(results, completion) {
-            Ok(results) => state.commit_with(results),
+            Ok(results) => state.commit_with(results, rows),
             Err(error) => return Pending::ready(Err(error)),
         }
         self.assisted(pending)

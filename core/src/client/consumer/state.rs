@@ -7,24 +7,26 @@ use std::time::{Duration, Instant};
 use crate::sync::Mutex;
 
 use super::bell::Bell;
+use super::closing::Closing;
 use super::commit::Commits;
 use super::fetcher::Fetcher;
 use super::member::InGroup;
 use super::open::Unlocated;
 use super::reader::{BlockLimits, Reader};
 use super::task::Turn;
-use crate::client::CloseReport;
 use crate::client::counters::Counters;
 use crate::client::options::{Ack, Assignor, ConsumerOptions, Start, Until};
 use crate::client::transport::{Feed, Transport};
 use crate::completion::{Shared, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
+use crate::limits::NAME_BYTES_MAX;
 
 /// The options that a consumer acts on, resolved.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) group: Option<String>,
+    pub(super) instance_id: Option<String>,
     pub(super) partitions: Option<Vec<i32>>,
     pub(super) start: Start,
     pub(super) until: Option<Until>,
@@ -73,7 +75,7 @@ pub(super) struct State {
     /// While `process` reads: what tells it that the consumer is closed.
     pub(super) processing: Mutex<Option<Wake>>,
     pub(super) is_closed: AtomicBool,
-    pub(super) closing: OnceLock<Shared<CloseReport>>,
+    pub(super) closing: OnceLock<Closing>,
 }
 
 impl Settings {
@@ -86,6 +88,7 @@ impl Settings {
                  members their partitions",
             ));
         }
+        check_instance_id(options)?;
         let (heartbeat_ms, session_ms) = (options.heartbeat_ms(), options.session_timeout_ms());
         if heartbeat_ms >= session_ms {
             return Err(Error::new(
@@ -101,6 +104,7 @@ impl Settings {
         let take_bytes = options.max_block_bytes().min(read_ahead / 2);
         Ok(Self {
             group: options.group.clone(),
+            instance_id: options.instance_id.clone(),
             partitions: options.partitions.clone(),
             start: options.start(),
             until: options.until,
@@ -119,6 +123,24 @@ impl Settings {
             rebalance_timeout: Duration::from_millis(options.rebalance_timeout_ms()),
         })
     }
+}
+
+/// A static member is one of a group, under a name that the group takes.
+fn check_instance_id(options: &ConsumerOptions) -> Result<()> {
+    let Some(instance_id) = &options.instance_id else {
+        return Ok(());
+    };
+    let is_name = instance_id.len() <= NAME_BYTES_MAX && !instance_id.chars().any(char::is_control);
+    let what = match (&options.group, is_name) {
+        (Some(_), true) => return Ok(()),
+        (None, _) => "is set without `group`: it names a member of a group".to_owned(),
+        (_, false) => format!(
+            "is `{}`; it must have 1 to {NAME_BYTES_MAX} bytes and no control characters",
+            instance_id.escape_debug()
+        ),
+    };
+    let message = format!("consumer option `instance_id` {what}");
+    Err(Error::new(ErrorCode::InvalidOption, message))
 }
 
 impl State {

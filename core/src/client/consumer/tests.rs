@@ -323,9 +323,11 @@ fn close_commits_what_was_passed_leaves_and_ends_the_stream() {
 fn close_answers_at_its_deadline_whatever_the_group_does() {
     let (_fake, consumer) = reading(grouped());
     let _ = consumer.progress(4);
+    // The shorter time counts, whichever was said first.
+    let _first = consumer.close(Some(Duration::from_secs(3_600)));
     let report = consumer
         .close(Some(Duration::from_millis(5)))
-        .wait(None)
+        .wait(Some(Duration::from_secs(60)))
         .unwrap();
     assert_eq!(
         report.first_error.unwrap().code(),
@@ -365,5 +367,7 @@ fn too_many_commits_that_wait_are_refused() {
 }
 
 mod groups;
+mod health;
+mod pausing;
 #[cfg(feature = "tcp")]
 mod positions;

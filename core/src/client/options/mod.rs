@@ -18,7 +18,7 @@ pub use table::{
 };
 pub use value::{
     Ack, Assignor, CleanupPolicy, Compression, Isolation, MaxBytesPolicy, Order, Partitioner,
-    Start, TimestampType, Until,
+    Sharing, Start, TimestampType, Until,
 };
 
 use crate::error::{Error, ErrorCode, Result};

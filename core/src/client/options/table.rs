@@ -2,17 +2,24 @@
 
 use super::value::{
     Ack, Assignor, CleanupPolicy, Compression, Isolation, MaxBytesPolicy, Order, Partitioner,
-    Start, TimestampType, Until, Value,
+    Sharing, Start, TimestampType, Until, Value,
 };
 use super::{FolderSizes, OptionRow, Range, normal, unknown};
 use crate::error::Result;
 use crate::ids::Durability;
+use crate::log::lock::KILLS_SUSPENDED_HOLDERS;
 
 const DURABILITIES: Range = Range::Words(&["os", "disk", "quorum"]);
 const BOOLEANS: Range = Range::Words(&["true", "false"]);
 const STARTS: &str =
     "`earliest`, `latest`, an offset, or a time (`time:MS`, `YYYY-MM-DDTHH:MM:SSZ`)";
 const UNTILS: &str = "`end`, an offset, or a time (`time:MS`, `YYYY-MM-DDTHH:MM:SSZ`)";
+
+const SHARING_DEFAULT: Sharing = if KILLS_SUSPENDED_HOLDERS {
+    Sharing::Exclusive
+} else {
+    Sharing::Processes
+};
 
 /// Eight of the smallest segments.
 const MAX_BYTES_MIN: i64 = 8 << 20;
@@ -168,6 +175,8 @@ options! {
     ConsumerOptions, "consumer" {
         /// The consumer group, whose committed offsets say where to go on.
         group: String, none("none: all partitions, no commits"), Range::Any("a group id of 1 to 249 characters");
+        /// The name of a static member, which keeps its partitions while it is away.
+        instance_id: String, none("none"), Range::Any("a name of 1 to 249 bytes");
         /// The partitions to read of every topic.
         partitions: Vec<i32>, none("all"), numbers(0, 4_095);
         /// Where to begin without a committed offset; behind records deleted unread only `latest` goes to the end.
@@ -250,6 +259,8 @@ options! {
     ConnectOptions, "connect" {
         /// Whether a missing folder is created.
         create: bool, default(true, "true"), BOOLEANS;
+        /// Whether other processes may open the same folder; the first serves them.
+        sharing: Sharing, default(SHARING_DEFAULT, "processes (exclusive on phones)"), Range::Words(Sharing::WORDS);
         /// The size at which a new segment file is begun.
         segment_bytes: u64, none("67108864, or a 16th of the folder's limit"), numbers(1 << 20, 1 << 30);
         /// Bytes of the folder at most, 8 segments or more.
@@ -271,7 +282,7 @@ options! {
     /// How a broker serves.
     ServeOptions, "serve" {
         /// The addresses to listen on.
-        listen: Vec<String>, none("127.0.0.1:9092"), Range::Any("addresses `host:port`");
+        listen: Vec<String>, none("127.0.0.1:9092"), Range::Any("addresses `host:port` or `unix:PATH`");
         /// The folder to serve.
         data: String, none("required (--dev: mem:)"), Range::Any("a path");
         /// The size at which a new segment file is begun.

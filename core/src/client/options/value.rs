@@ -243,6 +243,16 @@ words!(
 );
 
 words!(
+    /// Who may have the log of a folder open.
+    Sharing {
+        /// Every process of this user: the first serves the others.
+        Processes = "processes",
+        /// One process alone.
+        Exclusive = "exclusive",
+    }
+);
+
+words!(
     /// Who says when a record was made.
     TimestampType {
         /// The producer.

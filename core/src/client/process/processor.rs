@@ -12,7 +12,7 @@ use super::record::ProcessRecord;
 use super::scheduler::Settings;
 use crate::client::consumer::Consumer;
 use crate::client::options::ProcessOptions;
-use crate::client::retry::Backoff;
+use crate::client::retry::{Backoff, new_seed};
 use crate::completion::{Completion, Pending};
 use crate::error::Result;
 
@@ -60,13 +60,10 @@ impl Consumer {
             max_records: bounds.max_records,
             max_bytes: bounds.max_bytes,
         };
-        let mut seed = [0; 8];
-        // Without chance all pauses are the same pauses, and right all the same.
-        _ = getrandom::fill(&mut seed);
         let backoff = Backoff::new(
             Duration::from_millis(options.backoff_ms()),
             Duration::from_millis(options.backoff_max_ms()),
-            u64::from_le_bytes(seed),
+            new_seed(),
         );
         let driver = Driver::new(self.clone(), settings, backoff, letters);
         self.begin_processing(driver.on_closed())?;

@@ -64,6 +64,8 @@ pub(super) struct Meta {
     pub(super) followers: Vec<(u32, OpenSlot)>,
     /// What it was sent as.
     pub(super) stamp: Stamp,
+    /// Whether one before it failed for good while this was on its way: it can only be refused.
+    pub(super) is_lost: bool,
     /// Attempts that failed.
     pub(super) failed_attempts: u32,
     /// Its bytes while it waits to be sent again; none while it is on its way.
@@ -87,6 +89,7 @@ impl Meta {
             tickets: Vec::new(),
             followers: Vec::new(),
             stamp: Stamp::NONE,
+            is_lost: false,
             failed_attempts: 0,
             again: None,
             may_be_there: false,
@@ -182,7 +185,8 @@ impl PartitionQueue {
     }
 
     /// What can be done next. What failed goes first, in order, and not before all that was sent behind it has
-    /// come back: so the log sees every sequence in its turn.
+    /// come back: so the log sees every sequence in its turn. Nothing goes under a new identity while something
+    /// may be sent again under the one before, which the log would not take any more then.
     pub(super) fn ready(&self, takes_open: bool, in_flight_max: usize) -> Option<Ready> {
         if self.retry_at.is_some() || self.memory == Memory::Asked {
             return None;
@@ -190,7 +194,9 @@ impl PartitionQueue {
         let waits = |meta: &Meta| meta.again.is_some();
         let Some(first) = self.sent.iter().position(waits) else {
             let has_next = !self.closed.is_empty() || (takes_open && self.open.is_some());
-            return (has_next && self.sent.len() < in_flight_max).then_some(Ready::New);
+            let is_free =
+                self.sent.len() < in_flight_max && self.sent.iter().all(|it| self.is_of_now(it));
+            return (has_next && is_free).then_some(Ready::New);
         };
         if !self.sent.iter().skip(first).all(waits) {
             return None;
@@ -201,11 +207,15 @@ impl PartitionQueue {
         }
     }
 
+    /// Whether a batch that was sent is in nobody's way: it has the identity of what is sent next, or is lost.
+    fn is_of_now(&self, sent: &Meta) -> bool {
+        sent.is_lost || sent.stamp == Stamp::NONE || Some(sent.stamp) == self.stamp
+    }
+
     /// Begins again at sequence 0 under the next identity.
     pub(super) fn renew(&mut self) {
         self.stamp = self.stamp.and_then(Stamp::next);
         self.next_sequence = 0;
-        self.retry_at = None;
         self.memory = Memory::Whole;
     }
 

@@ -7,24 +7,51 @@ use crate::sync::Mutex;
 
 use super::sender::Sender;
 use crate::client::CloseReport;
+use crate::client::deadline::Deadline;
 use crate::completion::{Completion, Shared, Wakes};
-use crate::timer;
+
+/// A close that has begun.
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) report: Shared<CloseReport>,
+    deadline: Arc<Deadline>,
+}
 
 impl Sender {
     /// Takes no more records and answers when those it has have ended, at the latest after `timeout`.
-    /// Called again it gives the first answer.
+    /// Called again it gives the first answer, at the latest after the shorter time.
     pub(super) fn close(self: &Arc<Self>, timeout: Duration) -> Shared<CloseReport> {
+        let by = Instant::now() + timeout;
         let mut mine = None;
-        let report = self.closing.get_or_init(|| {
+        let closing = self.closing.get_or_init(|| {
             let (completion, report) = Completion::shared();
-            mine = Some(completion);
-            report
+            let completion = Arc::new(Mutex::new(Some(completion)));
+            mine = Some(Arc::clone(&completion));
+            let sender = Arc::downgrade(self);
+            let deadline = Deadline::new(Duration::ZERO, move || {
+                if let Some(sender) = sender.upgrade() {
+                    sender.finish(&completion, &mut Wakes::new());
+                }
+            });
+            Closing { report, deadline }
         });
+        closing.deadline.bring(by);
         if let Some(completion) = mine {
             self.begin_close();
-            self.end_by(completion, Instant::now() + timeout);
+            let (sender, deadline) = (Arc::clone(self), Arc::clone(&closing.deadline));
+            self.flush(Completion::call(move |_, wakes| {
+                deadline.end();
+                sender.finish(&completion, wakes);
+            }));
         }
-        report.clone()
+        closing.report.clone()
+    }
+
+    /// Makes a close that is on its way end after `timeout`, if it would later.
+    pub(super) fn hurry_close(&self, timeout: Duration) {
+        if let Some(closing) = self.closing.get() {
+            closing.deadline.bring(Instant::now() + timeout);
+        }
     }
 
     /// Refuses records from now on; false if it did already.
@@ -42,28 +69,18 @@ impl Sender {
         is_first
     }
 
-    /// Fills `completion` when everything has ended or at `deadline`, whichever comes first.
-    fn end_by(self: &Arc<Self>, completion: Completion<CloseReport>, deadline: Instant) {
-        let completion = Arc::new(Mutex::new(Some(completion)));
-        let (late, sender) = (Arc::clone(&completion), Arc::clone(self));
-        let timer = timer::at(deadline, move || {
-            // Giving up ends the flush below: not under the lock that it takes.
-            let completion = late.lock().take();
-            if let Some(completion) = completion {
-                let mut wakes = Wakes::new();
-                let report = sender.give_up(&mut wakes);
-                completion.complete(Ok(report), &mut wakes);
-            }
-        });
-        let sender = Arc::clone(self);
-        self.flush(Completion::call(move |_, wakes| {
-            drop(timer);
-            let completion = completion.lock().take();
-            if let Some(completion) = completion {
-                let report = sender.give_up(wakes);
-                completion.complete(Ok(report), wakes);
-            }
-        }));
+    /// Says what came of it, unless that was said.
+    fn finish(
+        self: &Arc<Self>,
+        completion: &Mutex<Option<Completion<CloseReport>>>,
+        wakes: &mut Wakes,
+    ) {
+        // Giving up ends the flush: not under the lock that it takes.
+        let completion = completion.lock().take();
+        if let Some(completion) = completion {
+            let report = self.give_up(wakes);
+            completion.complete(Ok(report), wakes);
+        }
     }
 
     /// Ends what has not ended, and says how much that was: what is counted and what its deliveries say

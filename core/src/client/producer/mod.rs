@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
+pub(super) use self::accumulator::Backlog;
 use self::accumulator::{Accumulator, Settings};
 pub use self::delivery::{Delivery, RecordMetadata};
 use self::dispatch::Helper;
@@ -34,6 +35,7 @@ pub(super) use self::topics::{Lookup, unknown_partition};
 use super::CloseReport;
 use super::handle::Shared as ClientShared;
 use super::options::{Compression, ProducerOptions};
+use super::retry::new_seed;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
@@ -121,7 +123,7 @@ struct Handle {
 impl Producer {
     pub(super) fn open(client: Arc<ClientShared>, options: &ProducerOptions) -> Result<Self> {
         let seed = next_seed();
-        let settings = settings(options, seed)?;
+        let settings = settings(options)?;
         let compressor = compressor(options.compression())?;
         let mut accumulator = Accumulator::new(settings);
         accumulator.topics.set_seed(seed);
@@ -264,7 +266,8 @@ impl Producer {
     }
 
     /// Takes no more records and answers when those it has are acknowledged or failed, at the latest
-    /// after `timeout` (none: `close_timeout_ms`), saying what was not delivered.
+    /// after `timeout` (none: `close_timeout_ms`), saying what was not delivered. Closing again gives the same
+    /// report, sooner if `timeout` is shorter.
     ///
     /// # Errors
     /// `FORKED`; else none.
@@ -295,8 +298,15 @@ impl Remembered {
     /// Whether its owner has closed it: then its report is told.
     pub(super) fn has_closed(&self) -> bool {
         let sender = self.0.upgrade();
-        let report = sender.and_then(|sender| sender.closing.get()?.peek());
+        let report = sender.and_then(|sender| sender.closing.get()?.report.peek());
         report.is_some()
+    }
+
+    /// Makes a close that is on its way end after `timeout`, if it would later.
+    pub(super) fn hurry_close(&self, timeout: Duration) {
+        if let Some(sender) = self.0.upgrade() {
+            sender.hurry_close(timeout);
+        }
     }
 
     /// Begins to close it, if it is still there.
@@ -304,6 +314,13 @@ impl Remembered {
         let sender = self.0.upgrade()?;
         let report = sender.close(timeout).follow();
         Some(report.with_assist(Arc::new(Helper(sender))))
+    }
+
+    /// What it has that is not acknowledged.
+    pub(super) fn backlog(&self) -> Option<Backlog> {
+        let sender = self.0.upgrade()?;
+        let desk = sender.desk.lock();
+        Some(desk.accumulator.backlog())
     }
 
     pub(super) fn buffered_bytes(&self) -> u64 {
@@ -337,7 +354,7 @@ impl fmt::Debug for Producer {
     }
 }
 
-fn settings(options: &ProducerOptions, seed: i32) -> Result<Settings> {
+fn settings(options: &ProducerOptions) -> Result<Settings> {
     options.check()?;
     let refuse = |code, message: String| Err(Error::new(code, message));
     let (batch_bytes, buffer_bytes) = (options.batch_bytes(), options.buffer_bytes());
@@ -377,7 +394,7 @@ fn settings(options: &ProducerOptions, seed: i32) -> Result<Settings> {
         retry_backoff: Duration::from_millis(options.retry_backoff_ms()),
         retry_backoff_max: Duration::from_millis(options.retry_backoff_max_ms()),
         // Processes that lost the same broker are to differ too.
-        seed: u64::from(std::process::id()) << 32 | u64::from(seed.unsigned_abs()),
+        seed: new_seed(),
     })
 }
 

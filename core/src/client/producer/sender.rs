@@ -13,10 +13,10 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use super::accumulator::{Accumulator, Settings, Taken};
 use super::batch::Meta;
+use super::closing::Closing;
 use super::delivery::{Delivery, OpenSlot};
 use super::ledger::Ledger;
 use super::parked::Waiter;
-use crate::client::CloseReport;
 use crate::client::counters::Counters;
 use crate::client::transport::Transport;
 use crate::completion::{Completion, Shared, Wakes, is_own_thread};
@@ -44,7 +44,7 @@ pub(super) struct Sender {
     /// Held by the one thread that dispatches, and so by the one that compresses.
     pub(super) draining: Mutex<Compressor>,
     pub(super) ledger: Ledger,
-    pub(super) closing: OnceLock<Shared<CloseReport>>,
+    pub(super) closing: OnceLock<Closing>,
 }
 
 /// What stands under the lock.

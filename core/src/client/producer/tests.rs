@@ -1,5 +1,7 @@
 //! The producer over a transport that the tests answer for: failures, room, deadlines, the unknown.
 
+mod closing;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;

@@ -173,6 +173,16 @@ impl Topics {
         &mut self.entry_mut(topic).parked
     }
 
+    pub(super) fn queues(&self) -> impl Iterator<Item = &PartitionQueue> {
+        self.entries.iter().flat_map(|entry| &entry.queues)
+    }
+
+    pub(super) fn parked(&self) -> impl Iterator<Item = &Parked> {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.parked.as_ref())
+    }
+
     pub(super) fn all(&self) -> std::ops::Range<u32> {
         0..self.entries.len() as u32
     }

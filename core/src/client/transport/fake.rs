@@ -8,6 +8,7 @@ use crate::sync::Mutex;
 use bytes::Bytes;
 
 use super::{Feed, FetchedBatch, Transport};
+use crate::client::health::LinkHealth;
 use crate::completion::{Completion, Wake};
 use crate::error::{Error, Result};
 use crate::ids::Durability;
@@ -65,10 +66,10 @@ impl Fake {
         self.0.lock().heartbeats.len()
     }
 
-    /// The heartbeat that leaves, if there is one.
+    /// The heartbeat that leaves, for good or for a moment, if there is one.
     pub(crate) fn farewell(&self) -> Option<Asked> {
         let mut state = self.0.lock();
-        let leaves = |asked: &Asked| matches!(&asked.request, Request::GroupHeartbeat(said) if said.generation == -1);
+        let leaves = |asked: &Asked| matches!(&asked.request, Request::GroupHeartbeat(said) if said.generation < 0);
         let place = state.heartbeats.iter().position(leaves)?;
         state.heartbeats.remove(place)
     }
@@ -212,6 +213,14 @@ impl Transport for Fake {
         "fake".to_owned()
     }
 
+    fn health(&self) -> LinkHealth {
+        LinkHealth {
+            is_connected: true,
+            since: Duration::ZERO,
+            last_error: None,
+        }
+    }
+
     fn is_remote(&self) -> bool {
         true
     }
@@ -231,6 +240,7 @@ struct FeedState {
     ended: Option<Error>,
     wake: Option<Wake>,
     assigned: Vec<FetchPosition>,
+    held: u64,
 }
 
 impl FakeFeed {
@@ -252,6 +262,10 @@ impl FakeFeed {
         if let Some(wake) = wake {
             wake.run();
         }
+    }
+
+    pub(crate) fn held(&self) -> u64 {
+        self.0.lock().held
     }
 
     pub(crate) fn assigned(&self) -> Vec<FetchPosition> {
@@ -296,6 +310,10 @@ impl Feed for FakeFeed {
         state.batches.clear();
         state.assigned = positions;
         Ok(())
+    }
+
+    fn hold(&self, bytes: u64) {
+        self.0.lock().held = bytes;
     }
 
     fn close(&self) {

@@ -5,14 +5,15 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::sync::Mutex;
 use bytes::Bytes;
 
 use super::{Feed, FetchedBatch, Transport};
+use crate::client::health::LinkHealth;
 use crate::completion::{Completion, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::request::{FetchPosition, Request, SubscribeAt};
@@ -23,6 +24,9 @@ use crate::service::{Run, Service, ServiceOptions, Session, Subscription};
 pub(crate) struct InProcess {
     session: Session,
     is_closed: AtomicBool,
+    /// When it was opened, and when it was closed or first seen stopped.
+    opened: Instant,
+    stopped: OnceLock<Instant>,
 }
 
 impl InProcess {
@@ -40,6 +44,8 @@ impl InProcess {
         Self {
             session: service.session(),
             is_closed: AtomicBool::new(false),
+            opened: Instant::now(),
+            stopped: OnceLock::new(),
         }
     }
 }
@@ -61,8 +67,7 @@ impl Transport for InProcess {
     }
 
     fn schedule(&self, job: Box<dyn FnOnce() + Send>) {
-        // A job that is refused is dropped, which tells its owner.
-        let _ = self.session.service().schedule(job);
+        self.session.service().schedule_turn(job);
     }
 
     fn assist(&self) {
@@ -73,11 +78,25 @@ impl Transport for InProcess {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.stopped.get_or_init(Instant::now);
         self.session.service().close()
     }
 
     fn description(&self) -> String {
         self.session.service().name().to_owned()
+    }
+
+    fn health(&self) -> LinkHealth {
+        let last_error = self.session.service().health().err();
+        let since = match last_error {
+            None => self.opened,
+            Some(_) => *self.stopped.get_or_init(Instant::now),
+        };
+        LinkHealth {
+            is_connected: last_error.is_none(),
+            since: since.elapsed(),
+            last_error,
+        }
     }
 
     fn is_remote(&self) -> bool {
@@ -134,5 +153,34 @@ impl fmt::Debug for InProcessFeed {
         f.debug_struct("InProcessFeed")
             .field("is_open", &self.0.lock().is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::limits::IO_JOBS_MAX;
+
+    #[test]
+    fn a_job_is_run_however_many_wait_for_the_io_thread() {
+        // A consumer whose job was refused stood still for ever.
+        let service = Service::open_memory("jobs", &ServiceOptions::default()).unwrap();
+        let transport = InProcess::new(&service);
+        let (hold, held) = mpsc::channel::<()>();
+        let (started, is_started) = mpsc::channel();
+        let blocks = move || {
+            started.send(()).unwrap();
+            held.recv().unwrap();
+        };
+        service.schedule(blocks).unwrap();
+        is_started.recv().unwrap();
+        (0..IO_JOBS_MAX).for_each(|_| service.schedule(|| ()).unwrap());
+        let (ran, has_run) = mpsc::channel();
+        transport.schedule(Box::new(move || ran.send(()).unwrap()));
+        hold.send(()).unwrap();
+        assert_eq!(has_run.recv(), Ok(()));
+        transport.close(Duration::ZERO).unwrap();
     }
 }

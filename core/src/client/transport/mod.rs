@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::client::health::LinkHealth;
 use crate::completion::{Completion, Wake};
 use crate::error::Result;
 pub(crate) use crate::protocol::fetched::FetchedBatch;
@@ -39,7 +40,8 @@ pub(crate) trait Transport: Send + Sync + Debug {
     fn subscribe(&self, subscribe: SubscribeAt) -> Result<Arc<dyn Feed>>;
 
     /// Runs `job` soon, on a thread of ours that may touch files (in process: the log's io thread; over
-    /// a socket: a thread of the runtime, where the job must not block).
+    /// a socket: a thread of the runtime, where the job must not block). Only a transport that is closed drops
+    /// it, so whoever asks has a few of them waiting at most.
     fn schedule(&self, job: Box<dyn FnOnce() + Send>);
 
     /// Writes what is queued, on this thread, if that is possible (in process only).
@@ -53,6 +55,9 @@ pub(crate) trait Transport: Send + Sync + Debug {
 
     /// What it is connected to, for messages: `./data` or `localhost:9092`.
     fn description(&self) -> String;
+
+    /// Whether it can be asked, from what is known without asking.
+    fn health(&self) -> LinkHealth;
 
     /// Whether record batches have passed a network and are to be checked.
     fn is_remote(&self) -> bool;
@@ -80,6 +85,10 @@ pub(crate) trait Feed: Send + Sync + Debug {
     /// # Errors
     /// When the stream has ended.
     fn reassign(&self, positions: Vec<FetchPosition>) -> Result<()>;
+
+    /// So many bytes of what was taken are kept by whoever took it: nothing is read ahead in their place. It
+    /// counts until another number is said, also for streams that read nothing ahead, which need not care.
+    fn hold(&self, _bytes: u64) {}
 
     /// Ends the stream. Called twice it does nothing.
     fn close(&self);

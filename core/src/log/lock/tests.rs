@@ -53,7 +53,7 @@ fn child_process_of_the_other_tests() {
     let Some(folder) = env::var_os(CHILD_FOLDER) else {
         return;
     };
-    let lock = FolderLock::acquire(Path::new(&folder));
+    let lock = FolderLock::acquire(Path::new(&folder), Access::Exclusive);
     match &lock {
         Ok(_) => println!("answer: held"),
         Err(error) => println!("answer: {error}"),
@@ -69,7 +69,7 @@ fn a_folder_held_by_another_process_is_refused_with_its_pid() {
     let folder = tempfile::tempdir().unwrap();
     let other = OtherProcess::try_lock(folder.path());
     assert_eq!(other.answer, "held");
-    let refused = FolderLock::acquire(folder.path()).unwrap_err();
+    let refused = FolderLock::acquire(folder.path(), Access::Exclusive).unwrap_err();
     assert_eq!(refused.held_by(), Some(other.child.id()));
     let error = Error::from(refused);
     assert_eq!(
@@ -85,7 +85,7 @@ fn a_folder_held_by_another_process_is_refused_with_its_pid() {
         "{error}"
     );
     other.let_go();
-    FolderLock::acquire(folder.path()).unwrap();
+    FolderLock::acquire(folder.path(), Access::Exclusive).unwrap();
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_killed_owner_leaves_no_lock_and_its_name_is_replaced() {
     let pid = other.child.id();
     other.kill();
     assert_eq!(read_owner(folder.path()).unwrap().pid, pid);
-    let _lock = FolderLock::acquire(folder.path()).unwrap();
+    let _lock = FolderLock::acquire(folder.path(), Access::Exclusive).unwrap();
     let owner = read_owner(folder.path()).unwrap();
     assert_eq!(owner.pid, process::id());
     assert_eq!(owner.version, env!("CARGO_PKG_VERSION"));
@@ -104,10 +104,10 @@ fn a_killed_owner_leaves_no_lock_and_its_name_is_replaced() {
 #[test]
 fn a_second_acquire_in_this_process_is_refused_and_keeps_the_first() {
     let folder = tempfile::tempdir().unwrap();
-    let lock = FolderLock::acquire(folder.path()).unwrap();
+    let lock = FolderLock::acquire(folder.path(), Access::Exclusive).unwrap();
     // By another name of the same folder.
     let alias = folder.path().join(".");
-    let refused = FolderLock::acquire(&alias).unwrap_err();
+    let refused = FolderLock::acquire(&alias, Access::Exclusive).unwrap_err();
     assert_eq!(refused.held_by(), Some(process::id()));
     assert!(
         refused.to_string().contains("already open in this process"),
@@ -132,7 +132,7 @@ fn a_second_acquire_in_this_process_is_refused_and_keeps_the_first() {
 fn dropping_the_lock_removes_the_owner_and_allows_another() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..3 {
-        let lock = FolderLock::acquire(folder.path()).unwrap();
+        let lock = FolderLock::acquire(folder.path(), Access::Exclusive).unwrap();
         assert!(read_owner(folder.path()).is_some());
         drop(lock);
         assert_eq!(read_owner(folder.path()), None);
@@ -147,8 +147,8 @@ fn dropping_the_lock_removes_the_owner_and_allows_another() {
 #[test]
 fn two_folders_are_locked_apart() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let first = FolderLock::acquire(one.path()).unwrap();
-    let second = FolderLock::acquire(two.path()).unwrap();
+    let first = FolderLock::acquire(one.path(), Access::Exclusive).unwrap();
+    let second = FolderLock::acquire(two.path(), Access::Exclusive).unwrap();
     assert_ne!(first.key(), second.key());
 }
 
@@ -156,7 +156,7 @@ fn two_folders_are_locked_apart() {
 fn of_many_threads_one_gets_the_lock() {
     let folder = tempfile::tempdir().unwrap();
     let locks: Vec<_> = std::thread::scope(|scope| {
-        let acquire = || scope.spawn(|| FolderLock::acquire(folder.path()));
+        let acquire = || scope.spawn(|| FolderLock::acquire(folder.path(), Access::Exclusive));
         let threads: Vec<_> = std::iter::repeat_with(acquire).take(8).collect();
         threads
             .into_iter()
@@ -169,7 +169,7 @@ fn of_many_threads_one_gets_the_lock() {
 #[test]
 fn a_missing_folder_cannot_be_locked() {
     let folder = tempfile::tempdir().unwrap();
-    let error = FolderLock::acquire(&folder.path().join("none")).unwrap_err();
+    let error = FolderLock::acquire(&folder.path().join("none"), Access::Exclusive).unwrap_err();
     assert!(matches!(&error, LockError::Io(cause) if cause.kind() == io::ErrorKind::NotFound));
     assert!(error.to_string().contains("none"), "{error}");
 }

@@ -33,8 +33,11 @@ impl Fetcher {
                 *until = assigned.until;
             }
             let seeks = state.seeks.wrapping_add(1);
+            // What was given out the last time may be acknowledged late, which changes nothing.
+            let lost_end = state.lost_end.max(state.delivered);
             *state = PartitionState {
                 seeks,
+                lost_end,
                 ..PartitionState::new(assigned)
             };
             self.note_dropped(place, 0);
@@ -139,6 +142,7 @@ impl Fetcher {
 impl PartitionState {
     fn forget(&mut self) {
         self.hold = Hold::Gone;
+        self.is_paused = false;
         self.seeks = self.seeks.wrapping_add(1);
         self.unacked.clear();
         (self.passed, self.committed) = (self.delivered, self.delivered);

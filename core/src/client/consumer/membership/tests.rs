@@ -8,6 +8,7 @@ const LAST_NUMBER: u64 = 7;
 fn membership() -> Membership {
     let introduction = Introduction {
         group: "g".to_owned(),
+        instance_id: None,
         client_name: "a test".to_owned(),
         topics: vec!["t".to_owned()],
         assignor: "sticky".to_owned(),

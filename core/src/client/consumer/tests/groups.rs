@@ -165,3 +165,155 @@ fn what_is_revoked_later_has_a_time_of_its_own() {
     assign(&fake, 5, &[]);
     assert!(let_go_by().unwrap() > first);
 }
+
+#[test]
+fn a_member_whose_commits_have_failed_for_good_leaves_its_group() {
+    // It went on with its heartbeats, and kept partitions that it did not read any more.
+    let (fake, consumer) = reading(grouped());
+    let _ = consumer.progress(2);
+    let mut commit = consumer.commit();
+    let stopped = Error::new(ErrorCode::KafkaStorageError, "the log has stopped");
+    fake.next().unwrap().fail(stopped.clone());
+    assert_eq!(commit.try_take(), Some(Err(stopped.clone())));
+    answer(fake.farewell().expect("it leaves"));
+    fake.run_jobs();
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), stopped);
+    let mut again = consumer.commit();
+    assert_eq!(again.try_take(), Some(Err(stopped)));
+    let parked = fake.heartbeat().unwrap();
+    parked.fail(Error::new(ErrorCode::UnknownMemberId, "it left"));
+    fake.run_jobs();
+    assert_eq!(fake.heartbeats_waiting(), 0, "it is over");
+}
+
+/// A batch of so many records, as the feed gives it.
+fn fetched(
+    partition: i32,
+    from_offset: i64,
+    records: usize,
+) -> crate::protocol::fetched::FetchedBatch {
+    let mut builder = BatchBuilder::new(1_024);
+    for _ in 0..records {
+        let record = RecordRef {
+            value: Some(b"x"),
+            ..RecordRef::default()
+        };
+        builder.push(&record).unwrap();
+    }
+    let mut bytes = builder.finish(-1, -1, -1).unwrap();
+    bytes[..8].copy_from_slice(&from_offset.to_be_bytes());
+    crate::protocol::fetched::FetchedBatch {
+        topic: "t".into(),
+        partition,
+        high_watermark: from_offset + records as i64,
+        batch: Bytes::from(bytes),
+        from_offset,
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_ends_no_reading_of_what_the_group_gives_besides() {
+    let (fake, consumer) = reading(grouped());
+    let other = PartitionOffset {
+        partition: 1,
+        ..at(70)
+    };
+    let gone = Error::new(ErrorCode::UnknownTopicOrPartition, "no topic `t`");
+    fake.feed().end(gone);
+    let mut next = consumer.next_block(None);
+    fake.run_jobs();
+    assert!(next.try_take().is_none(), "the group says what comes of it");
+    assign(&fake, 4, std::slice::from_ref(&other));
+    assert_eq!(fake.feed().assigned(), [other.into()]);
+    fake.feed().push(fetched(1, 70, 3));
+    fake.run_jobs();
+    assert_eq!(next.try_take().unwrap().unwrap().unwrap().len(), 3);
+}
+
+#[test]
+fn acknowledgements_of_what_is_anothers_now_are_passed_over() {
+    // A rebalance ended loops that acknowledge by hand with an error, though they had done nothing wrong.
+    let (fake, consumer) = reading(ConsumerOptions {
+        ack: Some(Ack::Manual),
+        ..grouped()
+    });
+    consumer.ack("t", 0, 0).unwrap();
+    let removed = Error::new(ErrorCode::UnknownMemberId, "silent for 46 s");
+    fake.heartbeat().unwrap().fail(removed);
+    fake.run_jobs();
+    assert_eq!(consumer.assignment(), []);
+    consumer.ack("t", 0, 1).unwrap();
+    consumer.ack_rows(2..4).unwrap();
+    let never_given = consumer.ack("t", 0, 10).unwrap_err();
+    assert_eq!(never_given.code(), ErrorCode::InvalidArgument);
+    let never_read = consumer.ack("t", 5, 0).unwrap_err();
+    assert_eq!(never_read.code(), ErrorCode::UnknownTopicOrPartition);
+    // Given back, it begins where the group is, and what was given out before counts for nothing.
+    assign(&fake, 9, &[at(1)]);
+    consumer.ack("t", 0, 7).unwrap();
+    assert_eq!(consumer.positions(), [at(1)]);
+}
+
+fn as_instance() -> ConsumerOptions {
+    ConsumerOptions {
+        instance_id: Some("i".to_owned()),
+        ..grouped()
+    }
+}
+
+#[test]
+fn a_static_member_says_its_name_and_goes_away_for_a_moment_when_it_closes() {
+    let (fake, consumer) = reading(as_instance());
+    let said = assign(&fake, 3, &[at(0)]);
+    assert_eq!(said.instance_id.as_deref(), Some("i"));
+    let mut closed = consumer.close(None);
+    fake.run_jobs();
+    let asked = fake.farewell().unwrap();
+    let Request::GroupHeartbeat(said) = &asked.request else {
+        panic!("{asked:?}");
+    };
+    let name = said.instance_id.as_deref();
+    assert_eq!((said.generation, name), (-2, Some("i")));
+    answer(asked);
+    assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
+}
+
+#[test]
+fn a_static_member_whose_name_another_uses_is_fenced_and_does_not_come_back() {
+    let (fake, consumer) = reading(as_instance());
+    let mut next = consumer.next_block(None);
+    fake.run_jobs();
+    let fenced = Error::new(ErrorCode::FencedInstanceId, "`i` belongs to another");
+    let asked = fake.heartbeat().unwrap();
+    asked.completion.finish(Err(fenced.clone()));
+    fake.run_jobs();
+    let ended = next.try_take().unwrap();
+    assert_eq!(ended.unwrap_err(), fenced);
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), fenced);
+    assert!(fake.heartbeat().is_none());
+}
+
+#[test]
+fn an_instance_id_names_a_member_of_a_group() {
+    let alone = ConsumerOptions {
+        group: None,
+        ..as_instance()
+    };
+    let long = ConsumerOptions {
+        instance_id: Some("i".repeat(250)),
+        ..grouped()
+    };
+    let strange = ConsumerOptions {
+        instance_id: Some("i\n".to_owned()),
+        ..grouped()
+    };
+    for (options, told) in [
+        (alone, "without `group`"),
+        (long, "1 to 249 bytes"),
+        (strange, "no control characters"),
+    ] {
+        let error = Settings::new(&options).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidOption);
+        assert!(error.message().contains(told), "{error}");
+    }
+}

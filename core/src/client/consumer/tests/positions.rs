@@ -3,10 +3,11 @@
 use std::net::TcpListener;
 
 use super::*;
+use crate::client::health::LinkHealth;
 use crate::client::options::Start;
 use crate::client::transport::Feed;
 use crate::client::transport::in_process::InProcess;
-use crate::client::transport::tcp::{TcpOptions, TcpTransport};
+use crate::client::transport::tcp::{Endpoint, TcpOptions, TcpTransport};
 use crate::client::{HostPort, Until, runtime};
 use crate::ids::Durability;
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
@@ -54,6 +55,10 @@ impl Transport for Switch {
         self.current().description()
     }
 
+    fn health(&self) -> LinkHealth {
+        self.current().health()
+    }
+
     fn is_remote(&self) -> bool {
         self.current().is_remote()
     }
@@ -85,7 +90,8 @@ fn over_tcp(service: &Service) -> Arc<dyn Transport> {
         host: address.ip().to_string(),
         port: address.port(),
     };
-    let connected = TcpTransport::connect(vec![host], TcpOptions::default()).wait(None);
+    let connected =
+        TcpTransport::connect(Endpoint::Hosts(vec![host]), TcpOptions::default()).wait(None);
     Arc::new(connected.unwrap())
 }
 

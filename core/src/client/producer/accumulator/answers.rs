@@ -114,7 +114,7 @@ impl Accumulator {
             return;
         };
         let outcome = meta.outcome(error.outcome());
-        let is_behind = Some(meta.stamp) != queue.stamp;
+        let is_behind = meta.is_lost;
         let error = match &queue.broken {
             // It failed because one before it did: that one's reason says more.
             Some(first) if is_behind && error.kind() == ErrorKind::Fenced => behind(first),
@@ -123,36 +123,47 @@ impl Accumulator {
         let told_error = error.clone().with_outcome(outcome);
         self.settle(key.topic, key.partition, meta, Err(told_error), told);
         if !is_behind && self.settings.is_idempotent {
-            self.break_partition(key.topic, key.partition, &error, told);
+            self.break_partition(key, place, &error, told);
         }
         self.list(key.topic, key.partition);
     }
 
-    /// A sequence is missing from here on: what is behind fails, and what comes begins anew.
-    fn break_partition(&mut self, topic: u32, partition: i32, error: &Error, told: &mut Told) {
+    /// A sequence is missing at `place`: what is behind fails, and what comes begins anew. What is before has
+    /// its sequences still, and goes on.
+    fn break_partition(&mut self, key: BatchKey, place: usize, error: &Error, told: &mut Told) {
+        let BatchKey {
+            topic, partition, ..
+        } = key;
         let queue = self.topics.queue_mut(topic, partition);
         queue.broken = Some(error.clone());
         queue.renew();
+        for meta in queue.sent.iter_mut().skip(place) {
+            meta.is_lost = true;
+        }
         if queue.stamp.is_none() {
             // Its epochs are used up.
             self.identity = super::Identity::Unknown;
         }
-        self.fail_unsent(topic, partition, &behind(error), told);
+        self.fail_unsent(topic, partition, place, &behind(error), told);
     }
 
-    /// Fails what is not on its way.
+    /// Fails what is not on its way, from this place of what was sent on.
     pub(super) fn fail_unsent(
         &mut self,
         topic: u32,
         partition: i32,
+        place: usize,
         error: &Error,
         told: &mut Told,
     ) {
         let queue = self.topics.queue_mut(topic, partition);
-        queue.retry_at = None;
-        let sent = std::mem::take(&mut queue.sent).into_iter();
-        let (waiting, flying): (VecDeque<_>, _) = sent.partition(|it| it.again.is_some());
-        queue.sent = flying;
+        let behind = queue.sent.split_off(place.min(queue.sent.len()));
+        let (waiting, flying): (VecDeque<_>, VecDeque<_>) =
+            behind.into_iter().partition(|it| it.again.is_some());
+        queue.sent.extend(flying);
+        if queue.sent.iter().all(|it| it.again.is_none()) {
+            queue.retry_at = None;
+        }
         let queued: Vec<_> = queue.closed.drain(..).chain(queue.open.take()).collect();
         for meta in waiting {
             let error = error.clone().with_outcome(meta.outcome(Outcome::NotDone));
@@ -194,6 +205,7 @@ impl Accumulator {
         };
         let queue = self.topics.queue_mut(topic, partition);
         queue.renew();
+        queue.retry_at = None;
         let lost = match (lost, queue.stamp) {
             (None, Some(_)) => {
                 queue.restamp();
@@ -210,7 +222,7 @@ impl Accumulator {
         }
         queue.acknowledged_end = 0;
         queue.broken = Some(lost.clone());
-        self.fail_unsent(topic, partition, &lost, told);
+        self.fail_unsent(topic, partition, 0, &lost, told);
     }
 
     fn truncated(&mut self, topic: u32, partition: i32, end: i64) -> Error {
@@ -237,7 +249,7 @@ fn is_late(queue: &PartitionQueue, place: usize, now: Instant, settings: &super:
 }
 
 fn judge(queue: &PartitionQueue, place: usize, error: &Error) -> Verdict {
-    if queue.sent.get(place).map(|meta| meta.stamp) != queue.stamp {
+    if queue.sent.get(place).is_none_or(|meta| meta.is_lost) {
         return Verdict::End;
     }
     match error.code() {

@@ -31,7 +31,7 @@ impl Accumulator {
     /// Fails everything that is not on its way.
     pub(in crate::client::producer) fn fail_queued(&mut self, error: &Error, told: &mut Told) {
         for (topic, partition) in self.topics.partitions() {
-            self.fail_unsent(topic, partition, error, told);
+            self.fail_unsent(topic, partition, 0, error, told);
         }
         self.listed.clear();
         self.unidentified.clear();

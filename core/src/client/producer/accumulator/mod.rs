@@ -17,6 +17,7 @@
 //! [`next_dispatch`]: Accumulator::next_dispatch
 
 mod answers;
+mod backlog;
 mod ending;
 mod lookup;
 mod outgoing;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub(in crate::client) use self::backlog::Backlog;
 use self::ending::Flush;
 use self::outgoing::Identity;
 use super::batch::{Building, Meta, Stamp};

@@ -170,7 +170,7 @@ impl Accumulator {
                 self.identity = Identity::Unknown;
                 for (topic, partition) in std::mem::take(&mut self.unidentified) {
                     self.topics.queue_mut(topic, partition).is_listed = false;
-                    self.fail_unsent(topic, partition, &error, told);
+                    self.fail_unsent(topic, partition, 0, &error, told);
                 }
             }
         }

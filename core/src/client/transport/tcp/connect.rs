@@ -14,6 +14,7 @@ use super::connection::{Connection, in_words};
 use crate::client::HostPort;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
+use crate::log::owner::Token;
 use crate::protocol::decoder::FrameDecoder;
 use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::header::Goodbye;
@@ -78,10 +79,25 @@ pub(super) async fn connect(hosts: &[HostPort], options: &TcpOptions) -> Result<
 /// # Errors
 /// As [`connect`], for this one connection.
 pub(super) async fn speak<R, W>(
+    reader: R,
+    writer: W,
+    description: String,
+    options: &TcpOptions,
+) -> Result<Opened>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + 'static,
+{
+    shake(reader, writer, description, options, None).await
+}
+
+/// The same for a server that asks for a token.
+pub(super) async fn shake<R, W>(
     mut reader: R,
     writer: W,
     description: String,
     options: &TcpOptions,
+    token: Option<Token>,
 ) -> Result<Opened>
 where
     R: AsyncRead + Send + Unpin + 'static,
@@ -95,7 +111,13 @@ where
     let hello = ClientHello::ours(&options.client_name);
     link.cork();
     let _ = link.send_raw(&MAGIC, Flush::Here);
-    let _ = link.send(0, FrameKind::ClientHello, &hello, [], Flush::Here);
+    let _ = match &token {
+        None => link.send(0, FrameKind::ClientHello, &hello, [], Flush::Here),
+        Some(Token(token)) => {
+            let hello = (hello, &token[..]);
+            link.send(0, FrameKind::ClientHello, &hello, [], Flush::Here)
+        }
+    };
     link.uncork();
     let answer = tokio::select! {
         biased;
@@ -156,7 +178,7 @@ async fn resolve(host: &HostPort, deadline: Instant) -> Result<Vec<SocketAddr>, 
 }
 
 /// The time for one of `count` attempts that are left.
-fn share_of(deadline: Instant, count: usize) -> Duration {
+pub(super) fn share_of(deadline: Instant, count: usize) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left / u32::try_from(count).unwrap_or(u32::MAX).max(1)
 }

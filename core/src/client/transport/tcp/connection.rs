@@ -30,6 +30,7 @@ pub(super) struct Connection {
     version: u16,
     pub(super) request_timeout: Duration,
     pub(super) keep_alive: Duration,
+    pub(super) ping_timeout: Duration,
     pub(super) state: Mutex<State>,
     /// Signalled when nothing is in flight any more.
     pub(super) settled: Condvar,
@@ -72,6 +73,7 @@ impl Connection {
             version,
             request_timeout: options.request_timeout,
             keep_alive: options.keep_alive,
+            ping_timeout: options.ping_timeout,
             state: Mutex::new(state),
             settled: Condvar::new(),
             reads: AtomicU64::new(0),

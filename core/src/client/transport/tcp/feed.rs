@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Credit goes back a quarter of the window at a time, when batches are taken. After a reassignment what
-//! was pushed for the old one is dropped, and its credit given back. No socket in here.
+//! was pushed for the old one is dropped, and its credit given back. What the taker holds keeps its credit until
+//! it is let go. No socket in here.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -34,6 +35,8 @@ struct State {
     credit_bytes: i64,
     /// Taken or dropped here, and not given back yet.
     owed_bytes: u64,
+    /// How much of that is not to be given back now.
+    held_bytes: u64,
     assignment: u32,
     topics: Vec<Arc<str>>,
     watch: Option<Wake>,
@@ -46,6 +49,7 @@ impl TcpFeed {
             queue: VecDeque::new(),
             credit_bytes: i64::try_from(window_bytes).unwrap_or(i64::MAX),
             owed_bytes: 0,
+            held_bytes: 0,
             assignment: 0,
             topics: Vec::new(),
             watch: None,
@@ -94,12 +98,18 @@ impl TcpFeed {
     /// The credit to give back now, if it is enough to be worth a frame.
     pub(super) fn take_owed(&self) -> Option<u64> {
         let mut state = self.state.lock();
-        if state.owed_bytes < (self.window_bytes / 4).max(1) || state.ended.is_some() {
+        let owed = state.owed_bytes.saturating_sub(state.held_bytes);
+        if owed < (self.window_bytes / 4).max(1) || state.ended.is_some() {
             return None;
         }
-        let owed = std::mem::take(&mut state.owed_bytes);
+        state.owed_bytes -= owed;
         state.credit_bytes = state.credit_bytes.saturating_add_unsigned(owed);
         Some(owed)
+    }
+
+    /// So much of what was taken is kept, and its credit with it.
+    pub(super) fn hold(&self, bytes: u64) {
+        self.state.lock().held_bytes = bytes;
     }
 
     /// Drops what was read ahead. Returns the number of the new assignment.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ use super::connect::Opened;
 use super::connection::Connection;
 use super::in_flight::{Asked, Failed, Unasked};
 use super::subscribed::Subscribed;
-use crate::client::retry::{Backoff, passes};
+use crate::client::health::LinkHealth;
+use crate::client::retry::{Backoff, new_seed, passes};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
@@ -59,19 +60,16 @@ struct State {
     lost: Option<(Instant, Error)>,
     /// Why nothing can be asked any more.
     ended: Option<Error>,
+    /// When it was connected, or stopped being so.
+    since: Instant,
 }
 
 impl Line {
     pub(super) fn new(opened: &Opened, options: &TcpOptions) -> Arc<Self> {
         let process = Arc::clone(&opened.connection.process);
-        let seed = u64::from(process.load(Ordering::Relaxed));
         Arc::new(Self {
             request_timeout: options.request_timeout,
-            backoff: Mutex::new(Backoff::new(
-                options.reconnect_backoff,
-                options.reconnect_backoff_max,
-                seed,
-            )),
+            backoff: Mutex::new(backoff(options)),
             log_uuid: opened.log_uuid,
             process,
             state: Mutex::new(State {
@@ -81,6 +79,7 @@ impl Line {
                 streams: Vec::new(),
                 lost: None,
                 ended: None,
+                since: Instant::now(),
             }),
             changed: Notify::new(),
         })
@@ -88,6 +87,17 @@ impl Line {
 
     pub(super) fn description(&self) -> String {
         self.state.lock().description.clone()
+    }
+
+    pub(super) fn health(&self) -> LinkHealth {
+        let state = self.state.lock();
+        let lost = state.lost.as_ref().map(|(_, error)| error);
+        let last_error = state.ended.as_ref().or(lost).cloned();
+        LinkHealth {
+            is_connected: last_error.is_none(),
+            since: state.since.elapsed(),
+            last_error,
+        }
     }
 
     pub(super) fn submit(
@@ -216,7 +226,8 @@ impl Line {
             .into_iter()
             .rev()
             .for_each(|asked| state.parked.push_front(asked));
-        state.lost = Some((Instant::now(), error.clone()));
+        state.since = Instant::now();
+        state.lost = Some((state.since, error.clone()));
         tracing::warn!(%error, "connecting again");
         true
     }
@@ -296,6 +307,7 @@ impl Line {
                 "connected again"
             );
         }
+        state.since = Instant::now();
         connection.description().clone_into(&mut state.description);
         while let Some(asked) = state.parked.pop_front() {
             let Err(unasked) = connection.submit(asked, &mut wakes) else {
@@ -352,6 +364,9 @@ impl Line {
     fn end(&self, error: &Error) -> Option<Arc<Connection>> {
         let mut wakes = Wakes::new();
         let mut state = self.state.lock();
+        if state.ended.is_none() && state.lost.is_none() {
+            state.since = Instant::now();
+        }
         let error = state.ended.get_or_insert_with(|| error.clone()).clone();
         let parked = std::mem::take(&mut state.parked);
         let streams = std::mem::take(&mut state.streams);
@@ -420,6 +435,15 @@ impl State {
     }
 }
 
+/// The pauses before attempts to connect again: each client's are its own, whatever process it lives in.
+fn backoff(options: &TcpOptions) -> Backoff {
+    Backoff::new(
+        options.reconnect_backoff,
+        options.reconnect_backoff_max,
+        options.seed.unwrap_or_else(new_seed),
+    )
+}
+
 /// Ends everything when the task is dropped: there will be no other connection.
 struct EndOnDrop(Arc<Line>);
 
@@ -453,4 +477,26 @@ fn other_log(description: &str) -> Error {
              connect again if that is meant"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pauses(options: &TcpOptions) -> Vec<Duration> {
+        let mut backoff = backoff(options);
+        (1..20).map(|attempts| backoff.pause(attempts)).collect()
+    }
+
+    #[test]
+    fn clients_of_one_process_connect_again_each_in_its_own_time() {
+        // All of them paused alike, and came back to their broker at the same moments.
+        let options = TcpOptions::default();
+        assert_ne!(pauses(&options), pauses(&options));
+        let seeded = TcpOptions {
+            seed: Some(7),
+            ..options
+        };
+        assert_eq!(pauses(&seeded), pauses(&seeded));
+    }
 }

@@ -1,4 +1,4 @@
-//! A log behind a socket: one connection at a time, many requests in flight, answers in any order.
+//! A log behind a socket, a broker's or that of the process that owns a folder: one connection at a time, many requests in flight, answers in any order.
 //!
 //! Whoever asks writes the request to the socket itself if it is free; one task of the runtime reads the
 //! answers, writes what did not fit, and lets requests go whose deadline has passed. When the connection
@@ -11,7 +11,9 @@
 
 mod connect;
 mod connection;
+mod endpoint;
 mod feed;
+mod folder;
 mod in_flight;
 mod line;
 mod subscribed;
@@ -30,12 +32,16 @@ use tokio::runtime::Handle;
 use self::connect::Opened;
 use self::line::{Connector, Line};
 use super::{Feed, Transport};
-use crate::client::HostPort;
+use crate::client::health::LinkHealth;
 use crate::client::runtime;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits::{self, REQUEST_TIMEOUT_MS};
 use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
+
+pub(crate) use self::endpoint::Endpoint;
+pub(crate) use self::folder::SharedFolder;
 
 /// Refuses a child after a fork, which has its parent's socket too. Before any lock is taken: in a child it may be
 /// held for ever.
@@ -61,6 +67,8 @@ pub(crate) struct TcpOptions {
     pub(crate) request_timeout: Duration,
     /// When nothing came for so long, the server is asked whether it lives. Default 10 s.
     pub(crate) keep_alive: Duration,
+    /// How long its sign of life may take. Default 30 s.
+    pub(crate) ping_timeout: Duration,
     /// Threads of the runtime, if this is what makes it.
     pub(crate) threads: Option<usize>,
     /// What the server's log calls the client.
@@ -69,47 +77,71 @@ pub(crate) struct TcpOptions {
     pub(crate) reconnect_backoff: Duration,
     /// The longest such pause.
     pub(crate) reconnect_backoff_max: Duration,
+    /// Of the pauses' jitter; none: one of the client's own.
+    pub(crate) seed: Option<u64>,
 }
 
 impl Default for TcpOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS),
             keep_alive: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(30),
             threads: None,
             client_name: "headwater".to_owned(),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
+            seed: None,
         }
     }
 }
 
-/// The way to a broker. Dropped, it says goodbye without waiting for answers.
+impl TcpOptions {
+    /// How a connection to the owner of a folder is made and kept. It is in this machine, and another takes over
+    /// within a moment; but a forked child of it may keep its sockets open when it is dead, so it is asked for
+    /// signs of life.
+    pub(crate) fn of_folder() -> Self {
+        Self {
+            keep_alive: Duration::from_secs(3),
+            ping_timeout: Duration::from_millis(limits::OWNER_ANSWER_MS),
+            reconnect_backoff: Duration::from_millis(5),
+            reconnect_backoff_max: Duration::from_millis(200),
+            ..Self::default()
+        }
+    }
+}
+
+/// The way to a broker, or to who owns a folder. Dropped, it says goodbye without waiting for answers.
 pub(crate) struct TcpTransport {
     line: Arc<Line>,
     runtime: Handle,
+    /// None where tests make the connections.
+    endpoint: Option<Endpoint>,
 }
 
 impl TcpTransport {
-    /// Connects to the first of these brokers that answers.
+    /// Connects.
     ///
     /// # Errors
     /// `NETWORK_EXCEPTION` naming every address tried and what it said; `UNSUPPORTED_VERSION` when there
-    /// is a server that speaks no version of ours, or another protocol.
-    pub(crate) fn connect(hosts: Vec<HostPort>, options: TcpOptions) -> Pending<Self> {
+    /// is a server that speaks no version of ours, or another protocol; of a folder what opening it may answer,
+    /// and `OWNER_SILENT`.
+    pub(crate) fn connect(endpoint: Endpoint, options: TcpOptions) -> Pending<Self> {
         match runtime::runtime(options.threads) {
             Ok(runtime) => {
                 let (completion, pending) = Completion::pair();
                 runtime.spawn(async move {
-                    let opened = connect::connect(&hosts, &options).await;
+                    let opened = endpoint.connect(&options).await;
                     let connected = opened.map(|opened| {
-                        let hosts = Arc::new((hosts, options.clone()));
+                        let place = Arc::new((endpoint.clone(), options.clone()));
                         let connector: Connector = Box::new(move || {
-                            let hosts = Arc::clone(&hosts);
-                            Box::pin(async move { connect::connect(&hosts.0, &hosts.1).await })
+                            let place = Arc::clone(&place);
+                            Box::pin(async move { place.0.connect(&place.1).await })
                         });
-                        Self::over(opened, connector, &options)
+                        let mut transport = Self::over(opened, connector, &options);
+                        transport.endpoint = Some(endpoint);
+                        transport
                     });
                     completion.finish(connected);
                 });
@@ -125,7 +157,11 @@ impl TcpTransport {
         let runtime = Handle::current();
         let line = Line::new(&opened, options);
         runtime.spawn(Arc::clone(&line).run(opened, connector));
-        Self { line, runtime }
+        Self {
+            line,
+            runtime,
+            endpoint: None,
+        }
     }
 }
 
@@ -149,11 +185,17 @@ impl Transport for TcpTransport {
     fn assist(&self) {}
 
     fn close(&self, timeout: Duration) -> Result<()> {
-        self.line.close(timeout)
+        let closed = self.line.close(timeout);
+        let ended = self.endpoint.as_ref().map_or(Ok(()), Endpoint::close);
+        closed.and(ended)
     }
 
     fn description(&self) -> String {
         self.line.description()
+    }
+
+    fn health(&self) -> LinkHealth {
+        self.line.health()
     }
 
     fn is_remote(&self) -> bool {

@@ -146,6 +146,13 @@ impl Feed for Subscribed {
         }
     }
 
+    fn hold(&self, bytes: u64) {
+        if let Ok(Some(Open { feed, connection })) = self.opened() {
+            feed.hold(bytes);
+            connection.give_credit(&feed);
+        }
+    }
+
     fn close(&self) {
         if self.line.check_process().is_err() {
             return;

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use bytes::Bytes;
@@ -170,7 +170,7 @@ impl Connection {
     async fn keep_time(self: &Arc<Self>) -> Error {
         let mut seen = self.reads.load(Ordering::Relaxed);
         let mut quiet_since = Instant::now();
-        let asked = Arc::new(AtomicU64::new(0));
+        let mut asked = None;
         loop {
             let now = Instant::now();
             let next = self.expire(now);
@@ -179,25 +179,27 @@ impl Connection {
             }
             let reads = self.reads.load(Ordering::Relaxed);
             if reads != seen {
-                (seen, quiet_since) = (reads, now);
-            } else if asked.load(Ordering::Relaxed) == UNANSWERED {
-                return self.lost("the broker is silent");
-            } else if now.duration_since(quiet_since) >= self.keep_alive {
-                self.ping(&asked);
-                quiet_since = now;
+                (seen, quiet_since, asked) = (reads, now, None);
             }
-            let next = next.min(quiet_since + self.keep_alive);
-            tokio::time::sleep_until(next).await;
+            let look = match asked {
+                Some(asked) if now.duration_since(asked) >= self.ping_timeout => {
+                    return self.lost("the broker is silent");
+                }
+                Some(asked) => asked + self.ping_timeout,
+                None if now.duration_since(quiet_since) >= self.keep_alive => {
+                    self.ping();
+                    asked = Some(now);
+                    now + self.ping_timeout
+                }
+                None => quiet_since + self.keep_alive,
+            };
+            tokio::time::sleep_until(next.min(look)).await;
         }
     }
 
-    fn ping(&self, asked: &Arc<AtomicU64>) {
-        let asked = Arc::clone(asked);
-        let completion = Completion::call(move |result: Result<Response>, _: &mut Wakes| {
-            if result.is_err_and(|error| error.code() == ErrorCode::RequestTimedOut) {
-                asked.store(UNANSWERED, Ordering::Relaxed);
-            }
-        });
+    /// Asks for a sign of life. Anything that comes is one, so the answer itself is nobody's.
+    fn ping(&self) {
+        let completion = Completion::call(|_: Result<Response>, _: &mut Wakes| ());
         let asked = Asked {
             request: Request::Ping,
             payload: Bytes::new(),
@@ -236,9 +238,6 @@ impl Connection {
         next
     }
 }
-
-/// A request for a sign of life was not answered.
-const UNANSWERED: u64 = 1;
 
 /// Fails what waits when the task is dropped: there will be no answers.
 struct FailOnDrop(Arc<Connection>);

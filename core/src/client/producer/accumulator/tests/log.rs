@@ -2,8 +2,8 @@
 //! out later what was sent over one that is gone.
 //!
 //! Checked when all is over: what was acknowledged is in the log once, where it was said to be; what failed
-//! with `not_done` is not in it; what is unknown is in it at most once; and every partition has its records in
-//! the order in which they were handed over.
+//! with `not_done` is not in it; what is unknown is in it at most once; every partition has its records in
+//! the order in which they were handed over; and a refusal takes only what stands behind it along.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -164,6 +164,8 @@ struct World {
     next_producer_id: i64,
     asks_end: Vec<i32>,
     ends: HashMap<u64, (i32, End)>,
+    /// Batches that were refused for good: partition and id.
+    refused: Vec<(i32, u64)>,
     flushes: Vec<Arc<AtomicBool>>,
 }
 
@@ -264,7 +266,10 @@ impl World {
         flight.answer = Some(match fate {
             Fate::Append => partition.append(&flight.payload),
             Fate::Busy => Err(Error::new(ErrorCode::BufferFull, "busy")),
-            Fate::Refuse => Err(refused()),
+            Fate::Refuse => {
+                self.refused.push((flight.key.partition, flight.key.id));
+                Err(refused())
+            }
         });
     }
 
@@ -304,6 +309,14 @@ impl World {
 
     fn hear(&mut self, told: Told) {
         for settled in told.settled {
+            if let Err(error) = &settled.result
+                && error.code() == ErrorCode::MessageTooLarge
+            {
+                let mut refused = self.refused.iter();
+                let is_behind =
+                    |it: &(i32, u64)| it.0 == settled.partition && it.1 <= settled.meta.id;
+                assert!(refused.any(is_behind), "failed for one behind it: {error}");
+            }
             for range in &settled.meta.tickets {
                 for nth in 0..range.count {
                     let value = range.first_ticket + u64::from(nth) - 1;

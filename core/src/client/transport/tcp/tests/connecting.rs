@@ -6,7 +6,7 @@ use tokio::io::split;
 
 use super::{BUFFER_BYTES, options, server_hello};
 use crate::client::HostPort;
-use crate::client::transport::tcp::{TcpOptions, TcpTransport, connect};
+use crate::client::transport::tcp::{Endpoint, TcpOptions, TcpTransport, connect};
 use crate::error::{Error, ErrorCode, ErrorKind};
 use crate::protocol::frame::FrameKind;
 use crate::protocol::header::Goodbye;
@@ -128,7 +128,7 @@ fn a_port_where_nobody_listens_is_named_with_every_address_tried() {
         port,
     };
     let hosts = vec![host("127.0.0.1"), host("no-such-host.invalid")];
-    let error = TcpTransport::connect(hosts, TcpOptions::default())
+    let error = TcpTransport::connect(Endpoint::Hosts(hosts), TcpOptions::default())
         .wait(None)
         .unwrap_err();
     assert_eq!(
@@ -155,7 +155,7 @@ fn a_port_that_accepts_and_says_nothing_is_given_up() {
         host: "127.0.0.1".to_owned(),
         port,
     }];
-    let error = TcpTransport::connect(hosts, options)
+    let error = TcpTransport::connect(Endpoint::Hosts(hosts), options)
         .wait(None)
         .unwrap_err();
     assert_eq!(error.code(), ErrorCode::NetworkException);

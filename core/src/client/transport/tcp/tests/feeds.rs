@@ -110,6 +110,25 @@ async fn credit_is_given_back_a_quarter_of_the_window_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_keeps_its_credit_until_it_is_let_go() {
+    let (client, mut peer) = with_peer(&options(), BUFFER_BYTES).await;
+    let feed = client.subscribe(subscribe(1_000)).unwrap();
+    peer.expect(FrameKind::Subscribe).await;
+    push(&mut peer, 1, 0, &[batch(0, 400), batch(1, 600)]).await;
+    settle().await;
+    feed.hold(u64::MAX);
+    assert_eq!(feed.take(usize::MAX).unwrap().len(), 2);
+    feed.hold(400);
+    let credit = peer.expect(FrameKind::Credit).await;
+    let given = credit.read_header::<Credit>().unwrap();
+    assert_eq!(given, Credit { bytes: 600 });
+    feed.hold(0);
+    let credit = peer.expect(FrameKind::Credit).await;
+    let given = credit.read_header::<Credit>().unwrap();
+    assert_eq!(given, Credit { bytes: 400 });
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_is_woken_once_and_at_once_if_something_is_there() {
     let (client, mut peer) = with_peer(&options(), BUFFER_BYTES).await;
     let feed = client.subscribe(subscribe(1_000)).unwrap();

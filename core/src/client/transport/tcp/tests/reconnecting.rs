@@ -248,3 +248,31 @@ async fn closing_without_a_connection_does_not_wait_for_one() {
     );
     assert_eq!(feed.take(1).unwrap_err().code(), ErrorCode::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn its_health_says_for_how_long_it_has_been_connected_or_not_and_why() {
+    let (client, first, sender) = client().await;
+    tokio::time::advance(Duration::from_secs(7)).await;
+    let health = client.health();
+    assert!(health.is_connected && health.last_error.is_none());
+    assert_eq!(health.since, Duration::from_secs(7));
+    drop(first);
+    settle().await;
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let refused = Error::new(ErrorCode::NetworkException, "a:9092 refuses");
+    sender.send(Err(refused.clone())).ok().unwrap();
+    settle().await;
+    let health = client.health();
+    assert!(!health.is_connected);
+    assert_eq!(health.since, Duration::from_secs(3));
+    assert_eq!(health.last_error, Some(refused));
+    let _second = next_peer(&sender).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    settle().await;
+    let health = client.health();
+    assert!(health.is_connected && health.last_error.is_none());
+    client.close(Duration::ZERO).unwrap();
+    let health = client.health();
+    assert!(!health.is_connected);
+    assert_eq!(health.last_error.unwrap().code(), ErrorCode::Closed);
+}

@@ -1,0 +1,64 @@
+"""What processes take of the machine, as far as the system tells: processor time and memory, from /proc."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+OTHERS_MAX = 0.2
+ATTEMPTS_MAX = 3
+
+
+def watched(measure, server=None):
+    """One measurement, with what it took of the processors and the share that others took meanwhile.
+
+    A measurement that others took too much of is repeated, and told to be one if that does not help. Where the system
+    does not tell, the fields are not there.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        busy, own, started = busy_seconds(), own_seconds(server), time.monotonic()
+        result = measure()
+        if busy is None:
+            break
+        taken = own_seconds(server) - own
+        others = max(0.0, busy_seconds() - busy - taken)
+        result["cpu_s"] = taken
+        result["others"] = others / ((time.monotonic() - started) * os.cpu_count())
+        if result["others"] <= OTHERS_MAX:
+            break
+        print(f"others took {result['others']:.0%} of the processors", file=sys.stderr)
+    return result
+
+
+def busy_seconds():
+    """What all processes together have taken, or None where it is not told."""
+    try:
+        user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split(maxsplit=8)[1:8])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds(server):
+    """What this process, its ended children and the server have taken."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system + seconds_of(server)
+
+
+def seconds_of(pid):
+    """What a process has taken by itself."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid):
+    """The resident memory of a process in MB (10^6 bytes), or None where it is not told."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024 / 1e6

@@ -1,0 +1,26 @@
+//! Closing a producer, and the client that it is of.
+
+use super::*;
+
+#[test]
+fn a_shorter_close_ends_one_that_has_more_time() {
+    // The report of an interrupted close was waited for until its own deadline.
+    let long = Some(Duration::from_secs(3_600));
+    let short = Some(Duration::from_millis(5));
+    let patience = Some(Duration::from_secs(60));
+    let (fake, producer) = ready();
+    producer.enqueue("t", &Record::new(b"second")).unwrap();
+    let _unanswered = fake.next();
+    let mut first = producer.close(long);
+    let report = producer.close(short).wait(patience).unwrap();
+    assert_eq!(report.unsent_records, 1);
+    assert_eq!(first.try_take(), Some(Ok(report)));
+
+    let (fake, producer) = ready();
+    producer.enqueue("t", &Record::new(b"second")).unwrap();
+    let _unanswered = fake.next();
+    let client = Arc::clone(&producer.0.client);
+    let first = client.close(long);
+    let report = client.close(short).wait(patience).unwrap();
+    assert_eq!(first.peek(), Some(Ok(report)));
+}

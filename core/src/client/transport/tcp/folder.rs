@@ -1,0 +1,276 @@
+//! A folder that another process may own: its log is reached through the owner, and taken over when there is none.
+//!
+//! Every attempt begins with the lock. Who gets it opens the log and serves it to the others; who does not reads in
+//! `OWNER` how to reach the one who has it. A lock is never waited for or taken away: an owner that says nothing is
+//! reported with its process id.
+//!
+//! Having taken over, a client goes on speaking the protocol, to the service in its own process: what was in flight
+//! is repeated and recognised as after any lost connection.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+use super::TcpOptions;
+use super::connect::{self, Opened};
+use super::endpoint;
+use crate::client::connect::no_thread;
+use crate::client::registry;
+use crate::completion::{Completion, Pending};
+use crate::error::{Error, ErrorCode, Result};
+use crate::limits;
+use crate::log::lock::{LockError, read_owner};
+use crate::log::owner::{Access, Owner};
+use crate::server::local::Stream;
+use crate::server::{Server, ServerOptions, share};
+use crate::service::{Found, Service, ServiceOptions};
+use crate::sync::Mutex;
+
+/// The log of a folder, wherever it is open.
+pub(crate) struct SharedFolder {
+    /// As it was given, for messages.
+    path: PathBuf,
+    /// The process may change its working folder before it takes over.
+    absolute: PathBuf,
+    options: ServiceOptions,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The log, if it was taken over.
+    owned: Option<Service>,
+    is_closed: bool,
+}
+
+/// Where the log is open.
+enum Place {
+    Here(Service),
+    At(Holder),
+}
+
+/// Who holds the folder.
+struct Holder {
+    error: LockError,
+    /// What `OWNER` says of the process that holds it, if it is that process.
+    owner: Option<Owner>,
+}
+
+/// How one attempt to reach an owner ended.
+enum Attempt {
+    Reached(Opened),
+    /// It may be another's, or ready, in a moment; this long it is worth waiting for.
+    Again(Error, Duration),
+    Failed(Error),
+}
+
+/// The first pause before looking again; it doubles.
+const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+impl SharedFolder {
+    pub(crate) fn new(path: PathBuf, options: ServiceOptions) -> Self {
+        Self {
+            absolute: std::path::absolute(&path).unwrap_or_else(|_| path.clone()),
+            path,
+            options,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Opens the log if nobody has it open, or joins the service of this process that has.
+    ///
+    /// Returns none if another process has it. Reads files: not for an event loop's thread.
+    ///
+    /// # Errors
+    /// As [`Service::open_folder`], except that it is held.
+    pub(crate) fn open_here(&self, runtime: &Handle) -> Result<Option<Service>> {
+        match Service::find_folder(&self.path, &self.options)? {
+            Found::Here(service) => {
+                share(&service, runtime);
+                Ok(Some(service))
+            }
+            Found::Held(_) => Ok(None),
+        }
+    }
+
+    /// Connects to whoever has the log open, which may come to be this process.
+    ///
+    /// # Errors
+    /// `FOLDER_LOCKED` if the owner does not share; `OWNER_SILENT` if it does not answer; and what opening the
+    /// folder may answer.
+    pub(super) async fn connect(self: &Arc<Self>, options: &TcpOptions) -> Result<Opened> {
+        let began = Instant::now();
+        let mut pause = PAUSE;
+        loop {
+            let attempt = match self.look_in_background().await? {
+                Place::Here(service) => return self.pipe(&service, options).await,
+                Place::At(holder) => self.reach(holder, options, began).await,
+            };
+            match attempt {
+                Attempt::Reached(opened) => return Ok(opened),
+                Attempt::Failed(error) => return Err(error),
+                Attempt::Again(error, within) if began.elapsed() >= within => return Err(error),
+                Attempt::Again(..) => sleep(pause).await,
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Closes the log if it was taken over; it is not opened again.
+    pub(super) fn close(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        let owned = state.owned.take();
+        drop(state);
+        owned.map_or(Ok(()), |service| service.close())
+    }
+
+    /// Looks on a thread of its own, which may read files and wait.
+    fn look_in_background(self: &Arc<Self>) -> Pending<Place> {
+        let (completion, place) = Completion::pair();
+        let (folder, runtime) = (Arc::clone(self), Handle::current());
+        let thread = std::thread::Builder::new().name("headwater-open".into());
+        let spawned = thread.spawn(move || completion.finish(folder.look(&runtime)));
+        match spawned {
+            Ok(_) => place,
+            Err(error) => Pending::ready(Err(no_thread("open a folder", error))),
+        }
+    }
+
+    /// Where the log is open; opens it here if it is nowhere.
+    fn look(&self, runtime: &Handle) -> Result<Place> {
+        let owned = self.state.lock().owned.clone();
+        if let Some(service) = owned.filter(|service| !service.is_closed()) {
+            return Ok(Place::Here(service));
+        }
+        match Service::find_folder(&self.absolute, &self.options)? {
+            Found::Here(service) => self.take_over(service, runtime),
+            Found::Held(error) => {
+                let owner = read_owner(&self.absolute);
+                // What a killed owner has left says nothing of who holds the lock now.
+                let owner = owner.filter(|owner| Some(owner.pid) == error.held_by());
+                Ok(Place::At(Holder { error, owner }))
+            }
+        }
+    }
+
+    fn take_over(&self, service: Service, runtime: &Handle) -> Result<Place> {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            drop(state);
+            service.close()?;
+            let message = format!("the client of {} is closed", self.path.display());
+            return Err(Error::new(ErrorCode::Closed, message));
+        }
+        state.owned = Some(service.clone());
+        drop(state);
+        share(&service, runtime);
+        tracing::info!(folder = %self.path.display(), "this process has the log open now");
+        Ok(Place::Here(service))
+    }
+
+    /// A connection to the log in this process.
+    async fn pipe(&self, service: &Service, options: &TcpOptions) -> Result<Opened> {
+        let (near, far) = tokio::io::duplex(limits::LOCAL_PIPE_BYTES);
+        let server = Server::new(service.clone(), ServerOptions::default());
+        tokio::spawn(async move {
+            let (reader, writer) = tokio::io::split(far);
+            let peer = "this process";
+            server.serve_connection(reader, writer, &[], peer).await;
+        });
+        let (reader, writer) = tokio::io::split(near);
+        let description = self.path.display().to_string();
+        connect::shake(reader, writer, description, options, None).await
+    }
+
+    async fn reach(&self, holder: Holder, options: &TcpOptions, began: Instant) -> Attempt {
+        let answer_within = Duration::from_millis(limits::OWNER_ANSWER_MS);
+        let Holder { error, owner } = holder;
+        let pid = error.held_by();
+        let is_this_process = pid == Some(std::process::id());
+        let (path, token) = match owner.map(|owner| owner.access) {
+            Some(Access::Socket { path, token }) => (path, token),
+            Some(Access::Opening) => {
+                let within = Duration::from_millis(limits::OWNER_OPENING_MS);
+                return Attempt::Again(self.silent(pid, "is still opening its log", began), within);
+            }
+            // Being closed here, or held by one that has not yet said how it is reached.
+            None => return Attempt::Again(error.into(), answer_within),
+            Some(Access::Exclusive) if is_this_process => {
+                return Attempt::Again(error.into(), answer_within);
+            }
+            Some(Access::Exclusive) => return Attempt::Failed(error.into()),
+        };
+        let stream = match Stream::connect(&path).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let reason = format!("cannot be reached at {} ({error})", path.display());
+                return Attempt::Again(self.silent(pid, &reason, began), answer_within);
+            }
+        };
+        let description = self.description(pid);
+        let deadline = Instant::now() + answer_within;
+        let spoken = endpoint::speak(stream, Some(token), description, options, deadline).await;
+        match spoken {
+            Ok(opened) => Attempt::Reached(opened),
+            Err(error) if error.code() == ErrorCode::UnsupportedVersion => Attempt::Failed(error),
+            Err(_) if Instant::now() >= deadline => {
+                Attempt::Failed(self.silent(pid, "does not answer", began))
+            }
+            // It is just closing, or another has taken over.
+            Err(error) => Attempt::Again(error, answer_within),
+        }
+    }
+
+    fn description(&self, pid: Option<u32>) -> String {
+        let path = self.path.display();
+        match pid {
+            Some(pid) => format!("{path}, through process {pid}"),
+            None => format!("{path}, through another process"),
+        }
+    }
+
+    fn silent(&self, pid: Option<u32>, what: &str, began: Instant) -> Error {
+        let owner = pid.map_or_else(
+            || "another process".to_owned(),
+            |pid| format!("process {pid}"),
+        );
+        Error::new(
+            ErrorCode::OwnerSilent,
+            format!(
+                "the folder {} is open in {owner}, which {what} (after {} ms); a lock is never taken away: end \
+                 that process if it hangs",
+                self.path.display(),
+                began.elapsed().as_millis()
+            ),
+        )
+    }
+}
+
+impl Drop for SharedFolder {
+    fn drop(&mut self) {
+        // A connection that did not come to be, or a transport that nobody closed.
+        let owned = self.state.lock().owned.take();
+        let Some(service) = owned else { return };
+        registry::in_background("headwater-close", move || {
+            if let Err(error) = service.close() {
+                tracing::warn!(%error, "a log that was taken over could not be closed");
+            }
+        });
+    }
+}
+
+impl fmt::Debug for SharedFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("SharedFolder")
+            .field("path", &self.path)
+            .field("is_owned", &state.owned.is_some())
+            .finish_non_exhaustive()
+    }
+}

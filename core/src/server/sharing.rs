@@ -1,0 +1,170 @@
+//! One folder, many processes: the owner of a log serves the others through a socket.
+//!
+//! Whoever opens a folder's log serves it; the folder's `OWNER` says where, and the token that opens it. When the
+//! log is closed, who is connected is told so and answered what it had asked: then one of them opens the folder
+//! and serves the rest (`client/transport/tcp/folder.rs`). Where there can be no socket the log is this process'
+//! alone, which is logged.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::local::{self, Listener, Stream};
+use super::{Server, ServerOptions};
+use crate::completion::Completion;
+use crate::error::{Error, ErrorCode};
+use crate::limits;
+use crate::log::owner::{self, Access, Token};
+use crate::service::Service;
+
+/// Serves the log of a folder to the other processes of this user, on `runtime`, until the last opening of the
+/// log is closed. Does nothing for a log that is served already or is not to be shared.
+///
+/// Creates files: not for an event loop's thread.
+pub fn share(service: &Service, runtime: &Handle) {
+    if !service.begin_announcing() {
+        return;
+    }
+    let announced = match listen(service, runtime) {
+        Ok((access, sharing)) => service.announce(access, Box::new(move || sharing.end())),
+        Err(error) => {
+            let folder = service.name();
+            tracing::warn!(folder, %error, "the folder is not shared with other processes");
+            service.announce(Access::Exclusive, Box::new(|| ()))
+        }
+    };
+    if let Err(error) = announced {
+        let folder = service.name();
+        tracing::warn!(folder, %error, "other processes cannot be told how to reach the log");
+    }
+}
+
+/// What serves others, until it is ended.
+struct Sharing {
+    server: Server,
+    socket: PathBuf,
+    accepting: JoinHandle<()>,
+    runtime: Handle,
+}
+
+fn listen(service: &Service, runtime: &Handle) -> io::Result<(Access, Sharing)> {
+    let path = local::place(&socket_name(service))?;
+    if !owner::can_be_told(&path) {
+        let message = format!("{} cannot be written in OWNER", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let token = Token::random()?;
+    let listener = {
+        let _entered = runtime.enter();
+        Listener::bind(&path)?
+    };
+    let options = ServerOptions {
+        token: Some(token),
+        ..ServerOptions::default()
+    };
+    let server = Server::new(service.clone(), options);
+    let accepting = runtime.spawn(accept(listener, server.clone()));
+    let sharing = Sharing {
+        server,
+        socket: path.clone(),
+        accepting,
+        runtime: runtime.clone(),
+    };
+    Ok((Access::Socket { path, token }, sharing))
+}
+
+/// The same for the same folder, so that what a killed owner left is replaced; another for a copy of it.
+fn socket_name(service: &Service) -> String {
+    let mut hasher = DefaultHasher::new();
+    service.log_uuid().hash(&mut hasher);
+    service.folder_key().hash(&mut hasher);
+    format!("{:016x}.sock", hasher.finish())
+}
+
+async fn accept(listener: Listener, server: Server) {
+    let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => {
+                    let place = Arc::clone(&places).try_acquire_owned();
+                    let server = server.clone();
+                    connections.spawn(async move {
+                        serve(&server, stream, place.is_ok()).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, or one that was gone before it was accepted.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+async fn serve(server: &Server, stream: Stream, has_place: bool) {
+    let (reader, writer) = stream.into_split();
+    if has_place {
+        server.serve_connection(reader, writer, &[], PEER).await;
+    } else {
+        let message = format!(
+            "the folder's owner serves {} connections and no more; close one",
+            limits::LOCAL_CONNECTIONS_MAX
+        );
+        let reason = Error::new(ErrorCode::QuotaExceeded, message);
+        server
+            .refuse_connection(reader, writer, PEER, &reason)
+            .await;
+    }
+}
+
+impl Sharing {
+    /// Tells who is connected that the log closes, and waits until they have gone, a bounded time.
+    fn end(self) {
+        let Self {
+            server,
+            socket,
+            accepting,
+            runtime,
+        } = self;
+        // Nobody finds it any more; who is on the way to it is refused by the closing server.
+        if let Err(error) = std::fs::remove_file(&socket) {
+            tracing::debug!(%error, "no socket to remove");
+        }
+        let (completion, mut closed) = Completion::pair();
+        runtime.spawn(async move {
+            let left = server
+                .close(Duration::from_millis(limits::SHARING_CLOSE_MS))
+                .await;
+            accepting.abort();
+            completion.finish(Ok(left));
+        });
+        match closed.wait(None) {
+            Ok(0) => {}
+            Ok(left) => tracing::warn!(
+                left,
+                "processes did not take leave of the closing log in time"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "processes that share the log could not be told that it closes")
+            }
+        }
+    }
+}
+
+/// How logs name a connection.
+const PEER: &str = "another process of this folder";
+
+/// How long accepting pauses when the system has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(50);
