@@ -43,7 +43,7 @@ function check(scenario) {
 export const DOORS = [
   'mem',
   'folder',
-  // 'unix': no broker listens there yet.
+  'unix',
   'tcp',
 ]
 /** What a scenario may need, and each door has. */

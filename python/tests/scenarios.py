@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -79,7 +80,7 @@ GIVES: dict[str, set[str]] = {
 DOORS = [
     "mem",
     "folder",
-    # "unix": no broker listens there yet.
+    "unix",
     "tcp",
 ]
 
@@ -92,12 +93,14 @@ class Door:
         self._folder = folder / "log"
         self.nowhere = str(folder / "nowhere")
         self._broker: headwater.Broker | None = None
+        # A socket's path is short, and that of a test is not.
+        self._socket = tempfile.TemporaryDirectory(prefix="headwater-")
         self.gives = GIVES[kind]
         self.address = "mem:" if kind == "mem" else str(self._folder)
         if kind == "tcp":
             self._serve("127.0.0.1:0")
         elif kind == "unix":
-            self._serve(f"unix:{folder / 'sock'}")
+            self._serve(f"unix:{self._socket.name}/sock")
 
     def _serve(self, listen: str) -> None:
         self._broker = headwater.Broker(self._folder, listen=[listen])
@@ -105,13 +108,17 @@ class Door:
 
     def restart(self) -> None:
         """Stop the broker, and start it again on its folder and port."""
-        self.close()
+        self._stop()
         self._serve(self.address)
+
+    def _stop(self) -> None:
+        if self._broker is not None:
+            self._broker.close(0)
 
     def close(self) -> None:
         """Stop what runs."""
-        if self._broker is not None:
-            self._broker.close(0)
+        self._stop()
+        self._socket.cleanup()
 
 
 def run(scenario: Map, door: Door, language: str) -> None:

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 pub(crate) const DOORS: &[&str] = &[
     "mem",
     "folder",
-    // "unix": no broker listens there yet.
+    "unix",
     "tcp",
 ];
 
