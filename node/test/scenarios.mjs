@@ -43,8 +43,11 @@ function check(scenario) {
 export const DOORS = [
   'mem',
   'folder',
+  'unix',
   'tcp',
 ]
+/** What a scenario may need, and each door has. */
+const GIVES = { mem: [], folder: ['durable'], unix: ['durable', 'broker'], tcp: ['durable', 'broker'] }
 
 /** Where the log is: in memory, in a folder, or behind a broker that serves one. */
 export class Door {
@@ -55,9 +58,10 @@ export class Door {
     const door = new Door()
     door.#folder = join(folder, 'log')
     door.nowhere = join(folder, 'nowhere')
-    door.gives = kind === 'mem' ? [] : kind === 'tcp' ? ['durable', 'broker'] : ['durable']
+    door.gives = GIVES[kind]
     door.address = kind === 'mem' ? 'mem:' : door.#folder
     if (kind === 'tcp') await door.#serve('127.0.0.1:0')
+    if (kind === 'unix') await door.#serve(`unix:${join(folder, 'sock')}`)
     return door
   }
 

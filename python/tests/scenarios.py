@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -68,6 +69,22 @@ def check(scenario: Map) -> None:
         raise Wrong("languages and because go together")
 
 
+#: What a scenario may need, and each door has.
+GIVES: dict[str, set[str]] = {
+    "mem": set(),
+    "folder": {"durable"},
+    "unix": {"durable", "broker"},
+    "tcp": {"durable", "broker"},
+}
+#: What is run against. One line each, so that a door is added or left out by one.
+DOORS = [
+    "mem",
+    "folder",
+    "unix",
+    "tcp",
+]
+
+
 class Door:
     """Where the log is: in memory, in a folder, or behind a broker that serves one."""
 
@@ -76,11 +93,14 @@ class Door:
         self._folder = folder / "log"
         self.nowhere = str(folder / "nowhere")
         self._broker: headwater.Broker | None = None
-        self.gives: set[str] = {"durable"} - ({"durable"} if kind == "mem" else set())
+        # A socket's path is short, and that of a test is not.
+        self._socket = tempfile.TemporaryDirectory(prefix="headwater-")
+        self.gives = GIVES[kind]
         self.address = "mem:" if kind == "mem" else str(self._folder)
         if kind == "tcp":
-            self.gives.add("broker")
             self._serve("127.0.0.1:0")
+        elif kind == "unix":
+            self._serve(f"unix:{self._socket.name}/sock")
 
     def _serve(self, listen: str) -> None:
         self._broker = headwater.Broker(self._folder, listen=[listen])
@@ -88,21 +108,17 @@ class Door:
 
     def restart(self) -> None:
         """Stop the broker, and start it again on its folder and port."""
-        self.close()
+        self._stop()
         self._serve(self.address)
 
-    def close(self) -> None:
-        """Stop what runs."""
+    def _stop(self) -> None:
         if self._broker is not None:
             self._broker.close(0)
 
-
-#: What is run against. One line each, so that a door is added or left out by one.
-DOORS = [
-    "mem",
-    "folder",
-    "tcp",
-]
+    def close(self) -> None:
+        """Stop what runs."""
+        self._stop()
+        self._socket.cleanup()
 
 
 def run(scenario: Map, door: Door, language: str) -> None:

@@ -31,5 +31,7 @@ def test_scenario(scenario: Map, language: str, kind: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("language", ["python", "aio"])
 @pytest.mark.parametrize("scenario", WRONG, ids=lambda scenario: scenario["name"])
 def test_what_is_wrong_is_found(scenario: Map, language: str, tmp_path: Path) -> None:
+    door = Door("mem", tmp_path)
     with pytest.raises((Wrong, headwater.NotFound)):
-        run(scenario, Door("mem", tmp_path), language)
+        run(scenario, door, language)
+    door.close()

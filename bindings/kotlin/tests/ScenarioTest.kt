@@ -23,6 +23,7 @@ import org.junit.jupiter.api.TestFactory
 private val DOORS = mapOf(
     "mem" to emptySet<String>(),
     "folder" to setOf("durable"),
+    "unix" to setOf("durable"),
     "tcp" to setOf("durable"),
 )
 private val LANGUAGES = setOf("rust", "python", "aio", "node", "kotlin", "swift")
@@ -54,6 +55,7 @@ class ScenarioTest {
     private fun atDoor(door: String, scenario: JsonObject) = when (door) {
         "mem" -> run(scenario, "mem:")
         "folder" -> run(scenario, newPath().path)
+        "unix" -> withBroker(listOf("--data", newPath().path), "unix:${newPath().path}") { runSteps(scenario, it) }
         else -> withBroker(listOf("--data", newPath().path)) { runSteps(scenario, it) }
     }
 

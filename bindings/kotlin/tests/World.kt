@@ -48,12 +48,12 @@ private fun run(command: List<String>): String {
 }
 
 /** A broker on a free port, in memory unless told otherwise; its address. */
-internal fun withBroker(data: List<String> = listOf("--dev"), test: suspend (String) -> Unit) {
-    val command = listOf(cli, "--json", "serve", "--listen", "127.0.0.1:0") + data
+internal fun withBroker(data: List<String> = listOf("--dev"), listen: String = "127.0.0.1:0", test: suspend (String) -> Unit) {
+    val command = listOf(cli, "--json", "serve", "--listen", listen) + data
     val broker = ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start()
     try {
         val line = broker.inputStream.bufferedReader().readLine()
-        runBlocking { test(Regex("127\\.0\\.0\\.1:\\d+").find(line)!!.value) }
+        runBlocking { test(Regex("127\\.0\\.0\\.1:\\d+|unix:[^\"]+").find(line)!!.value) }
     } finally {
         broker.destroy()
         broker.waitFor(10, TimeUnit.SECONDS)

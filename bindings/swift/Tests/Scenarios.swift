@@ -9,6 +9,7 @@ import Foundation
 private let doors: [(kind: String, gives: Set<String>)] = [
     ("mem", []),
     ("folder", ["durable"]),
+    ("unix", ["durable"]),
     ("tcp", ["durable"]),
 ]
 private let languages: Set<String> = ["rust", "python", "aio", "node", "kotlin", "swift"]
@@ -53,6 +54,7 @@ private func atDoor(_ door: String, _ scenario: Plain) async throws {
     switch door {
     case "mem": try await Steps("mem:").all(steps)
     case "folder": try await Steps(newPath().path).all(steps)
+    case "unix": try await withBroker(["--data", newPath().path], on: "unix:\(newSocket())") { try await Steps($0).all(steps) }
     default: try await withBroker(["--data", newPath().path]) { try await Steps($0).all(steps) }
     }
 }

@@ -10,6 +10,9 @@ private let cli = environment["HEADWATER_CLI"] ?? "headwater"
 /// A path where nothing is yet.
 func newPath() -> URL { scratch.appendingPathComponent("swift-\(UUID())") }
 
+/// A path for a socket, which is short.
+func newSocket() -> String { scratch.appendingPathComponent("s\(UInt32.random(in: .min ... .max))").path }
+
 /// A test with a log in memory that has a topic of `partitions` partitions; closed at the end.
 func inMemory(_ name: String, partitions: Int = 1, _ body: @escaping (Client) async throws -> Void) -> Test {
     Test(name) {
@@ -51,11 +54,11 @@ func run(_ program: String, _ arguments: String...) throws -> String {
 func headwater(_ first: String, _ second: String, _ third: String) throws -> String { try run(cli, first, second, third) }
 
 /// A broker on a free port, in memory unless told otherwise.
-func withBroker(_ data: [String] = ["--dev"], _ body: (String) async throws -> Void) async throws {
+func withBroker(_ data: [String] = ["--dev"], on listen: String = "127.0.0.1:0", _ body: (String) async throws -> Void) async throws {
     let broker = Process()
     let output = Pipe()
     broker.executableURL = URL(fileURLWithPath: cli)
-    broker.arguments = ["--json", "serve", "--listen", "127.0.0.1:0"] + data
+    broker.arguments = ["--json", "serve", "--listen", listen] + data
     broker.standardOutput = output
     try broker.run()
     defer {
@@ -65,7 +68,7 @@ func withBroker(_ data: [String] = ["--dev"], _ body: (String) async throws -> V
     }
     var line = ""
     while !line.contains("\n") { line += String(decoding: output.fileHandleForReading.availableData, as: UTF8.self) }
-    guard let found = line.range(of: #"127\.0\.0\.1:\d+"#, options: .regularExpression) else {
+    guard let found = line.range(of: #"127\.0\.0\.1:\d+|unix:[^"]+"#, options: .regularExpression) else {
         throw Failed(description: "no address in \(line)")
     }
     try await body(String(line[found]))

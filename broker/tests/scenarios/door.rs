@@ -6,9 +6,12 @@ use headwater_broker::{Broker, Config};
 use tempfile::TempDir;
 
 /// What is run against. One line each, so that a door is added or left out by one.
+#[rustfmt::skip]
 pub(crate) const DOORS: &[&str] = &[
-    "mem", //
-    "folder", "tcp",
+    "mem",
+    "folder",
+    "unix",
+    "tcp",
 ];
 
 pub(crate) struct Door {
@@ -37,8 +40,13 @@ impl Door {
             broker: None,
             folder,
         };
-        if kind == "tcp" {
-            door.serve("127.0.0.1:0");
+        match kind {
+            "tcp" => door.serve("127.0.0.1:0"),
+            "unix" => {
+                let socket = door.folder.path().join("sock");
+                door.serve(&format!("unix:{}", socket.display()));
+            }
+            _ => {}
         }
         door
     }
