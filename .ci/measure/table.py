@@ -1,8 +1,10 @@
 """The figures as a table: medians over the runs, their spread, and how they stand to the floors, to peers, to budgets."""
 
 import statistics
+import textwrap
 
 from .budgets import BUDGETS, ECHO, SYNC
+from .reasons import behind
 from .systems import SYSTEMS, Nats, Redis
 from .watch import OTHERS_MAX
 from .works import START, WORKS
@@ -16,8 +18,9 @@ def flat(result):
     figures = {name: value for name, value in result.items() if name != "latency_us"}
     for point, value in (result.get("latency_us") or {}).items():
         figures[f"{point}_us"] = value
-    if figures.get("cpu_s") is not None and figures.get("records"):
+    if "sleeps" in figures and figures.get("records"):
         figures["cpu_us"] = figures["cpu_s"] / figures["records"] * 1e6
+        figures["sleeps_each"] = figures["sleeps"] / figures["records"]
     return figures
 
 
@@ -94,7 +97,8 @@ def verdicts(name, medians):
 def report(medians, runs, scale):
     """Prints everything."""
     print(f"\nmedians of {runs} alternating runs [least .. most]; batches of 1,000; end to end at 1,000 records/s")
-    print("x floor, x NATS, x Redis: how many times as fast; above 1 is ahead. CPU: client and server together")
+    print("x floor, x NATS, x Redis: how many times as fast; above 1 is ahead. Client and server together: CPU us a record,")
+    print("and sleeps a record, how often a thread had to wait (in `end to end` once for the time a record is due)")
     if scale > 1:
         print("NOT TO BE QUOTED: --quick does a hundredth of the work")
     print("\nthe machine's own:")
@@ -103,13 +107,26 @@ def report(medians, runs, scale):
             figure = TIME if TIME in found else RATE
             print(f"  {name[7:]:24}{value_of(found, figure):<58}{others_of(found):>8}")
     last = None
-    heads = f"{'x floor':>9}{'x NATS':>8}{'x Redis':>9}{'CPU us':>8}{'others':>8}"
+    heads = f"{'x floor':>9}{'x NATS':>8}{'x Redis':>9}"
     for row in rows(medians):
         if (row["work"], row["level"]) != last:
             last = row["work"], row["level"]
-            print(f"\n{row['work']}, {row['level']:<{74 - len(row['work'])}}{heads}")
+            last_heads = f"{'CPU us' if row['figure'] == RATE else 'sleeps':>8}{'others':>8}"
+            print(f"\n{row['work']}, {row['level']:<{74 - len(row['work'])}}{heads}{last_heads}")
         print(line(row))
     report_memory(medians)
+    report_behind(medians)
+
+
+def report_behind(medians):
+    """Where it is behind, one reason after the other."""
+    memory = {name: verdicts(name, medians) for name in medians if name.endswith(START)}
+    places = {}
+    for name, what, reason in behind(rows(medians), memory):
+        places.setdefault(reason, []).append(f"{name}: {what}")
+    for reason, names in places.items():
+        print("\nbehind: " + "\n        ".join(names))
+        print(textwrap.fill(reason, 116, initial_indent="    ", subsequent_indent="    "))
 
 
 def line(row):
@@ -117,9 +134,8 @@ def line(row):
         f"{'-' if row[key] is None else format(row[key], ',.2f' if row[key] < 10 else ',.0f'):>{width}}"
         for key, width in (("to_floor", 9), ("to_nats", 8), ("to_redis", 9))
     )
-    cpu = row["medians"].get("cpu_us")
-    is_shown = cpu is not None and row["figure"] == RATE
-    text = f"  {row['system']:16}{value_of(row['medians'], row['figure']):<58}{times}{format(cpu, '.2f') if is_shown else '':>8}"
+    cost = row["medians"].get("cpu_us" if row["figure"] == RATE else "sleeps_each")
+    text = f"  {row['system']:16}{value_of(row['medians'], row['figure']):<58}{times}{'' if cost is None else format(cost, '.2f'):>8}"
     text += others_of(row["medians"])
     return text + "".join(f"\n{'':18}{it['budget']}: {it['verdict']}" for it in row["budgets"])
 

@@ -215,6 +215,11 @@ pub(crate) fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
+/// Bytes of a process' address space now, whether it ever wrote to them or not.
+pub(crate) fn reserved(pid: u32) -> u64 {
+    status(pid, "VmSize:")
+}
+
 /// The most that a process has held, once that has hardly grown for a second.
 pub(crate) fn settled_peak(pid: u32) -> u64 {
     let (mut settled, mut looks) = (0, 0);
