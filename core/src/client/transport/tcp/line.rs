@@ -4,6 +4,8 @@
 //! made again at once, then after pauses that double. One to another log than before is no way to this one:
 //! then everything ends.
 
+mod waiting;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use self::waiting::State;
 use super::TcpOptions;
 use super::connect::Opened;
 use super::connection::Connection;
@@ -25,7 +28,6 @@ use crate::client::health::LinkHealth;
 use crate::client::retry::{Backoff, new_seed, passes};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
-use crate::limits;
 use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::sync::Mutex;
@@ -47,21 +49,6 @@ pub(super) struct Line {
     state: Mutex<State>,
     /// Told when something came that waits, and at the end.
     changed: Notify,
-}
-
-struct State {
-    connection: Option<Arc<Connection>>,
-    /// What the last connection was to.
-    description: String,
-    /// What waits for the next one, in order.
-    parked: VecDeque<Asked>,
-    streams: Vec<Weak<Subscribed>>,
-    /// Since when there is none, and why.
-    lost: Option<(Instant, Error)>,
-    /// Why nothing can be asked any more.
-    ended: Option<Error>,
-    /// When it was connected, or stopped being so.
-    since: Instant,
 }
 
 impl Line {
@@ -391,48 +378,6 @@ impl Line {
             ErrorCode::Closed,
             format!("the connection to {description} was closed"),
         )
-    }
-}
-
-impl State {
-    /// Why one more request cannot be asked.
-    fn check(&self) -> Option<Error> {
-        if let Some(error) = &self.ended {
-            return Some(error.clone());
-        }
-        if self.parked.len() < limits::CLIENT_REQUESTS_MAX {
-            return None;
-        }
-        Some(Error::new(
-            ErrorCode::QuotaExceeded,
-            format!(
-                "{} requests wait for a connection to {}; no more are allowed",
-                limits::CLIENT_REQUESTS_MAX,
-                self.description
-            ),
-        ))
-    }
-
-    /// Takes out what is late; when to look again.
-    fn expire(&mut self, now: Instant) -> (Failed, Option<Instant>) {
-        let is_late = |asked: &Asked| asked.deadline <= now;
-        let mut late = Vec::new();
-        while self.parked.front().is_some_and(is_late) {
-            late.extend(self.parked.pop_front());
-        }
-        let next = self.parked.front().map(|asked| asked.deadline);
-        let (lost_ms, reason) = match &self.lost {
-            Some((since, error)) => (since.elapsed().as_millis(), error.message()),
-            None => (0, "the connection was lost"),
-        };
-        let error = Error::new(
-            ErrorCode::NetworkException,
-            format!(
-                "no connection to {} for {lost_ms} ms: {reason}",
-                self.description
-            ),
-        );
-        (Failed::all(late, &error), next)
     }
 }
 
