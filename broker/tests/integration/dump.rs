@@ -3,7 +3,13 @@
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use headwater::ids::PartitionId;
+use headwater::log::control::{self, Member, Membership};
+use headwater::log::raft::{EntryId, RaftEntry, RaftLog};
+use headwater::log::storage::disk::DiskStorage;
+use headwater::log::{Kind, LogOptions, format};
 use serde_json::Value;
 
 use super::harness::{Place, Serving, run, verified};
@@ -353,4 +359,72 @@ fn a_folder_that_was_cleaned_is_whole_and_damage_to_what_was_kept_is_found() {
         (&damaged["path"], &damaged["is_promised"]),
         (&path.into(), &true.into())
     );
+}
+
+/// The log of a member of a group in a data folder: entries behind a vote, the first segments of them purged.
+fn group_folder(data: &Path) {
+    let storage = Arc::new(DiskStorage::open(data, true).unwrap());
+    let name = data.display().to_string();
+    let folder = format::read_or_create(&*storage, &name, format::random_uuid).unwrap();
+    let options = LogOptions {
+        segment_bytes: 4_096 + 700,
+        ..LogOptions::default()
+    };
+    let log = RaftLog::open(storage, "0000", folder.log_uuid, options).unwrap();
+    log.save_vote(2, 1, true).unwrap();
+    let members = Membership {
+        voters: vec![vec![1, 2]],
+        members: vec![Member {
+            node: 1,
+            address: "one:9092".to_owned(),
+        }],
+    };
+    let entry = |index, kind, payload: Vec<u8>| RaftEntry {
+        id: EntryId { term: 2, index },
+        kind,
+        partition: PartitionId(0),
+        payload: payload.into(),
+    };
+    let mut entries: Vec<_> = (1..39)
+        .map(|index| entry(index, Kind::Blank, Vec::new()))
+        .collect();
+    entries.push(entry(
+        39,
+        Kind::Membership,
+        control::encode(&members).unwrap(),
+    ));
+    log.append(EntryId::default(), &entries).unwrap();
+    log.sync().unwrap();
+    let purged = EntryId { term: 2, index: 20 };
+    log.save_committed(purged).unwrap();
+    log.purge(purged).unwrap();
+    log.close().unwrap();
+}
+
+#[test]
+fn the_log_of_a_member_of_a_group_is_printed() {
+    // It was called too new.
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    group_folder(&data);
+    let frames = dump(&data, &[]).ended(0).json();
+    let votes = of_kind(&frames, "VOTE");
+    let last = votes[votes.len() - 1];
+    assert_eq!(last["content"]["node"], 1);
+    assert_eq!(last["content"]["is_committed"], true);
+    assert_eq!(last["content"]["purged"]["index"], 20);
+    let blanks = of_kind(&frames, "BLANK");
+    assert!(blanks[0]["index"].as_u64() > Some(1), "the front is there");
+    assert_eq!(blanks[blanks.len() - 1]["index"], 38);
+    let members = of_kind(&frames, "MEMBERSHIP");
+    assert_eq!(members[0]["content"]["members"][0]["address"], "one:9092");
+    let data = data.to_str().unwrap();
+    let words = run(["dump", data]).ended(0).stdout;
+    assert!(
+        words.contains("VOTE term 2 for node 1 committed"),
+        "{words}"
+    );
+    let whole = run(["dump", "--verify", data]).ended(0).stdout;
+    assert!(whole.contains("whole"), "{whole}");
 }

@@ -91,7 +91,7 @@ pub struct FoundFrame<'a> {
     pub position: u64,
     /// Its header.
     pub header: FrameHeader,
-    /// What it holds: the parts of a SET, one part of any other entry, none of a MARK or FOOTER.
+    /// What it holds: the parts of a SET, one part of any other entry and of a VOTE, none of a MARK or FOOTER.
     pub parts: Vec<Part<'a>>,
     /// Whether it is none of the log's: dropped by a cut, or written behind bytes that were never promised.
     pub is_cut: bool,

@@ -2,8 +2,8 @@
 
 use headwater::Error;
 use headwater::log::control::{
-    Group, LogStart, OffsetCommit, PartitionOpen, ProducerExpire, ProducerIds, TopicAlter,
-    TopicCreate, TopicDelete,
+    EntryId, Group, LogStart, Membership, OffsetCommit, PartitionOpen, ProducerExpire, ProducerIds,
+    TopicAlter, TopicCreate, TopicDelete, Vote,
 };
 use headwater::log::format::display_uuid;
 use headwater::log::reader::FoundFrame;
@@ -76,7 +76,7 @@ fn part_words(part: &Part<'_>, names: &Names) -> String {
         _ => control_words(part, names),
     };
     let said = said.unwrap_or_else(|| format!("{} bytes that cannot be read", part.payload.len()));
-    format!("{} {said}", part.kind.name())
+    format!("{} {said}", part.kind.name()).trim_end().to_owned()
 }
 
 fn control_words(part: &Part<'_>, names: &Names) -> Option<String> {
@@ -135,8 +135,33 @@ fn control_words(part: &Part<'_>, names: &Names) -> Option<String> {
             let expire: ProducerExpire = decode(payload)?;
             format!("{} producer {}", names.partition(id), expire.producer_id)
         }
+        Kind::Vote => vote_words(&decode(payload)?),
+        Kind::Membership => membership_words(&decode(payload)?),
+        Kind::Blank => String::new(),
         _ => return None,
     })
+}
+
+fn vote_words(vote: &Vote) -> String {
+    let is_committed = if vote.is_committed { " committed" } else { "" };
+    let until = |EntryId { term, index }| format!("index {index} of term {term}");
+    format!(
+        "term {} for node {}{is_committed}, purged through {}, committed through {}",
+        vote.term,
+        vote.node,
+        until(vote.purged),
+        until(vote.committed)
+    )
+}
+
+fn membership_words(membership: &Membership) -> String {
+    let members = membership.members.iter();
+    let members = members.map(|member| format!(" {} at {}", member.node, member.address));
+    format!(
+        "voters {:?} members{}",
+        membership.voters,
+        members.collect::<String>()
+    )
 }
 
 fn records_words(part: &Part<'_>, names: &Names) -> Option<String> {
@@ -286,8 +311,27 @@ fn content(part: &Part<'_>, names: &Names) -> Option<Map<String, Value>> {
             let expire: ProducerExpire = decode(payload)?;
             json!({ "producer_id": expire.producer_id })
         }
+        Kind::Vote => vote_json(&decode(payload)?),
+        Kind::Membership => membership_json(&decode(payload)?),
         _ => return None,
     })
+}
+
+fn vote_json(vote: &Vote) -> Value {
+    let entry = |EntryId { term, index }| json!({ "term": term, "index": index });
+    json!({
+        "term": vote.term,
+        "node": vote.node,
+        "is_committed": vote.is_committed,
+        "purged": entry(vote.purged),
+        "committed": entry(vote.committed),
+    })
+}
+
+fn membership_json(membership: &Membership) -> Value {
+    let members = membership.members.iter();
+    let members = members.map(|member| json!({ "node": member.node, "address": member.address }));
+    json!({ "voters": membership.voters, "members": members.collect::<Vec<_>>() })
 }
 
 fn offset_commit(commit: OffsetCommit, names: &Names) -> Value {

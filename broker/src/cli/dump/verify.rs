@@ -31,6 +31,9 @@ pub(super) struct Totals {
     groups: BTreeMap<String, BTreeMap<([u8; 16], i32), i64>>,
     /// The last entry whose effects are known from a state, and not from the entry.
     base_index: u64,
+    /// Whether it is the log of a member of a group, whose entries are not applied: where a partition ends is not
+    /// known from it.
+    is_of_group: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +81,8 @@ impl Totals {
         }
         self.frames += 1;
         let mut problem = None;
-        let is_known = frame.is_cold || frame.header.index <= self.base_index;
+        self.is_of_group |= frame.parts.iter().any(|part| part.kind.is_of_group());
+        let is_known = frame.is_cold || self.is_of_group || frame.header.index <= self.base_index;
         for part in &frame.parts {
             if part.kind == Kind::Records {
                 let found = self.batch(part, is_known);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Candidate, Damage, Ending, FoundFrame, FoundSegment, Item, Reader, Visit};
 use crate::log::Kind;
+use crate::log::control::{self, Vote};
 use crate::log::error::{OpenError, Problem};
 use crate::log::frame::{CrcSeed, FrameError, FrameHeader, PAYLOAD_VERSION};
 use crate::log::order::Order;
@@ -98,7 +99,7 @@ impl<'a, 'v> Walk<'a, 'v> {
         match &header {
             _ if is_cut => self.cut_frames(listed, start),
             Ok(header) => {
-                if let Some(problem) = self.take_header(at, header)
+                if let Some(problem) = self.take_header(at, header)?
                     && self.damage(at, 0, problem, None)?.is_break()
                 {
                     return Ok(ControlFlow::Break(()));
@@ -127,7 +128,11 @@ impl<'a, 'v> Walk<'a, 'v> {
     }
 
     /// Whether the segment goes on where the log ends.
-    fn take_header(&mut self, at: usize, header: &SegmentHeader) -> Option<Problem> {
+    fn take_header(
+        &mut self,
+        at: usize,
+        header: &SegmentHeader,
+    ) -> Result<Option<Problem>, OpenError> {
         self.promise(header.durable);
         let found = Order {
             index: header.previous_index,
@@ -136,18 +141,41 @@ impl<'a, 'v> Walk<'a, 'v> {
         let is_lost = std::mem::take(&mut self.is_lost);
         let is_front = at == 0 && self.reader.base.is_some();
         if is_front || found == self.order || (is_lost && found.index >= self.order.index) {
-            return None;
+            return Ok(None);
+        }
+        // Of a group's log: what is missing was purged, for its member had a snapshot instead.
+        if found.index > self.order.index && self.purged_from(at)? >= Some(found.index) {
+            return Ok(None);
         }
         if at == 0 {
             // Promised by those who put it at the front.
             self.promise(header.previous_index);
         }
-        Some(Problem::Chain {
+        Ok(Some(Problem::Chain {
             index: found.index,
             term: found.term,
             last_index: self.order.index,
             last_term: self.order.term,
-        })
+        }))
+    }
+
+    /// Up to which index a group's log is purged, as one of its VOTE frames from this segment on says.
+    fn purged_from(&self, at: usize) -> Result<Option<u64>, OpenError> {
+        let mut purged = None;
+        for listed in self.reader.segments.iter().skip(at) {
+            let file = self.open(listed)?;
+            let mut scanner = self.scanner(listed, file.as_ref())?;
+            let mut position = SEGMENT_HEADER_BYTES as u64;
+            while let Some((found, header)) = scanner.search(position)? {
+                position = found + header.padded_bytes();
+                if header.known_kind() == Some(Kind::Vote)
+                    && let Ok(vote) = control::decode::<Vote>(scanner.payload(found, &header)?)
+                {
+                    purged = purged.max(Some(vote.purged.index));
+                }
+            }
+        }
+        Ok(purged)
     }
 
     fn frames(&mut self, at: usize, listed: &Candidate) -> Flow {
@@ -362,7 +390,8 @@ pub(super) fn parts_of<'a>(
     payload: &'a [u8],
 ) -> Result<Vec<Part<'a>>, FrameError> {
     let known = header.known_kind().filter(|kind| {
-        *kind == Kind::Footer || (kind.is_supported() && header.version == PAYLOAD_VERSION)
+        let is_read = kind.is_supported() || kind.is_of_group();
+        *kind == Kind::Footer || (is_read && header.version == PAYLOAD_VERSION)
     });
     let Some(kind) = known else {
         let (kind, version) = (header.kind, header.version);
@@ -372,7 +401,7 @@ pub(super) fn parts_of<'a>(
             Err(FrameError::TooNew { kind, version })
         };
     };
-    if !kind.takes_index() {
+    if !kind.takes_index() && kind != Kind::Vote {
         return Ok(Vec::new());
     }
     let parts = rebuild::parts_of(kind, header, payload)?;
