@@ -101,7 +101,7 @@ internal fun plain(topic: TopicDescription) = mapOf(
     },
 )
 
-internal fun plain(group: GroupDescription) = mapOf(
+internal fun plain(group: GroupDetails) = mapOf(
     "group" to group.group, "state" to group.state, "generation" to group.generation.toLong(),
     "members" to group.members.size.toLong(), "offsets" to plain(group.offsets),
 )

@@ -169,7 +169,7 @@ func plain(_ topic: TopicDescription) -> Plain {
     ])
 }
 
-func plain(_ group: GroupDescription) -> Plain {
+func plain(_ group: GroupDetails) -> Plain {
     .map([
         "group": .text(group.group), "state": .text(group.state), "generation": .number(Int64(group.generation)),
         "members": .number(Int64(group.members.count)), "offsets": plain(group.offsets),
