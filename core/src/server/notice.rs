@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::sync::Mutex;
+use crate::world;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -18,7 +19,7 @@ pub(super) struct Notices {
 impl Notices {
     /// Says that the connection from `peer` was closed because of `reason`.
     pub(super) fn closed(&self, peer: &str, reason: &dyn Display) {
-        let now = Instant::now();
+        let now = world::now();
         let mut last = self.last.lock();
         if last.is_some_and(|last| now.duration_since(last) < INTERVAL) {
             self.left_out.fetch_add(1, Ordering::Relaxed);
