@@ -19,6 +19,7 @@ use crate::completion::{self, Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::timer;
+use crate::world;
 
 /// How much longer than its deadline a close may take before it answers without the details.
 const CLOSE_GRACE: Duration = Duration::from_millis(250);
@@ -81,7 +82,7 @@ impl Shared {
             let open = std::mem::take(&mut *members);
             members.is_closed = true;
             drop(members);
-            let deadline = Instant::now() + timeout.unwrap_or(self.close_timeout);
+            let deadline = world::now() + timeout.unwrap_or(self.close_timeout);
             self.close_by(open, deadline, completion);
         }
         report.clone()
@@ -105,8 +106,7 @@ impl Shared {
             }
         });
         let (shared, done) = (Arc::clone(self), Arc::clone(&completion));
-        let thread = std::thread::Builder::new().name("headwater-close".into());
-        let spawned = thread.spawn(move || {
+        let spawned = world::spawn("headwater-close", move || {
             let report = shared.close_here(&members, deadline);
             drop(guard);
             if let Some(completion) = done.lock().take() {
@@ -122,7 +122,7 @@ impl Shared {
     }
 
     fn close_here(&self, members: &Members, deadline: Instant) -> CloseReport {
-        let left = || deadline.saturating_duration_since(Instant::now());
+        let left = || deadline.saturating_duration_since(world::now());
         let producers = members.producers.iter().filter_map(|it| {
             let is_told = it.has_closed();
             Some((it.close(left())?, is_told))

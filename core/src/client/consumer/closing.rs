@@ -11,6 +11,7 @@ use crate::client::CloseReport;
 use crate::completion::{Completion, Shared};
 use crate::error::{Error, ErrorCode, Outcome};
 use crate::timer;
+use crate::world;
 
 impl State {
     /// Ends reading, and answers when the group knows, at the latest after `timeout`. Called again it
@@ -28,7 +29,7 @@ impl State {
             self.stop_reading();
             self.wake_processing();
             self.end_feed();
-            self.end_by(completion, Instant::now() + timeout);
+            self.end_by(completion, world::now() + timeout);
         }
         report.clone()
     }

@@ -12,6 +12,7 @@ use crate::client::retry::passes;
 use crate::completion::is_own_thread;
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::out_of_range::OutOfRange;
+use crate::world;
 
 impl State {
     /// Reads on a thread that may wait.
@@ -34,7 +35,7 @@ impl State {
         if let Some(overdue) = self.overdue.lock().take() {
             return Err(overdue);
         }
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(world::now()));
         let opening = self.open();
         if opening.peek().is_none() {
             self.transport.assist();

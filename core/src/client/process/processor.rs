@@ -15,6 +15,7 @@ use crate::client::options::ProcessOptions;
 use crate::client::retry::Backoff;
 use crate::completion::{Completion, Pending};
 use crate::error::Result;
+use crate::world;
 
 /// What became of a record that was handed to a handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Consumer {
         };
         let mut seed = [0; 8];
         // Without chance all pauses are the same pauses, and right all the same.
-        _ = getrandom::fill(&mut seed);
+        _ = world::fill_random(&mut seed);
         let backoff = Backoff::new(
             Duration::from_millis(options.backoff_ms()),
             Duration::from_millis(options.backoff_max_ms()),

@@ -9,6 +9,7 @@ use super::sender::Sender;
 use crate::client::CloseReport;
 use crate::completion::{Completion, Shared, Wakes};
 use crate::timer;
+use crate::world;
 
 impl Sender {
     /// Takes no more records and answers when those it has have ended, at the latest after `timeout`.
@@ -22,7 +23,7 @@ impl Sender {
         });
         if let Some(completion) = mine {
             self.begin_close();
-            self.end_by(completion, Instant::now() + timeout);
+            self.end_by(completion, world::now() + timeout);
         }
         report.clone()
     }

@@ -39,6 +39,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::ids::Durability;
 use crate::record::{Codec, Compressor, Header, HeadersRef, RecordRef};
+use crate::world;
 
 /// A record to send, borrowed: key and value are copied before `send` returns.
 #[derive(Clone, Copy, Debug, Default)]
@@ -377,7 +378,7 @@ fn settings(options: &ProducerOptions, seed: i32) -> Result<Settings> {
         retry_backoff: Duration::from_millis(options.retry_backoff_ms()),
         retry_backoff_max: Duration::from_millis(options.retry_backoff_max_ms()),
         // Processes that lost the same broker are to differ too.
-        seed: u64::from(std::process::id()) << 32 | u64::from(seed.unsigned_abs()),
+        seed: u64::from(world::process_id()) << 32 | u64::from(seed.unsigned_abs()),
     })
 }
 
@@ -409,6 +410,10 @@ const fn codec(compression: Compression) -> Codec {
 
 /// Another number for every producer of the process.
 fn next_seed() -> i32 {
+    #[cfg(test)]
+    if let Some(world) = world::simulated::current() {
+        return world.below(1 << 31) as i32;
+    }
     static NEXT: AtomicI32 = AtomicI32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX
 }

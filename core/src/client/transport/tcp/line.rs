@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use crate::limits;
 use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::sync::Mutex;
+use crate::world;
 
 /// Makes the next connection.
 pub(super) type Connector =
@@ -64,7 +65,7 @@ struct State {
 impl Line {
     pub(super) fn new(opened: &Opened, options: &TcpOptions) -> Arc<Self> {
         let process = Arc::clone(&opened.connection.process);
-        let seed = u64::from(process.load(Ordering::Relaxed));
+        let seed = u64::from(world::process_id());
         Arc::new(Self {
             request_timeout: options.request_timeout,
             backoff: Mutex::new(Backoff::new(
