@@ -14,6 +14,8 @@ mod connection;
 mod feed;
 mod in_flight;
 mod line;
+#[cfg(test)]
+pub(in crate::client) mod simulated;
 mod subscribed;
 mod task;
 #[cfg(test)]
