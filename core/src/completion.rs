@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use crate::sync::{Condvar, Mutex};
 
 use crate::error::{Error, ErrorCode, Outcome, Result};
+use crate::world;
 
 mod wake;
 
@@ -219,7 +220,7 @@ impl<T> Slot<T> {
 }
 
 fn deadline_of(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+    timeout.and_then(|timeout| world::now().checked_add(timeout))
 }
 
 fn check_may_wait() -> Result<()> {

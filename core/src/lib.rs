@@ -46,6 +46,7 @@ pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timer;
+mod world;
 
 pub use client::{
     Ack, Address, Admin, BatchRecords, Block, CleanupPolicy, Client, CloseReport, ConnectOptions,

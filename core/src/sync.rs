@@ -14,6 +14,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use crate::world;
+
 pub use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 /// A value that one thread at a time may use.
@@ -29,7 +31,10 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Waits until the value is free.
+    #[cfg_attr(test, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
+        #[cfg(test)]
+        world::simulated::switch_point(std::panic::Location::caller());
         MutexGuard {
             mutex: self,
             held: Some(self.held()),
@@ -56,6 +61,10 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, T> {
+        #[cfg(test)]
+        if let Some(held) = world::simulated::until_given(|| given(self.0.try_lock())) {
+            return held;
+        }
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,16 +137,24 @@ impl Condvar {
 
     /// Wakes one of those that wait.
     pub fn notify_one(&self) {
+        #[cfg(test)]
+        world::simulated::wake_at(self.address(), false);
         self.0.notify_one();
     }
 
     /// Wakes all that wait.
     pub fn notify_all(&self) {
+        #[cfg(test)]
+        world::simulated::wake_at(self.address(), true);
         self.0.notify_all();
     }
 
     /// Gives the lock up and waits to be woken; may return for no reason.
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        #[cfg(test)]
+        if self.waited(guard, None).is_some() {
+            return;
+        }
         if let Some(held) = guard.held.take() {
             let held = self.0.wait(held).unwrap_or_else(PoisonError::into_inner);
             guard.held = Some(held);
@@ -146,6 +163,10 @@ impl Condvar {
 
     /// The same for at most `timeout`; says whether it passed.
     pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) -> TimedOut {
+        #[cfg(test)]
+        if let Some(has_timed_out) = self.waited(guard, Some(timeout)) {
+            return TimedOut(has_timed_out);
+        }
         let Some(held) = guard.held.take() else {
             return TimedOut(false);
         };
@@ -159,7 +180,34 @@ impl Condvar {
 
     /// The same until `deadline`.
     pub fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Instant) -> TimedOut {
-        self.wait_for(guard, deadline.saturating_duration_since(Instant::now()))
+        self.wait_for(guard, deadline.saturating_duration_since(world::now()))
+    }
+
+    /// Waits as a thread of a simulated world; none outside of one.
+    #[cfg(test)]
+    fn waited<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Option<Duration>) -> Option<bool> {
+        if !world::is_simulated() {
+            return None;
+        }
+        guard.held = None;
+        let has_timed_out = world::simulated::wait_at(self.address(), timeout);
+        guard.held = Some(guard.mutex.held());
+        has_timed_out
+    }
+
+    #[cfg(test)]
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+/// What an attempt to take a lock gave.
+#[cfg(test)]
+fn given<T>(attempt: Result<T, TryLockError<T>>) -> Option<T> {
+    match attempt {
+        Ok(given) => Some(given),
+        Err(TryLockError::Poisoned(left)) => Some(left.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -189,11 +237,19 @@ impl<T: ?Sized> RwLock<T> {
     /// Waits until nobody changes the value. Not to be taken twice by one thread: a writer that waits
     /// between the two would have both wait for ever.
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        #[cfg(test)]
+        if let Some(read) = world::simulated::until_given(|| given(self.0.try_read())) {
+            return read;
+        }
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nobody else uses the value.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        #[cfg(test)]
+        if let Some(write) = world::simulated::until_given(|| given(self.0.try_write())) {
+            return write;
+        }
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,6 +13,7 @@ use crate::sync::{Condvar, Mutex};
 use crate::completion::mark_own_thread;
 use crate::fork::{self, PerFork};
 use crate::limits::FORK_GENERATIONS_MAX;
+use crate::world;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -76,16 +77,21 @@ pub(crate) fn thread_count() -> u64 {
 }
 
 fn wheel() -> Option<Arc<Wheel>> {
-    let wheel = WHEELS.get()?.get_or_init(|| {
-        let wheel = Arc::new(Wheel::default());
-        let turned = Arc::clone(&wheel);
-        let thread = std::thread::Builder::new().name("headwater-timer".into());
-        if let Err(error) = thread.spawn(move || turned.run()) {
-            tracing::error!(%error, "no thread for deadlines: linger and timeouts do not work");
-        }
-        wheel
-    });
+    #[cfg(test)]
+    if let Some(world) = world::simulated::current() {
+        return Some(world.local(new_wheel));
+    }
+    let wheel = WHEELS.get()?.get_or_init(new_wheel);
     Some(Arc::clone(wheel))
+}
+
+fn new_wheel() -> Arc<Wheel> {
+    let wheel = Arc::new(Wheel::default());
+    let turned = Arc::clone(&wheel);
+    if let Err(error) = world::spawn("headwater-timer", move || turned.run()) {
+        tracing::error!(%error, "no thread for deadlines: linger and timeouts do not work");
+    }
+    wheel
 }
 
 impl Wheel {
@@ -93,9 +99,13 @@ impl Wheel {
         mark_own_thread();
         let mut state = self.state.lock();
         loop {
+            #[cfg(test)]
+            if world::simulated::current().is_some_and(|world| world.is_over()) {
+                return;
+            }
             match state.due.first().copied() {
                 None => self.changed.wait(&mut state),
-                Some((deadline, id)) if deadline <= Instant::now() => {
+                Some((deadline, id)) if deadline <= world::now() => {
                     state.due.remove(&(deadline, id));
                     let job = state.jobs.remove(&id);
                     drop(state);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::sync::Mutex;
 
 use crate::timer::{self, Timer};
+use crate::world;
 
 /// See the module.
 pub(super) struct Deadline {
@@ -65,7 +66,7 @@ impl Deadline {
     pub(super) fn left(&self) -> Duration {
         let at = self.state.lock().at;
         at.map_or(Duration::ZERO, |at| {
-            at.saturating_duration_since(Instant::now())
+            at.saturating_duration_since(world::now())
         })
     }
 }

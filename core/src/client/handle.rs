@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
@@ -20,6 +20,7 @@ use crate::completion::{self, Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::timer;
+use crate::world;
 
 /// How much longer than its deadline a close may take before it answers without the details.
 const CLOSE_GRACE: Duration = Duration::from_millis(250);
@@ -125,7 +126,7 @@ impl Shared {
             drop(members);
             Arc::new(Closing::new(open, completion, report))
         });
-        closing.deadline.bring(Instant::now() + timeout);
+        closing.deadline.bring(world::now() + timeout);
         match mine {
             Some(completion) => self.close_on_a_thread(closing, completion),
             None => closing.hurry(timeout),
@@ -141,8 +142,7 @@ impl Shared {
     ) {
         let (shared, closing) = (Arc::clone(self), Arc::clone(closing));
         let done = Arc::clone(&completion);
-        let thread = std::thread::Builder::new().name("headwater-close".into());
-        let spawned = thread.spawn(move || {
+        let spawned = world::spawn("headwater-close", move || {
             let report = shared.close_here(&closing);
             closing.deadline.end();
             let completion = done.lock().take();

@@ -22,6 +22,9 @@ mod registry;
 mod retry;
 #[cfg(feature = "tcp")]
 pub mod runtime;
+#[cfg(feature = "tcp")]
+#[cfg(test)]
+mod tests;
 pub(crate) mod transport;
 
 pub use address::{Address, DEFAULT_PORT, HostPort, parse_address};

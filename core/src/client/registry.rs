@@ -1,7 +1,7 @@
 //! Everything of this process that is open, so that its end can flush and close it.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
@@ -9,6 +9,7 @@ use super::handle::{CloseReport, Shared};
 use crate::completion::{self, Completion};
 use crate::fork::PerFork;
 use crate::limits::FORK_GENERATIONS_MAX;
+use crate::world;
 
 /// One list per fork generation: a child must not touch what a thread of its parent may have locked.
 static REGISTRIES: PerFork<Mutex<Registry>> =
@@ -49,8 +50,8 @@ pub fn exit(timeout: Option<Duration>) -> CloseReport {
     clients.retain(|client| !client.has_closed());
     let longest = clients.iter().map(|client| client.exit_timeout).max();
     let timeout = timeout.or(longest).unwrap_or(Duration::from_secs(2));
-    let deadline = Instant::now() + timeout;
-    let left = || Some(deadline.saturating_duration_since(Instant::now()));
+    let deadline = world::now() + timeout;
+    let left = || Some(deadline.saturating_duration_since(world::now()));
     let closing: Vec<_> = clients
         .iter()
         .map(|client| client.close(Some(timeout)))
@@ -91,8 +92,7 @@ pub(in crate::client) fn in_background(name: &str, job: impl FnOnce() + Send + '
             .retain(|closing| closing.peek().is_none());
         registry.background.push(done);
     }
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    let spawned = thread.spawn(move || {
+    let spawned = world::spawn(name, move || {
         job();
         completion.finish(Ok(()));
     });
@@ -102,5 +102,6 @@ pub(in crate::client) fn in_background(name: &str, job: impl FnOnce() + Send + '
 }
 
 fn current() -> Option<&'static Mutex<Registry>> {
-    REGISTRIES.get()
+    // A world of a simulation ends what it began by itself.
+    REGISTRIES.get().filter(|_| !world::is_simulated())
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode, ErrorKind};
+use crate::world;
 
 /// Whether the reason of a failure passes by itself, so that the same again may succeed. A full disk or quota
 /// does not: somebody has to make room, and wants to know at once.
@@ -21,10 +22,10 @@ pub(super) fn passes(error: &Error) -> bool {
 /// A seed that no other process and no other object of this one has, unless the system gives no random bytes.
 pub(super) fn new_seed() -> u64 {
     let mut seed = [0; 8];
-    match getrandom::fill(&mut seed) {
+    match world::fill_random(&mut seed) {
         Ok(()) => u64::from_le_bytes(seed),
         // It is about pauses alone.
-        Err(_) => std::process::id().into(),
+        Err(_) => world::process_id().into(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::thread::{self, ThreadId};
 
 use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode, Outcome, Result};
+use crate::world;
 
 use super::io_thread::Stop as IoStop;
 use super::queue::{Refusal, closed};
@@ -69,7 +70,7 @@ impl Shared {
         let handle = at.map(|at| threads.handles.swap_remove(at));
         drop(threads);
         if let Some(handle) = handle
-            && handle.join().is_err()
+            && world::join(handle).is_err()
         {
             tracing::error!(thread = name, "a thread of the log panicked");
         }

@@ -19,6 +19,7 @@ use std::path::Path;
 use super::storage::{Storage, StorageFile, error_of};
 use crate::error::{Error, ErrorCode};
 use crate::limits::FORMAT_BYTES_MAX;
+use crate::world;
 
 /// The version of folders this build writes, and the newest it reads.
 pub const FOLDER_VERSION: u32 = 1;
@@ -183,7 +184,7 @@ pub fn read_or_create(
 /// The operating system has no randomness to give.
 pub fn random_uuid() -> io::Result<[u8; 16]> {
     let mut uuid = [0; 16];
-    getrandom::fill(&mut uuid).map_err(io::Error::from)?;
+    world::fill_random(&mut uuid).map_err(io::Error::from)?;
     // RFC 9562: version in the upper half of byte 6, variant in the upper bits of byte 8.
     uuid[6] = (uuid[6] & 0x0F) | 0x40;
     uuid[8] = (uuid[8] & 0x3F) | 0x80;

@@ -9,11 +9,11 @@ mod start;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::limits::CHECKPOINT_INDEX_BYTES_MAX;
 use crate::sync::{Condvar, Mutex};
+use crate::world;
 
 pub(super) use self::start::{Start, start};
 use super::checkpoint::{self, DirectoryRow, Gate, Position, SealedSegment, Store, Update};
@@ -112,7 +112,7 @@ impl Keeper {
                 unlisted: start.unlisted,
                 removed: Vec::new(),
                 update: None,
-                taken_at: Instant::now(),
+                taken_at: world::now(),
                 snapshots: Vec::new(),
                 unwritten: None,
                 snapshot_bytes: start.snapshot_bytes,
@@ -254,8 +254,8 @@ impl Keeper {
         }
         let logged = self.logged.load(Ordering::Relaxed);
         let interval = Duration::from_millis(options.checkpoint_interval_ms);
-        let is_late =
-            logged >= options.checkpoint_least_bytes && state.taken_at.elapsed() >= interval;
+        let passed = world::now().saturating_duration_since(state.taken_at);
+        let is_late = logged >= options.checkpoint_least_bytes && passed >= interval;
         let is_due = logged >= options.checkpoint_bytes || is_late;
         (state.update.is_none() && is_due).then_some(Work::Take)
     }
@@ -292,13 +292,11 @@ impl Shared {
             return self.keep(work);
         }
         let shared = Arc::clone(self);
-        let thread = thread::Builder::new().name(THREAD.to_owned());
-        let spawned = thread.spawn(move || shared.keep(work));
-        if let Err(error) = spawned {
+        if let Err(error) = world::spawn(THREAD, move || shared.keep(work)) {
             crate::seldom!(warn, %error, "the system gives no thread to write a checkpoint on");
             self.keeper.state.lock().is_running = false;
             // What was to be done is lost; whoever waits for room does not wait for ever.
-            self.syncer.set_housekeeping(Instant::now() + AGAIN);
+            self.syncer.set_housekeeping(world::now() + AGAIN);
         }
     }
 
@@ -336,7 +334,7 @@ impl Shared {
             Work::Housekeeping(housekeeper) => {
                 self.keeper.state.lock().take_unwritten();
                 let again = housekeeper();
-                self.syncer.set_housekeeping(Instant::now() + again);
+                self.syncer.set_housekeeping(world::now() + again);
             }
         }
     }
@@ -344,7 +342,7 @@ impl Shared {
     /// Copies the state for a checkpoint.
     fn take_checkpoint(self: &Arc<Self>) {
         let mut state = self.keeper.state.lock();
-        state.taken_at = Instant::now();
+        state.taken_at = world::now();
         let is_whole = state.is_whole_due;
         let mut unlisted = mem::take(&mut state.unlisted);
         let removed = mem::take(&mut state.removed);
@@ -477,6 +475,6 @@ impl Drop for RestOnPanic<'_> {
         self.0.keeper.state.lock().is_running = false;
         self.0.keeper.idle.notify_all();
         self.0.queue.let_in(u64::MAX);
-        self.0.syncer.set_housekeeping(Instant::now() + AGAIN);
+        self.0.syncer.set_housekeeping(world::now() + AGAIN);
     }
 }

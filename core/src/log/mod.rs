@@ -26,7 +26,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -34,6 +34,7 @@ use crate::completion::{Assist, Completion};
 use crate::error::Result;
 use crate::fork;
 use crate::ids::{LeaderEpoch, PartitionId};
+use crate::world;
 
 mod ahead;
 mod append;
@@ -149,13 +150,7 @@ impl Default for LogOptions {
             segment_bytes: 64 * 1_024 * 1_024,
             max_bytes: None,
             tight_bytes: None,
-            clock: Arc::new(|| {
-                SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| {
-                        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-                    })
-            }),
+            clock: Arc::new(world::wall_ms),
             os_sync_interval_ms: 1_000,
             idle_mark_ms: 1_000,
             checkpoint_bytes: 64 * 1_024 * 1_024,
@@ -364,7 +359,7 @@ impl Log {
     /// [`start_housekeeping`](Self::start_housekeeping).
     pub fn set_housekeeper(&self, housekeeper: Arc<dyn Fn() -> Duration + Send + Sync>) {
         self.shared.keeper.set_housekeeper(housekeeper);
-        self.shared.syncer.set_housekeeping(Instant::now());
+        self.shared.syncer.set_housekeeping(world::now());
     }
 
     /// Has the housekeeper called after a time, starting the thread for it if that does not run yet.
@@ -372,7 +367,7 @@ impl Log {
     /// # Errors
     /// `Storage` when the system gives no thread, `Closed` after the close.
     pub fn start_housekeeping(&self, after: Duration) -> Result<()> {
-        self.shared.syncer.set_housekeeping(Instant::now() + after);
+        self.shared.syncer.set_housekeeping(world::now() + after);
         self.shared.start_sync_thread()
     }
 

@@ -16,6 +16,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use crate::world;
+
 /// Who has a folder's log open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -57,7 +59,7 @@ impl Token {
     /// When the system gives no randomness.
     pub fn random() -> io::Result<Self> {
         let mut bytes = [0; TOKEN_BYTES];
-        getrandom::fill(&mut bytes).map_err(io::Error::from)?;
+        world::fill_random(&mut bytes).map_err(io::Error::from)?;
         Ok(Self(bytes))
     }
 

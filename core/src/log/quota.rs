@@ -14,10 +14,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode};
+use crate::world;
 
 use super::append::Append;
 use super::cleaner::RESERVE_NAME;
@@ -237,7 +237,7 @@ impl Shared {
         wakes: &mut Wakes,
     ) {
         match self.queue.park(first, behind, self.next_bytes()) {
-            Ok(()) => self.syncer.set_housekeeping(Instant::now()),
+            Ok(()) => self.syncer.set_housekeeping(world::now()),
             Err((first, reason)) => {
                 let error = reason.unwrap_or(error);
                 first.completion.complete(Err(error), wakes);
@@ -279,7 +279,7 @@ impl Shared {
     fn note_tight(&self) {
         // Once: whoever is refused again and again does not have it called as often.
         if !self.quota.is_tight.swap(true, Ordering::AcqRel) {
-            self.syncer.set_housekeeping(Instant::now());
+            self.syncer.set_housekeeping(world::now());
             // What decides how far it may go waits for the newest segment to be durable.
             self.syncer.hurry();
         }

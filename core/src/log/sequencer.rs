@@ -22,6 +22,8 @@ use crate::error::{Error, ErrorCode};
 use crate::ids::{PartitionId, ProducerId};
 use crate::limits::PRODUCER_WINDOW_BATCHES;
 use crate::record::BatchHeader;
+#[cfg(test)]
+use crate::world::simulated::{self, Bug};
 
 use super::append::Appended;
 use super::control::PartitionOpen;
@@ -263,7 +265,10 @@ impl Sequencer {
             .partitions
             .get(&id)
             .ok_or(SequenceError::UnknownPartition { partition: id })?;
-        if batch.producer_id >= 0 {
+        let has_sequence = batch.producer_id >= 0;
+        #[cfg(test)]
+        let has_sequence = has_sequence && !simulated::has(Bug::DedupeDropped);
+        if has_sequence {
             let producer_id = ProducerId(batch.producer_id);
             if let Some(found) = partition.check_producer(id, producer_id, batch)? {
                 return Ok(Admission::Duplicate(found));

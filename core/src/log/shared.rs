@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle, ThreadId};
-use std::time::Instant;
+use std::thread::{JoinHandle, ThreadId};
 use std::{fmt, io, mem};
 
 use crate::sync::{Mutex, MutexGuard};
@@ -13,6 +12,7 @@ use crate::completion::{Completion, Wakes, mark_own_thread};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::ids::{Durability, LeaderEpoch};
 use crate::limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX, SET_BYTES_MAX, SYNC_ACKS_MAX};
+use crate::world;
 
 use super::LogOptions;
 use super::append::{Append, Run};
@@ -305,9 +305,10 @@ impl Shared {
     /// Syncs a round, tells the machine, answers who waited.
     pub(super) fn sync_round(&self, round: &Round, wakes: &mut Wakes) -> Result<(), Fault> {
         let seal = |sealed: &Sealed| seal::seal(self, sealed);
-        let began = Instant::now();
+        let began = world::now();
         round.sync(seal, || self.storage.sync_dir(&self.dir))?;
-        self.tally.synced(began.elapsed());
+        self.tally
+            .synced(world::now().saturating_duration_since(began));
         self.syncer.note_synced(round);
         let index = round.index();
         if index > self.syncer.synced() {
@@ -434,10 +435,7 @@ impl Shared {
             return Err(closed());
         }
         let shared = Arc::clone(self);
-        let handle = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || run(&shared));
-        let handle = handle.map_err(|error| {
+        let handle = world::spawn(name, move || run(&shared)).map_err(|error| {
             Error::new(
                 ErrorCode::KafkaStorageError,
                 format!("cannot start thread {name}: {error}"),

@@ -20,6 +20,7 @@ use crate::sync::{Condvar, Mutex};
 
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, Outcome};
+use crate::world;
 
 use super::ahead::Ahead;
 use super::append::Appended;
@@ -269,7 +270,7 @@ impl Syncer {
             }
             let sync_at = state.dirty_since.map(|since| since + self.os_sync_interval);
             let idle_at = state.idle_since.map(|since| since + self.idle_mark);
-            let now = Instant::now();
+            let now = world::now();
             let is_due = state.is_wanted || is_stopping || sync_at.is_some_and(|at| at <= now);
             if state.dirty_since.is_some() && is_due {
                 return Next::Sync(state.take_round());
@@ -315,7 +316,7 @@ impl Syncer {
         }
         state.is_wanted |= !state.acks.is_empty() && state.dirty_since.is_some();
         if state.dirty_since.is_none() && !is_marked {
-            state.idle_since = Some(Instant::now());
+            state.idle_since = Some(world::now());
         }
         drop(state);
         self.waiting_acks.fetch_sub(due.len(), Ordering::Relaxed);
@@ -334,7 +335,7 @@ impl Syncer {
     pub(super) fn idle_again(&self) {
         let mut state = self.state.lock();
         if state.dirty_since.is_none() {
-            state.idle_since = Some(Instant::now());
+            state.idle_since = Some(world::now());
         }
     }
 
@@ -374,7 +375,7 @@ impl State {
     fn mark_dirty(&mut self) {
         self.idle_since = None;
         if self.dirty_since.is_none() {
-            self.dirty_since = Some(Instant::now());
+            self.dirty_since = Some(world::now());
         }
     }
 

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Span;
 
 use super::Inner;
+use super::closing::Guest;
 use super::door::Door;
 use super::handshake::{self, HandshakeError};
 use super::load::Load;
@@ -44,7 +44,7 @@ pub(super) async fn serve<R, W>(
     W: AsyncWrite + Send + 'static,
 {
     let (peer, span) = whose;
-    let mut closing = server.closing.subscribe();
+    let guest = server.closing.enter();
     let link = Link::new(writer, limits::FRAME_BYTES_MAX);
     let _guard = CloseOnDrop(Arc::clone(&link));
     let mut decoder = FrameDecoder::new(
@@ -62,7 +62,7 @@ pub(super) async fn serve<R, W>(
                 reads: AtomicU64::new(0),
                 options,
             };
-            let end = connection.run(&mut reader, &link, &mut closing).await;
+            let end = connection.run(&mut reader, &link, &guest).await;
             connection.finish(&link, &end).await;
             end
         }
@@ -77,7 +77,7 @@ pub(super) async fn serve<R, W>(
         tracing::debug!(peer, "connection closed: {end}");
     }
     last_words(&link, &mut reader, &end).await;
-    drop(closing);
+    drop(guest);
 }
 
 /// Tells a connection why it is not served, and ends it.
@@ -207,7 +207,7 @@ impl Connection<'_> {
         &mut self,
         reader: &mut R,
         link: &Link,
-        closing: &mut watch::Receiver<bool>,
+        guest: &Guest,
     ) -> End {
         let Self {
             decoder,
@@ -222,7 +222,7 @@ impl Connection<'_> {
             biased;
             failed = drive(link) => End::Lost(failed),
             end = receiving => end,
-            _ = closing.wait_for(|is_closing| *is_closing) => End::ServerClosing,
+            () = guest.told() => End::ServerClosing,
             () = idle => End::Idle { timeout: options.idle_timeout },
         }
     }
@@ -243,6 +243,7 @@ impl Connection<'_> {
             let answered = poll_fn(|context| load.poll_below(1, usize::MAX, context));
             let answered = timeout(self.options.close_timeout, answered);
             tokio::select! {
+                biased;
                 _ = drive(link) => {}
                 _ = answered => {}
             }

@@ -9,6 +9,7 @@
 //! What it does not do: listen on ports, count connections against a limit, TLS, authentication; those are
 //! the broker's. Of its own it listens on one socket, for the processes that share a folder (`sharing`).
 
+mod closing;
 mod connection;
 mod counts;
 mod door;
@@ -30,7 +31,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tracing::Instrument;
 
 pub use door::{Door, Feed};
@@ -40,6 +40,7 @@ pub use sharing::share;
 use crate::error::Error;
 use crate::protocol::version::Opening;
 use crate::service::Service;
+use closing::Closing;
 use counts::Counts;
 use notice::Notices;
 
@@ -50,8 +51,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     open: Box<dyn Fn() -> Arc<dyn Door> + Send + Sync>,
     options: ServerOptions,
-    /// True once the server closes. Each connection holds a receiver until it has ended.
-    closing: watch::Sender<bool>,
+    closing: Arc<Closing>,
     notices: Notices,
     counts: Arc<Counts>,
 }
@@ -72,7 +72,7 @@ impl Server {
         Self(Arc::new(Inner {
             open: Box::new(open),
             options,
-            closing: watch::Sender::new(false),
+            closing: Arc::default(),
             notices: Notices::default(),
             counts: Arc::default(),
         }))
@@ -126,7 +126,7 @@ impl Server {
     /// How many connections there are.
     #[must_use]
     pub fn connection_count(&self) -> usize {
-        self.0.closing.receiver_count()
+        self.0.closing.count()
     }
 
     /// Tells every connection that the server closes, and waits until all have been answered what they
@@ -134,9 +134,9 @@ impl Server {
     ///
     /// Returns how many were still there at the deadline; they end when their tasks are dropped.
     pub async fn close(&self, timeout: Duration) -> usize {
-        self.0.closing.send_replace(true);
+        self.0.closing.close();
         // Both a deadline that passed and all connections gone are in the count.
-        let _ = tokio::time::timeout(timeout, self.0.closing.closed()).await;
+        let _ = tokio::time::timeout(timeout, self.0.closing.empty()).await;
         self.connection_count()
     }
 }

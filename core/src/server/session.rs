@@ -1,6 +1,6 @@
 //! What belongs to the client behind a connection: its door, what is in flight, its subscriptions.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -34,7 +34,7 @@ pub(super) struct Session {
     pub(super) link: Arc<Link>,
     pub(super) load: Arc<Load>,
     counts: Arc<Counts>,
-    pushers: HashMap<u64, Arc<Pusher>>,
+    pushers: BTreeMap<u64, Arc<Pusher>>,
     pub(super) last_correlation_id: u64,
     requests_max: usize,
     bytes_max: usize,
@@ -53,7 +53,7 @@ impl Session {
             link,
             load: Arc::default(),
             counts,
-            pushers: HashMap::new(),
+            pushers: BTreeMap::new(),
             last_correlation_id: 0,
             requests_max: options.requests_max,
             bytes_max: options.bytes_max,

@@ -4,7 +4,6 @@
 //! generations and for what it holds, or from nobody's hand while there is no member.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::{Inner, Run, unknown_partition, unknown_topic};
 use crate::completion::{Completion, Wakes};
@@ -17,6 +16,7 @@ use crate::limits;
 use crate::log::{Appended, Kind, control};
 use crate::protocol::request::{Member, PartitionOffset, TopicPartitions};
 use crate::protocol::response::{GroupDescription, GroupDetails, GroupMember, Response};
+use crate::world;
 
 impl Inner {
     pub(super) fn commit_offsets(
@@ -103,7 +103,7 @@ impl Inner {
         let named = member.map(|member| (member.id.as_str(), member.generation));
         let membership = self.membership.lock();
         let coordinator = membership.coordinator();
-        coordinator.check_commit(Instant::now(), group, named, &partitions)?;
+        coordinator.check_commit(world::now(), group, named, &partitions)?;
         let by_hand = || self.generation_in_log(group);
         Ok(member.map_or_else(by_hand, |member| member.generation))
     }

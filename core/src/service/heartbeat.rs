@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::groups::check_group_id;
 use super::membership::{Asked, OWN_MEMBER_PREFIX};
@@ -17,6 +17,7 @@ use crate::ids::TopicPartition;
 use crate::limits;
 use crate::protocol::request::{GroupHeartbeat, Member, TopicPartitions};
 use crate::protocol::response::Response;
+use crate::world;
 
 /// How long somebody without heartbeats waits for the log: as long as it takes.
 const UNHURRIED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -81,7 +82,7 @@ impl Inner {
         let checked = {
             let membership = self.membership.lock();
             let coordinator = membership.coordinator();
-            coordinator.check_commit(Instant::now(), &group, named, [])
+            coordinator.check_commit(world::now(), &group, named, [])
         };
         if let Err(error) = checked {
             return completion.finish(Err(error));

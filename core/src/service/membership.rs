@@ -17,6 +17,7 @@ use crate::log::{Appended, Kind, control};
 use crate::protocol::request::Member;
 use crate::protocol::response::{GroupAssignment, Response};
 use crate::timer::{self, Timer};
+use crate::world;
 
 /// What the broker's own member ids begin with: those of clients before version 3 of the protocol, which end
 /// with their sessions.
@@ -164,7 +165,7 @@ impl Inner {
         if membership.is_closed {
             return;
         }
-        let outputs = act(&mut membership, Instant::now());
+        let outputs = act(&mut membership, world::now());
         let todo: Vec<_> = outputs
             .into_iter()
             .filter_map(|output| membership.todo(output))

@@ -22,6 +22,7 @@ use crate::log::storage::Storage;
 use crate::log::storage::disk::DiskStorage;
 use crate::log::storage::memory::MemoryStorage;
 use crate::log::{Clock, Log, LogOptions};
+use crate::world;
 
 /// Where new uuids come from.
 pub(super) type NewUuid = Arc<dyn Fn() -> io::Result<[u8; 16]> + Send + Sync>;
@@ -255,7 +256,9 @@ impl Service {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let _registry = REGISTRY.current()?.lock();
+        // Of the worlds of a simulation each is a process for itself.
+        let registry = (!world::is_simulated()).then(|| REGISTRY.current());
+        let _registry = registry.transpose()?.map(|registry| registry.lock());
         if self.inner.openings.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
@@ -310,10 +313,5 @@ const fn early(max_bytes: u64) -> u64 {
 }
 
 fn wall_clock() -> Clock {
-    Arc::new(|| {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(0, |since| {
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
-    })
+    Arc::new(world::wall_ms)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
@@ -11,6 +11,7 @@ use crate::client::CloseReport;
 use crate::client::deadline::Deadline;
 use crate::completion::{Completion, Shared};
 use crate::error::{Error, ErrorCode, Outcome};
+use crate::world;
 
 /// A close that has begun.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl State {
     /// Ends reading, and answers when the group knows, at the latest after `timeout`. Called again it
     /// gives the first answer, at the latest after the shorter time.
     pub(super) fn close(self: &Arc<Self>, timeout: Duration) -> Shared<CloseReport> {
-        let by = Instant::now() + timeout;
+        let by = world::now() + timeout;
         let mut mine = None;
         let closing = self.closing.get_or_init(|| {
             let (completion, answer) = Completion::shared();
@@ -55,7 +56,7 @@ impl State {
     /// Makes a close that is on its way end after `timeout`, if it would later.
     pub(super) fn hurry_close(&self, timeout: Duration) {
         if let Some(closing) = self.closing.get() {
-            closing.deadline.bring(Instant::now() + timeout);
+            closing.deadline.bring(world::now() + timeout);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -19,6 +19,7 @@ use crate::limits::COMMIT_WAITERS_MAX;
 use crate::protocol::request::{Member, PartitionOffset, Request};
 use crate::protocol::response::Response;
 use crate::timer::{self, Timer};
+use crate::world;
 
 /// How often a commit is tried again that failed for a reason that passes.
 const COMMIT_RETRIES_MAX: u32 = 5;
@@ -211,7 +212,7 @@ impl State {
         let mut commits = self.commits.lock();
         commits.rounds.push_front(round);
         let weak = Arc::downgrade(self);
-        let again = timer::at(Instant::now() + pause, move || {
+        let again = timer::at(world::now() + pause, move || {
             let Some(state) = weak.upgrade() else { return };
             state.commits.lock().is_running = false;
             state.go_on_later();
@@ -304,7 +305,7 @@ impl State {
             return;
         }
         let weak = Arc::downgrade(self);
-        let timer = timer::at(Instant::now() + self.settings.commit_interval, move || {
+        let timer = timer::at(world::now() + self.settings.commit_interval, move || {
             let Some(state) = weak.upgrade() else { return };
             let transport = Arc::clone(&state.transport);
             transport.schedule(Box::new(move || state.commit_due()));

@@ -32,6 +32,8 @@ pub(in crate::client) use self::processing::Dropped;
 use super::unacked::Unacked;
 use crate::error::{Error, ErrorCode};
 use crate::protocol::request::{FetchPosition, PartitionOffset};
+#[cfg(test)]
+use crate::world::simulated::{self, Bug};
 
 /// Which partitions are read, by name, and where each ends. A place, once given, stands for its partition.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +138,10 @@ impl PartitionState {
     }
 
     fn position(&self, is_manual: bool) -> i64 {
+        #[cfg(test)]
+        if simulated::has(Bug::CommitAhead) {
+            return self.delivered;
+        }
         if is_manual {
             self.unacked.first().unwrap_or(self.delivered)
         } else {

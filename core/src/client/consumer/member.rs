@@ -23,6 +23,7 @@ use crate::limits::HEARTBEAT_MS_MAX;
 use crate::protocol::request::{Member, Request};
 use crate::protocol::response::{GroupAssignment, Response};
 use crate::timer::{self, Timer};
+use crate::world;
 
 /// The pauses between heartbeats that fail.
 const BEAT_AGAIN: Duration = Duration::from_millis(100);
@@ -90,7 +91,7 @@ impl State {
         let introduction = Introduction {
             group,
             instance_id: settings.instance_id.clone(),
-            client_name: format!("headwater {}", std::process::id()),
+            client_name: format!("headwater {}", world::process_id()),
             topics: self.topics.clone(),
             assignor: settings.assignor.to_string(),
             session_timeout_ms: millis(settings.session_timeout),
@@ -110,7 +111,7 @@ impl State {
             let_go_by: None,
             backoff: Backoff::new(BEAT_AGAIN, BEAT_AGAIN_MAX, seed),
             is_release_due: false,
-            began: Instant::now(),
+            began: world::now(),
             heard: None,
             timers: [None, None, None],
         });
@@ -151,7 +152,7 @@ impl State {
         let Some(it) = in_group.as_mut() else { return };
         it.end_waiting();
         if answer.is_ok() {
-            it.heard = Some(Instant::now());
+            it.heard = Some(world::now());
         }
         let news = it.membership.answered(number, answer);
         let is_last = it.membership.is_last(number);
@@ -159,7 +160,7 @@ impl State {
             News::None => {}
             News::Later { failed_attempts } => {
                 let pause = it.backoff.pause(failed_attempts);
-                it.timers[0] = Some(self.later(Instant::now() + pause, Self::beat));
+                it.timers[0] = Some(self.later(world::now() + pause, Self::beat));
                 return;
             }
             News::Assigned(changes) => {
@@ -211,7 +212,7 @@ impl State {
 
     /// From the first that is to be let go of the host has half of the time that the group gives.
     fn wait_to_let_go(self: &Arc<Self>) {
-        let by = Instant::now() + self.settings.rebalance_timeout / 2;
+        let by = world::now() + self.settings.rebalance_timeout / 2;
         let timer = self.later(by, Self::release);
         if let Some(it) = self.in_group.lock().as_mut()
             && it.let_go_by.is_none()
@@ -227,7 +228,7 @@ impl State {
             let mut in_group = self.in_group.lock();
             let Some(it) = in_group.as_mut() else { return };
             it.is_release_due = false;
-            let is_late = it.let_go_by.is_some_and(|by| by <= Instant::now());
+            let is_late = it.let_go_by.is_some_and(|by| by <= world::now());
             (it.membership.revoked(), is_late)
         };
         // Results that are still to come are what commits then: nothing is committed without them.
@@ -296,7 +297,7 @@ impl State {
                 self.span.record("member", &*id);
                 if let Some(it) = self.in_group.lock().as_mut() {
                     it.membership.begin_anew(id);
-                    it.began = Instant::now();
+                    it.began = world::now();
                 }
                 self.beat();
             }
@@ -333,13 +334,13 @@ impl State {
     /// The host asks for more, or says how far it is: it is at work.
     pub(super) fn host_is_there(&self) {
         if self.settings.group.is_some() {
-            *self.heard_of_host.lock() = Some(Instant::now());
+            *self.heard_of_host.lock() = Some(world::now());
         }
     }
 
     fn look_at_host(self: &Arc<Self>) {
         let every = self.settings.processing_timeout / LOOKS_PER_PROCESSING_TIMEOUT;
-        let timer = self.later(Instant::now() + every, Self::check_host);
+        let timer = self.later(world::now() + every, Self::check_host);
         if let Some(it) = self.in_group.lock().as_mut() {
             it.timers[2] = Some(timer);
         }
@@ -347,7 +348,10 @@ impl State {
 
     /// A host that was given something and does not come back keeps it from everybody: it leaves the group.
     fn check_host(self: &Arc<Self>) {
-        let silent = self.heard_of_host.lock().map(|heard| heard.elapsed());
+        let silent = self
+            .heard_of_host
+            .lock()
+            .map(|heard| world::now().duration_since(heard));
         let allowed = self.settings.processing_timeout;
         // One that waits for more while others hold what it was given (`manual`, `process`) says nothing of them.
         let is_reading = self.is_being_read();
@@ -435,7 +439,7 @@ fn millis(duration: Duration) -> u32 {
 /// An id that nobody has, and a seed.
 fn new_id() -> Result<(String, u64)> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| {
+    world::fill_random(&mut random).map_err(|error| {
         Error::new(
             ErrorCode::UnknownServerError,
             format!("the system gives no random bytes for a member's id: {error}"),

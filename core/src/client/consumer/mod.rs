@@ -54,6 +54,7 @@ use crate::fork;
 use crate::limits::CONSUMER_TOPICS_MAX;
 use crate::protocol::request::{OffsetAt, OffsetQuery, PartitionOffset, Request};
 use crate::protocol::response::Response;
+use crate::world;
 
 /// What a host does after it told how far it is in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -464,7 +465,7 @@ fn check_topics(topics: &[String]) -> Result<()> {
 
 /// A timeout that reaches beyond time is none.
 fn deadline_of(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+    timeout.and_then(|timeout| world::now().checked_add(timeout))
 }
 
 #[cfg(test)]

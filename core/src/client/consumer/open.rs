@@ -5,7 +5,7 @@
 //! asked for.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::request::{OffsetAt, OffsetQuery, PartitionOffset, Request, SubscribeAt};
 use crate::protocol::response::{Response, TopicDescription};
 use crate::timer::Timer;
+use crate::world;
 
 /// One opening on its way.
 pub(super) struct Opening {
@@ -283,7 +284,7 @@ impl State {
                 grant: it.grant,
             }));
         if unlocated.timer.is_none() {
-            let at = Instant::now() + LOCATE_AGAIN;
+            let at = world::now() + LOCATE_AGAIN;
             unlocated.timer = Some(self.later(at, Self::locate_again));
         }
     }

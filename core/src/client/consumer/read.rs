@@ -12,6 +12,7 @@ use crate::client::retry::passes;
 use crate::completion::is_own_thread;
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::out_of_range::OutOfRange;
+use crate::world;
 
 /// After so long it is tried again to read what the group has given, if there is no word of it.
 const READ_AGAIN: Duration = Duration::from_millis(500);
@@ -37,7 +38,7 @@ impl State {
         if let Some(overdue) = self.overdue.lock().take() {
             return Err(overdue);
         }
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(world::now()));
         let opening = self.open();
         if opening.peek().is_none() {
             self.transport.assist();
@@ -184,7 +185,7 @@ impl State {
         crate::seldom!(debug, %error, "reading waits for the group");
         reader.feed.close();
         self.feed.lock().take();
-        let at = Instant::now() + READ_AGAIN;
+        let at = world::now() + READ_AGAIN;
         reader.waits = Some(self.later(at, |state| {
             let mut reader = state.reader.lock();
             if reader.as_ref().is_some_and(|it| it.waits.is_some()) {

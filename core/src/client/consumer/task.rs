@@ -15,6 +15,7 @@ use super::state::State;
 use crate::completion::{Completion, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::timer::{self, Timer};
+use crate::world;
 
 /// Who reads.
 #[derive(Debug, Default)]
@@ -223,7 +224,7 @@ impl Task {
         }
         let is_late = self
             .deadline
-            .is_some_and(|deadline| deadline <= Instant::now());
+            .is_some_and(|deadline| deadline <= world::now());
         state.bell.silence();
         match state.attempt(self.what) {
             Ok(None) if is_late => {

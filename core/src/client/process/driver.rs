@@ -21,6 +21,7 @@ use crate::completion::{NotifyQueue, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::sync::{Mutex, MutexGuard};
 use crate::timer;
+use crate::world;
 
 /// The tickets under which the driver's own questions are answered; letters have their record's number.
 const READ: u64 = u64::MAX;
@@ -49,7 +50,7 @@ impl Driver {
         Arc::new_cyclic(|weak: &Weak<Self>| {
             let woken = Weak::clone(weak);
             Self {
-                origin: Instant::now(),
+                origin: world::now(),
                 max_bytes: consumer.bounds().block_bytes,
                 consumer,
                 queue: NotifyQueue::new(move || step_later(&woken)),
@@ -240,7 +241,7 @@ impl Driver {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(world::now().duration_since(self.origin).as_millis()).unwrap_or(u64::MAX)
     }
 }
 

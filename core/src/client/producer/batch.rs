@@ -8,6 +8,8 @@ use bytes::Bytes;
 use super::delivery::OpenSlot;
 use crate::error::{Error, Outcome};
 use crate::record::BatchBuilder;
+#[cfg(test)]
+use crate::world::simulated::{self, Bug};
 
 /// Consecutive tickets of consecutive records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +194,13 @@ impl PartitionQueue {
             return None;
         }
         let waits = |meta: &Meta| meta.again.is_some();
-        let Some(first) = self.sent.iter().position(waits) else {
+        let found = self.sent.iter().position(waits);
+        #[cfg(test)]
+        let found = match simulated::has(Bug::ResentBehind) {
+            true => self.sent.iter().rposition(waits),
+            false => found,
+        };
+        let Some(first) = found else {
             let has_next = !self.closed.is_empty() || (takes_open && self.open.is_some());
             let is_free =
                 self.sent.len() < in_flight_max && self.sent.iter().all(|it| self.is_of_now(it));

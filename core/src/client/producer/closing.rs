@@ -1,7 +1,7 @@
 //! The end of a producer: flush what it has, at most until a deadline, and say what is left.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
@@ -9,6 +9,7 @@ use super::sender::Sender;
 use crate::client::CloseReport;
 use crate::client::deadline::Deadline;
 use crate::completion::{Completion, Shared, Wakes};
+use crate::world;
 
 /// A close that has begun.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Sender {
     /// Takes no more records and answers when those it has have ended, at the latest after `timeout`.
     /// Called again it gives the first answer, at the latest after the shorter time.
     pub(super) fn close(self: &Arc<Self>, timeout: Duration) -> Shared<CloseReport> {
-        let by = Instant::now() + timeout;
+        let by = world::now() + timeout;
         let mut mine = None;
         let closing = self.closing.get_or_init(|| {
             let (completion, report) = Completion::shared();
@@ -50,7 +51,7 @@ impl Sender {
     /// Makes a close that is on its way end after `timeout`, if it would later.
     pub(super) fn hurry_close(&self, timeout: Duration) {
         if let Some(closing) = self.closing.get() {
-            closing.deadline.bring(Instant::now() + timeout);
+            closing.deadline.bring(world::now() + timeout);
         }
     }
 

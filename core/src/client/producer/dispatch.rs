@@ -23,6 +23,7 @@ use crate::protocol::request::Request;
 use crate::protocol::response::{Response, TopicDescription};
 use crate::record::{BatchBuilder, Compressor};
 use crate::timer;
+use crate::world;
 
 impl Sender {
     /// Sends what there is to send, on this thread.
@@ -113,7 +114,7 @@ impl Sender {
             });
             sender.step(wakes, |desk, told| {
                 let accumulator = &mut desk.accumulator;
-                accumulator.log_end(number, partition, answer, Instant::now(), told);
+                accumulator.log_end(number, partition, answer, world::now(), told);
             });
         });
         let names = vec![topic.to_owned()];
@@ -153,7 +154,7 @@ impl Sender {
             Err(error) => Err(error.with_outcome(Outcome::NotDone)),
         };
         self.step(wakes, |desk, told| {
-            desk.accumulator.identified(answer, Instant::now(), told)
+            desk.accumulator.identified(answer, world::now(), told)
         });
     }
 
@@ -175,7 +176,7 @@ impl Sender {
         };
         self.step(wakes, |desk, told| {
             let accumulator = &mut desk.accumulator;
-            accumulator.fail(key, error, sent, Instant::now(), told);
+            accumulator.fail(key, error, sent, world::now(), told);
         });
     }
 
@@ -373,7 +374,7 @@ impl Sender {
         let mut told = Told::default();
         let mut desk = self.desk.lock();
         desk.timer = None;
-        if let Some(next) = desk.accumulator.advance(Instant::now(), &mut told) {
+        if let Some(next) = desk.accumulator.advance(world::now(), &mut told) {
             self.arm(&mut desk, next);
         }
         let ready = self.make_way(&mut desk);

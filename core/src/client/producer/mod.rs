@@ -426,6 +426,10 @@ const fn codec(compression: Compression) -> Codec {
 
 /// Another number for every producer of the process.
 fn next_seed() -> i32 {
+    #[cfg(test)]
+    if let Some(world) = crate::world::simulated::current() {
+        return world.below(1 << 31) as i32;
+    }
     static NEXT: AtomicI32 = AtomicI32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed) & i32::MAX
 }

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::record::RecordRef;
 use crate::record::block::{SendRow, SendRows};
+use crate::world;
 
 impl Sender {
     /// Takes whole rows while there is room; returns their bytes.
@@ -115,10 +116,5 @@ fn refused(row: &SendRow<'_>, error: Error) -> super::accumulator::Settled {
         0 => Waiter::Silent,
         ticket => Waiter::Ticket(ticket),
     };
-    waiter.refused(
-        row.topic_id,
-        row.partition,
-        std::time::Instant::now(),
-        error,
-    )
+    waiter.refused(row.topic_id, row.partition, world::now(), error)
 }

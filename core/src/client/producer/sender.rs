@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
@@ -26,6 +26,7 @@ use crate::ids::Durability;
 use crate::limits::{FLUSH_WAITERS_MAX, RECORD_HEADERS_MAX, SEND_WAITERS_MAX};
 use crate::record::{Codec, Compressor, HeadersRef, PackedHeaders, RecordRef};
 use crate::timer;
+use crate::world;
 
 /// Everything that the handles, deliveries and jobs of one producer share.
 pub(super) struct Sender {
@@ -119,10 +120,7 @@ impl Desk {
 
 /// Now, ms since 1970 UTC.
 pub(in crate::client) fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    world::wall_ms()
 }
 
 impl Sender {
@@ -194,7 +192,7 @@ impl Sender {
             let (waiter, delivery) = self.waiter(desk, topic, letter);
             let taken =
                 desk.accumulator
-                    .park(topic, letter.partition, record, waiter, Instant::now());
+                    .park(topic, letter.partition, record, waiter, world::now());
             return Ok((taken, delivery));
         }
         let partition = desk
@@ -220,7 +218,7 @@ impl Sender {
         };
         let taken = desk
             .accumulator
-            .push(topic, partition, record, Instant::now, note)?;
+            .push(topic, partition, record, world::now, note)?;
         Ok((taken, delivery))
     }
 
@@ -273,7 +271,7 @@ impl Sender {
     fn wait_for_lookup(&self, lookup: &Shared<()>, deadline: Instant) -> Result<()> {
         self.check_process()?;
         let left = deadline
-            .saturating_duration_since(Instant::now())
+            .saturating_duration_since(world::now())
             .min(self.request_timeout);
         lookup.wait(Some(left))
     }
@@ -415,7 +413,7 @@ impl Wait {
     fn deadline(&mut self, max_block: Duration) -> Instant {
         *self
             .deadline
-            .get_or_insert_with(|| Instant::now() + max_block)
+            .get_or_insert_with(|| world::now() + max_block)
     }
 }
 

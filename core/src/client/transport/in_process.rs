@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::request::{FetchPosition, Request, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::service::{Run, Service, ServiceOptions, Session, Subscription};
+use crate::world;
 
 /// One client's session with a service of this process.
 pub(crate) struct InProcess {
@@ -44,7 +45,7 @@ impl InProcess {
         Self {
             session: service.session(),
             is_closed: AtomicBool::new(false),
-            opened: Instant::now(),
+            opened: world::now(),
             stopped: OnceLock::new(),
         }
     }

@@ -5,7 +5,6 @@
 //! others are not. Every batch is verified before it is written.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ids::PartitionId;
 use crate::record::Batch;
 use crate::record::filter::{Filtered, filter};
+use crate::world;
 
 /// Bytes read at once, where batches lie side by side.
 const READ_BYTES: u64 = 1_024 * 1_024;
@@ -275,7 +275,7 @@ impl Pace {
     fn new(log: &Shared, job: &Job) -> Self {
         let is_limited = !job.is_urgent && !log.options.keeps_inline;
         Self {
-            began: Instant::now(),
+            began: world::now(),
             bytes: 0,
             bytes_per_s: if is_limited {
                 log.options.clean_bytes_per_s
@@ -296,10 +296,10 @@ impl Pace {
                 return Ok(());
             }
             let due = Duration::from_secs_f64(self.bytes as f64 / self.bytes_per_s as f64);
-            let Some(rest) = due.checked_sub(self.began.elapsed()) else {
+            let Some(rest) = due.checked_sub(world::now().duration_since(self.began)) else {
                 return Ok(());
             };
-            thread::sleep(rest.min(PAUSE));
+            world::sleep(rest.min(PAUSE));
         }
     }
 }

@@ -7,6 +7,10 @@ use super::{Accumulator, BatchKey, Dispatch, Outgoing, Told};
 use crate::client::retry::passes;
 use crate::error::Error;
 use crate::record::BatchBuilder;
+#[cfg(test)]
+use crate::world::simulated::{self, Bug};
+#[cfg(test)]
+use bytes::Bytes;
 
 /// Whose batches these are, for the log: what a partition that was not sent to yet begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +130,11 @@ impl Accumulator {
             .get_mut(place)?;
         let payload = meta.again.take()?;
         let id = meta.id;
+        #[cfg(test)]
+        let payload = match simulated::has(Bug::ResentBehind) {
+            true => self.as_new(topic, partition, place, payload),
+            false => payload,
+        };
         self.list(topic, partition);
         let key = BatchKey {
             topic,
@@ -133,6 +142,18 @@ impl Accumulator {
             id,
         };
         Some(Dispatch::Again { key, payload })
+    }
+
+    /// A bug: what is sent again is another batch for the log.
+    #[cfg(test)]
+    fn as_new(&mut self, topic: u32, partition: i32, place: usize, payload: Bytes) -> Bytes {
+        let queue = self.topics.queue_mut(topic, partition);
+        let (stamp, records) = (queue.sent[place].stamp, queue.sent[place].records);
+        let sequence = queue.take_sequence(records);
+        let mut bytes = Vec::from(payload);
+        let (id, epoch) = (stamp.producer_id, stamp.producer_epoch);
+        crate::record::stamp_producer(&mut bytes, id, epoch, sequence);
+        bytes.into()
     }
 
     /// Takes a builder back, to be used again.

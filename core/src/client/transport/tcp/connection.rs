@@ -1,6 +1,6 @@
 //! An open connection, client side: numbers requests, matches answers, and knows how it ended.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::protocol::header::{Credit, Goodbye, Reassign, ReassignAt};
 use crate::protocol::link::{Flush, Link, SendError};
 use crate::protocol::request::{FetchPosition, Request, Subscribe, SubscribeAt};
 use crate::protocol::version::VERSION_WITH_EPOCHS;
+use crate::world;
 
 /// A connection whose handshake is done.
 pub(super) struct Connection {
@@ -43,7 +44,7 @@ pub(super) struct Connection {
 pub(super) struct State {
     pub(super) next_id: u64,
     pub(super) in_flight: InFlight,
-    pub(super) feeds: HashMap<u64, Arc<TcpFeed>>,
+    pub(super) feeds: BTreeMap<u64, Arc<TcpFeed>>,
     /// Asked, and said not to have been taken in: for the next connection.
     pub(super) refused: Vec<Asked>,
     /// Whether the server has said that it takes in nothing more.
@@ -62,7 +63,7 @@ impl Connection {
         let state = State {
             next_id: 1,
             in_flight: InFlight::default(),
-            feeds: HashMap::new(),
+            feeds: BTreeMap::new(),
             refused: Vec::new(),
             has_goodbye: false,
             ended: None,
@@ -204,7 +205,7 @@ impl Connection {
         let mut state = self.state.lock();
         state.end(self.closed());
         if !is_own_thread() {
-            let deadline = std::time::Instant::now().checked_add(timeout);
+            let deadline = world::now().checked_add(timeout);
             while state.in_flight.len() > 0 {
                 match deadline {
                     Some(deadline) => {

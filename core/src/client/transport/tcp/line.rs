@@ -6,7 +6,7 @@
 
 mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -297,6 +297,10 @@ impl Line {
         }
         state.since = Instant::now();
         connection.description().clone_into(&mut state.description);
+        for asked in overtaken(&mut state.parked) {
+            let error = asked.refused(connection.lost("a later heartbeat says more"));
+            impossible.push((asked.completion, error));
+        }
         while let Some(asked) = state.parked.pop_front() {
             let Err(unasked) = connection.submit(asked, &mut wakes) else {
                 continue;
@@ -388,6 +392,23 @@ fn backoff(options: &TcpOptions) -> Backoff {
         options.reconnect_backoff_max,
         options.seed.unwrap_or_else(new_seed),
     )
+}
+
+/// Takes out the heartbeats behind which the same member says something else. A broker that has started since
+/// believes what it hears first: what a member held before it let go of it, which may be another's by now.
+fn overtaken(parked: &mut VecDeque<Asked>) -> Vec<Asked> {
+    let mut said = BTreeSet::new();
+    let mut overtaken = Vec::new();
+    for place in (0..parked.len()).rev() {
+        let Some(Request::GroupHeartbeat(heartbeat)) = parked.get(place).map(|it| &it.request)
+        else {
+            continue;
+        };
+        if !said.insert((heartbeat.group.clone(), heartbeat.member_id.clone())) {
+            overtaken.extend(parked.remove(place));
+        }
+    }
+    overtaken
 }
 
 /// Ends everything when the task is dropped: there will be no other connection.

@@ -16,6 +16,8 @@ mod feed;
 mod folder;
 mod in_flight;
 mod line;
+#[cfg(test)]
+pub(in crate::client) mod simulated;
 mod subscribed;
 mod task;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::*;
 use crate::completion::Wake;
 use crate::error::{Error, ErrorCode, Outcome};
 use crate::protocol::header::Goodbye;
-use crate::protocol::request::{FetchPosition, SubscribeAt};
+use crate::protocol::request::{FetchPosition, GroupHeartbeat, SubscribeAt, TopicPartitions};
 
 /// A client, its peer, and where to send the next connections.
 async fn client() -> (TcpTransport, Peer, UnboundedSender<Result<Opened>>) {
@@ -76,6 +76,54 @@ async fn what_cannot_have_happened_is_asked_again_before_what_came_later() {
     }
     assert_eq!(
         (early.await, later.await),
+        (Ok(Response::Done), Ok(Response::Done))
+    );
+}
+
+fn heartbeat(member_id: &str, owned: &[i32]) -> Request {
+    Request::GroupHeartbeat(GroupHeartbeat {
+        group: "billing".to_owned(),
+        member_id: member_id.to_owned(),
+        generation: 2,
+        instance_id: None,
+        client_name: String::new(),
+        topics: vec!["orders".to_owned()],
+        assignor: "sticky".to_owned(),
+        session_timeout_ms: 1_000,
+        rebalance_timeout_ms: 1_000,
+        heartbeat_ms: 100,
+        owned: vec![TopicPartitions {
+            topic: "orders".to_owned(),
+            partitions: owned.to_vec(),
+        }],
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeat_behind_which_the_member_said_another_is_not_asked_again() {
+    // A broker that had started since took the first for what the member holds, and two held partition 1.
+    let (opened, mut first) = peer(server_hello_of(3), &options(), BUFFER_BYTES).await;
+    let (sender, connector) = next_connections();
+    let client = TcpTransport::over(opened, connector, &options());
+    let holding = ask(&client, heartbeat("a", &[0, 1]));
+    let other = ask(&client, heartbeat("b", &[2]));
+    let released = ask(&client, heartbeat("a", &[0]));
+    for _ in 0..3 {
+        asked(&mut first).await;
+    }
+    drop(first);
+    let (opened, mut second) = peer(server_hello_of(3), &options(), BUFFER_BYTES).await;
+    assert!(sender.send(Ok(opened)).is_ok());
+    for (number, said) in [(1, heartbeat("b", &[2])), (2, heartbeat("a", &[0]))] {
+        assert_eq!(asked(&mut second).await, (number, said));
+        second
+            .send(number, FrameKind::Response, &Response::Done)
+            .await;
+    }
+    let error = error_of(holding).await;
+    assert_eq!(error.code(), ErrorCode::NetworkException);
+    assert_eq!(
+        (other.await, released.await),
         (Ok(Response::Done), Ok(Response::Done))
     );
 }

@@ -1,0 +1,3 @@
+//! Clients, a broker, the network and the disk, together.
+
+mod simulation;

@@ -1,0 +1,315 @@
+//! A broker that is started, closed and lost, and what it is asked and answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::disk::Disk;
+use super::history::History;
+use super::network::Network;
+use super::wire::{Reader, Writer};
+use crate::completion::{Completion, Wakes};
+use crate::error::{Error, Result};
+use crate::log::storage::Storage;
+use crate::log::storage::faulty::{CrashMode, FaultyStorage};
+use crate::protocol::request::{PartitionOffset, Request, SubscribeAt};
+use crate::protocol::response::Response;
+use crate::server::{Door, Feed, Server, ServerOptions};
+use crate::service::{Run, Service, ServiceOptions};
+use crate::sync::Mutex;
+use crate::world::{self, simulated::World};
+
+/// How the broker is lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Loss {
+    /// The process ends; what it wrote stays.
+    Process,
+    /// The power goes.
+    Power(CrashMode),
+}
+
+/// See the module.
+pub(super) struct Broker {
+    world: Arc<World>,
+    network: Arc<Network>,
+    history: Arc<History>,
+    sync_us: u64,
+    running: Option<Running>,
+    files: FaultyStorage,
+}
+
+struct Running {
+    service: Service,
+    server: Server,
+    tasks: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
+    /// Set when what it answers reaches nobody any more.
+    is_gone: Arc<Signal>,
+}
+
+impl Broker {
+    pub(super) fn new(
+        world: &Arc<World>,
+        network: &Arc<Network>,
+        history: &Arc<History>,
+        sync_us: u64,
+    ) -> Self {
+        Self {
+            world: Arc::clone(world),
+            network: Arc::clone(network),
+            history: Arc::clone(history),
+            sync_us,
+            running: None,
+            files: FaultyStorage::new(),
+        }
+    }
+
+    /// Its disk as it is now.
+    pub(super) const fn files(&self) -> &FaultyStorage {
+        &self.files
+    }
+
+    pub(super) async fn start(&mut self) {
+        let disk = Disk::new(&self.world, self.files.clone(), self.sync_us);
+        let (completion, pending) = Completion::pair();
+        let opening = world::spawn("open", move || {
+            let storage: Arc<dyn Storage> = Arc::new(disk);
+            let options = ServiceOptions {
+                segment_bytes: 1 << 20,
+                ..ServiceOptions::default()
+            };
+            completion.finish(Service::open_storage(
+                "sim".to_owned(),
+                storage,
+                None,
+                &options,
+            ));
+        });
+        drop(opening.expect("a thread"));
+        let service = match pending.await {
+            Ok(service) => service,
+            Err(error) => {
+                return self
+                    .history
+                    .fail(format!("the broker does not open: {error}"));
+            }
+        };
+        let (door, history) = (service.clone(), Arc::clone(&self.history));
+        let is_gone = Arc::new(Signal::default());
+        let (world, gone) = (Arc::clone(&self.world), Arc::clone(&is_gone));
+        let open = move || {
+            let spy: Arc<dyn Door> = Arc::new(Spy {
+                door: Arc::new(door.remote_session()),
+                history: Arc::clone(&history),
+                world: Arc::clone(&world),
+                is_gone: Arc::clone(&gone),
+            });
+            spy
+        };
+        let server = Server::with_door(open, ServerOptions::default());
+        let tasks = Arc::new(Mutex::new(Vec::<tokio::task::AbortHandle>::new()));
+        let (served, kept) = (server.clone(), Arc::clone(&tasks));
+        let runtime = tokio::runtime::Handle::current();
+        self.network
+            .set_accept(Some(Arc::new(move |reader: Reader, writer: Writer| {
+                let served = served.clone();
+                let task = runtime.spawn(async move {
+                    served.serve_connection(reader, writer, b"", "sim").await;
+                });
+                let mut kept = kept.lock();
+                kept.retain(|task| !task.is_finished());
+                kept.push(task.abort_handle());
+            })));
+        self.world.note("broker: open");
+        self.running = Some(Running {
+            service,
+            server,
+            tasks,
+            is_gone,
+        });
+        self.look();
+    }
+
+    /// It is gone from one moment to the next.
+    pub(super) fn lose(&mut self, loss: Loss) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        self.world.note(format!("broker: lost, {loss:?}"));
+        running.is_gone.set();
+        self.network.set_accept(None);
+        self.network.cut_all();
+        let left = match loss {
+            Loss::Process => self.files.fork(),
+            Loss::Power(mode) => {
+                self.history.lose();
+                self.files.crash_image(mode)
+            }
+        };
+        self.files.power_off_at(self.files.now());
+        self.files = left;
+        for task in running.tasks.lock().iter() {
+            task.abort();
+        }
+    }
+
+    /// It is closed in order.
+    pub(super) async fn close(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        self.network.set_accept(None);
+        let left = running.server.close(Duration::from_secs(5)).await;
+        self.world
+            .note(format!("broker: closes, {left} connections left"));
+        for task in running.tasks.lock().iter() {
+            task.abort();
+        }
+        let (completion, pending) = Completion::pair();
+        let service = running.service.clone();
+        let closing = world::spawn("close", move || completion.finish(service.close()));
+        drop(closing.expect("a thread"));
+        if let Err(error) = pending.await {
+            self.world.note(format!("broker: closed with {error}"));
+        }
+        self.network.cut_all();
+        running.is_gone.set();
+        // Whatever could still write is not to: another opens the folder.
+        let left = self.files.fork();
+        self.files.power_off_at(self.files.now());
+        self.files = left;
+    }
+
+    /// Whether it takes appends.
+    pub(super) fn is_well(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| running.service.health().is_ok())
+    }
+
+    pub(super) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Looks at what is committed.
+    pub(super) fn look(&self) -> Vec<PartitionOffset> {
+        let Some(running) = &self.running else {
+            return Vec::new();
+        };
+        let group = Request::DescribeGroup {
+            group: super::GROUP.to_owned(),
+        };
+        let (completion, mut pending) = Completion::pair();
+        let session = running.service.remote_session();
+        session.submit(group, Bytes::new(), Run::Io, completion);
+        let offsets = match pending.try_take() {
+            Some(Ok(Response::Group(group))) => group.offsets,
+            // A group of which nothing is known has committed nothing.
+            Some(_) => Vec::new(),
+            None => return Vec::new(),
+        };
+        self.history.commits(&offsets);
+        offsets
+    }
+}
+
+/// Tells the history what passes.
+struct Spy {
+    door: Arc<dyn Door>,
+    history: Arc<History>,
+    world: Arc<World>,
+    is_gone: Arc<Signal>,
+}
+
+impl Door for Spy {
+    fn log_uuid(&self) -> [u8; 16] {
+        self.door.log_uuid()
+    }
+
+    fn submit(&self, request: Request, payload: Bytes, completion: Completion<Response>) {
+        let history = Arc::clone(&self.history);
+        let asked = history.ask(&request);
+        let told = request.clone();
+        let (world, is_gone) = (Arc::clone(&self.world), Arc::clone(&self.is_gone));
+        let completion = Completion::call(move |result: Result<Response>, wakes: &mut Wakes| {
+            if !is_gone.is_set() {
+                if let Some(words) = in_words(&told, &result) {
+                    world.note(words);
+                }
+                history.answer(&told, &asked, &result);
+            }
+            completion.complete(result, wakes);
+        });
+        self.door.submit(request, payload, completion);
+    }
+
+    fn subscribe(&self, subscribe: &SubscribeAt) -> Result<Box<dyn Feed>> {
+        self.door.subscribe(subscribe)
+    }
+
+    fn schedule(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Error> {
+        self.door.schedule(job)
+    }
+}
+
+/// What a group is told.
+fn in_words(request: &Request, result: &Result<Response>) -> Option<String> {
+    match (request, result) {
+        (Request::GroupHeartbeat(said), Ok(Response::GroupHeartbeat(answer))) => {
+            let held = answer.assignment.iter().map(|it| it.partition);
+            Some(format!(
+                "group: {:.4} of {} is told {} {:?}",
+                said.member_id,
+                said.generation,
+                answer.generation,
+                held.collect::<Vec<_>>()
+            ))
+        }
+        (Request::GroupHeartbeat(said), Err(error)) => Some(format!(
+            "group: {:.4} of {} is told {:?}",
+            said.member_id,
+            said.generation,
+            error.code()
+        )),
+        (
+            Request::CommitOffsets {
+                member, offsets, ..
+            },
+            result,
+        ) => {
+            let member = member.as_ref()?;
+            let offsets = offsets.iter().map(|it| (it.partition, it.offset));
+            Some(format!(
+                "group: {:.4} of {} commits {:?}: {:?}",
+                member.id,
+                member.generation,
+                offsets.collect::<Vec<_>>(),
+                result.as_ref().map_err(Error::code).map(drop)
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Whether something is to stop.
+#[derive(Debug, Default)]
+pub(super) struct Signal(AtomicBool, AtomicU64);
+
+impl Signal {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// One more is done.
+    pub(super) fn count(&self) {
+        self.1.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn counted(&self) -> u64 {
+        self.1.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,373 @@
+//! What was asked, answered and read, and whether it may be so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Outcome};
+use crate::protocol::request::{PartitionOffset, Request};
+use crate::protocol::response::Response;
+
+/// What became of a record that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Acknowledged(i64),
+    NotDone,
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Sent {
+    producer: usize,
+    partition: i32,
+    invoked_at: u64,
+    end: Option<(u64, End)>,
+}
+
+/// What a group did with a partition.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Of each offset whether a host has passed it; up to `frontier` all were.
+    processed: BTreeSet<i64>,
+    frontier: i64,
+    /// One behind the last record that was handed out; none was left out before it.
+    delivered: i64,
+    /// The last that was seen in the log.
+    committed: i64,
+    /// What a commit was acknowledged for.
+    acknowledged: i64,
+    /// Who holds it, as of which generation.
+    holder: Option<(i32, String)>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Counts what happens, for what was before what.
+    now: u64,
+    sent: Vec<Sent>,
+    read: BTreeMap<(i32, i64), u64>,
+    groups: BTreeMap<i32, Progress>,
+    grants: BTreeMap<(i32, i32), String>,
+    failures: Vec<String>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct History(Mutex<State>);
+
+/// What was known when a commit was asked for: of which partitions another holds a later generation.
+pub(super) struct Asked {
+    late: Vec<(i32, i32, String)>,
+}
+
+impl History {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A record is about to be sent; its number.
+    pub(super) fn invoke(&self, producer: usize, partition: i32) -> u64 {
+        let mut state = self.state();
+        let invoked_at = state.tick();
+        state.sent.push(Sent {
+            producer,
+            partition,
+            invoked_at,
+            end: None,
+        });
+        state.sent.len() as u64 - 1
+    }
+
+    /// What became of it.
+    pub(super) fn end(&self, number: u64, result: &Result<(i32, i64), Error>) {
+        let mut state = self.state();
+        let at = state.tick();
+        let end = match result {
+            Ok((_, offset)) => End::Acknowledged(*offset),
+            Err(error) if error.outcome() == Outcome::NotDone => End::NotDone,
+            Err(_) => End::Unknown,
+        };
+        let sent = &mut state.sent[number as usize];
+        sent.end = Some((at, end));
+        let wanted = sent.partition;
+        if let Ok((partition, _)) = result
+            && *partition != wanted
+        {
+            state.fail(format!(
+                "record {number} for partition {wanted} went to {partition}"
+            ));
+        }
+    }
+
+    /// Records that nobody has said anything of yet.
+    pub(super) fn open_count(&self) -> usize {
+        let state = self.state();
+        state.sent.iter().filter(|sent| sent.end.is_none()).count()
+    }
+
+    pub(super) fn acknowledged_count(&self) -> usize {
+        let state = self.state();
+        let ends = state.sent.iter().filter_map(|sent| sent.end);
+        ends.filter(|(_, end)| matches!(end, End::Acknowledged(_)))
+            .count()
+    }
+
+    /// A member of the group was given a record.
+    pub(super) fn deliver(&self, partition: i32, offset: i64, number: u64) {
+        let mut state = self.state();
+        state.seen(partition, offset, number);
+        let progress = state.groups.entry(partition).or_default();
+        let expected = progress.delivered;
+        if offset > expected {
+            state.fail(format!(
+                "a member was given offset {offset} of partition {partition} when nobody had offset {expected}"
+            ));
+        } else if offset == expected {
+            progress.delivered += 1;
+        }
+    }
+
+    /// Its host has passed it.
+    pub(super) fn process(&self, partition: i32, offset: i64) {
+        let mut state = self.state();
+        let progress = state.groups.entry(partition).or_default();
+        progress.processed.insert(offset);
+        while progress.processed.contains(&progress.frontier) {
+            progress.frontier += 1;
+        }
+    }
+
+    pub(super) fn frontier(&self, partition: i32) -> i64 {
+        let state = self.state();
+        state.groups.get(&partition).map_or(0, |it| it.frontier)
+    }
+
+    /// The power was lost: what was not acknowledged may not be there any more.
+    pub(super) fn lose(&self) {
+        for progress in self.state().groups.values_mut() {
+            progress.committed = progress.acknowledged;
+        }
+    }
+
+    /// What the log says is committed.
+    pub(super) fn commits(&self, offsets: &[PartitionOffset]) {
+        let mut state = self.state();
+        let found: BTreeMap<i32, i64> =
+            offsets.iter().map(|it| (it.partition, it.offset)).collect();
+        let mut failures = Vec::new();
+        for (partition, progress) in &mut state.groups {
+            let committed = found.get(partition).copied().unwrap_or(0);
+            if committed < progress.committed {
+                failures.push(format!(
+                    "the committed offset of partition {partition} went back from {} to {committed}",
+                    progress.committed
+                ));
+            }
+            if committed < progress.acknowledged {
+                failures.push(format!(
+                    "offset {} of partition {partition} was committed and acknowledged, and {committed} is",
+                    progress.acknowledged
+                ));
+            }
+            if committed > progress.frontier {
+                failures.push(format!(
+                    "offset {committed} of partition {partition} is committed and only {} are processed",
+                    progress.frontier
+                ));
+            }
+            progress.committed = committed;
+        }
+        failures.into_iter().for_each(|failure| state.fail(failure));
+    }
+
+    /// A request comes to the broker.
+    pub(super) fn ask(&self, request: &Request) -> Asked {
+        let state = self.state();
+        let mut late = Vec::new();
+        if let Request::CommitOffsets {
+            member: Some(member),
+            offsets,
+            ..
+        } = request
+        {
+            for offset in offsets {
+                let progress = state.groups.get(&offset.partition);
+                if let Some((generation, holder)) = progress.and_then(|it| it.holder.clone())
+                    && generation > member.generation
+                    && holder != member.id
+                {
+                    late.push((offset.partition, generation, holder));
+                }
+            }
+        }
+        Asked { late }
+    }
+
+    /// What the broker answers.
+    pub(super) fn answer(
+        &self,
+        request: &Request,
+        asked: &Asked,
+        result: &Result<Response, Error>,
+    ) {
+        let mut state = self.state();
+        match (request, result) {
+            (
+                Request::CommitOffsets {
+                    member, offsets, ..
+                },
+                Ok(_),
+            ) => {
+                for (partition, generation, holder) in &asked.late {
+                    state.fail(format!(
+                        "a commit of {member:?} for partition {partition} counted when {holder} held it \
+                         since generation {generation}"
+                    ));
+                }
+                for offset in offsets {
+                    let progress = state.groups.entry(offset.partition).or_default();
+                    progress.acknowledged = progress.acknowledged.max(offset.offset);
+                }
+            }
+            (Request::GroupHeartbeat(_), Ok(Response::GroupHeartbeat(answer)))
+                if answer.generation > 0 =>
+            {
+                for held in &answer.assignment {
+                    let key = (answer.generation, held.partition);
+                    let member = answer.member_id.clone();
+                    let known = state.grants.insert(key, member.clone());
+                    if let Some(known) = known.filter(|known| *known != member) {
+                        state.fail(format!(
+                            "in generation {} partition {} belongs to {known} and to {member}",
+                            answer.generation, held.partition
+                        ));
+                    }
+                    let progress = state.groups.entry(held.partition).or_default();
+                    let since = progress.holder.as_ref().map(|(generation, _)| *generation);
+                    let is_mine = progress.holder.as_ref().is_some_and(|it| it.1 == member);
+                    if !is_mine && since.is_none_or(|since| since < answer.generation) {
+                        progress.holder = Some((answer.generation, member));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Something is not as it should be.
+    pub(super) fn fail(&self, what: String) {
+        self.state().fail(what);
+    }
+
+    pub(super) fn failures(&self) -> Vec<String> {
+        self.state().failures.clone()
+    }
+
+    /// Looks at all that a partition holds in the end: offsets and records.
+    pub(super) fn check(&self, partition: i32, found: &[(i64, u64)]) {
+        let mut state = self.state();
+        let mut failures = Vec::new();
+        let mut places = BTreeMap::new();
+        let mut last_of = BTreeMap::new();
+        for (place, (offset, number)) in found.iter().enumerate() {
+            if *offset != place as i64 {
+                failures.push(format!(
+                    "partition {partition}: offset {offset} is at place {place}"
+                ));
+            }
+            let Some(sent) = state.sent.get(*number as usize) else {
+                failures.push(format!(
+                    "partition {partition} holds record {number}, which nobody sent"
+                ));
+                continue;
+            };
+            if sent.partition != partition {
+                failures.push(format!(
+                    "partition {partition} holds record {number} of another"
+                ));
+            }
+            if let Some(first) = places.insert(*number, *offset) {
+                failures.push(format!(
+                    "partition {partition} holds record {number} twice, at {first} and {offset}"
+                ));
+            }
+            if let Some((_, End::NotDone)) = sent.end {
+                failures.push(format!(
+                    "partition {partition} holds record {number} at {offset}, which was reported as not written"
+                ));
+            }
+            let before = last_of.insert(sent.producer, *number);
+            if before.is_some_and(|before| before > *number) {
+                failures.push(format!(
+                    "partition {partition}: record {number} of producer {} at {offset} comes after {before:?}",
+                    sent.producer
+                ));
+            }
+        }
+        let records = state.sent.iter().enumerate();
+        for (number, sent) in records.filter(|(_, sent)| sent.partition == partition) {
+            let place = places.get(&(number as u64));
+            match sent.end {
+                Some((_, End::Acknowledged(offset))) if place != Some(&offset) => {
+                    failures.push(format!(
+                        "partition {partition}: record {number} was acknowledged at {offset} and is at {place:?}"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        failures.extend(state.times(partition, found));
+        failures.into_iter().for_each(|failure| state.fail(failure));
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.now += 1;
+        self.now
+    }
+
+    fn fail(&mut self, what: String) {
+        // The first say it all.
+        if self.failures.len() < 16 {
+            self.failures.push(what);
+        }
+    }
+
+    /// What was sent after an acknowledgement comes after it, and what was read once stays.
+    fn times(&self, partition: i32, found: &[(i64, u64)]) -> Vec<String> {
+        let mut failures = Vec::new();
+        let mut first_end = u64::MAX;
+        for (offset, number) in found.iter().rev() {
+            let Some(sent) = self.sent.get(*number as usize) else {
+                continue;
+            };
+            if sent.invoked_at > first_end {
+                failures.push(format!(
+                    "partition {partition}: record {number} at {offset} was sent after one behind it was acknowledged"
+                ));
+            }
+            if let Some((at, End::Acknowledged(_))) = sent.end {
+                first_end = first_end.min(at);
+            }
+        }
+        let stays: BTreeMap<i64, u64> = found.iter().copied().collect();
+        for ((_, offset), number) in self.read.range((partition, 0)..(partition + 1, 0)) {
+            if stays.get(offset) != Some(number) {
+                failures.push(format!(
+                    "partition {partition}: record {number} was read at {offset}, where now is {:?}",
+                    stays.get(offset)
+                ));
+            }
+        }
+        failures
+    }
+
+    fn seen(&mut self, partition: i32, offset: i64, number: u64) {
+        let known = *self.read.entry((partition, offset)).or_insert(number);
+        if known != number {
+            self.fail(format!(
+                "partition {partition}: record {known} was read at {offset}, and then record {number}"
+            ));
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The whole of it under one seed: real clients, the real protocol, server, service and engine on a log
+//! whose disk fails, over a network that does too, in virtual time (`world/simulated.rs`).
+//!
+//! `history` holds what is true whatever happens: every acknowledged record exactly once, in order, at its
+//! offset; nothing that was reported as not written; an assignment of one generation given once; no commit
+//! of an older generation; no committed offset behind what was processed, none that goes back; and once
+//! nothing goes wrong any more, an end of everything.
+//!
+//! `HEADWATER_SEED=7` runs one seed and tells what happened; `HEADWATER_SEEDS=50000` runs so many.
+
+mod broker;
+mod clients;
+mod disk;
+mod faults;
+mod history;
+mod network;
+mod seeds;
+mod wire;
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use self::broker::{Broker, Signal};
+use self::clients::Stage;
+use self::faults::Faults;
+use self::history::History;
+use self::network::Network;
+use crate::client::TopicOptions;
+use crate::completion::mark_own_thread;
+use crate::world::simulated::{Bug, Rest, Trace, Unrest, World};
+
+const TOPIC: &str = "orders";
+const GROUP: &str = "billing";
+
+/// In which time everything has to come to its end once nothing goes wrong any more.
+const HEALING: Duration = Duration::from_secs(600);
+
+/// What one seed came to.
+struct Outcome {
+    trace: Trace,
+    failures: Vec<String>,
+    acknowledged: usize,
+}
+
+/// Runs one seed, on a thread of its own.
+fn run(seed: u64, bug: Option<Bug>) -> Outcome {
+    let thread = std::thread::Builder::new().name(format!("seed {seed}"));
+    let running = thread.spawn(move || run_here(seed, bug)).unwrap();
+    running.join().unwrap()
+}
+
+/// What ties the runtime's clock to the world's.
+#[derive(Default)]
+struct Clock {
+    world: OnceLock<Arc<World>>,
+    /// Told when main is not to rest, or until another time.
+    changed: Notify,
+    until: Mutex<Option<std::time::Instant>>,
+}
+
+impl Clock {
+    fn rest(&self) {
+        let Some(world) = self.world.get() else {
+            return;
+        };
+        match world.rest(Instant::now().into_std()) {
+            Rest::None => self.changed.notify_one(),
+            Rest::Until(until) => {
+                let mut known = self.until.lock().unwrap();
+                if *known != Some(until) {
+                    *known = Some(until);
+                    drop(known);
+                    self.changed.notify_one();
+                }
+            }
+            Rest::Long => {}
+        }
+    }
+
+    fn go_on(&self) {
+        if let Some(world) = self.world.get() {
+            world.set_now(Instant::now().into_std());
+        }
+    }
+
+    /// Has the runtime's time go on to when a thread wants to.
+    async fn tick(self: Arc<Self>) {
+        loop {
+            let until = *self.until.lock().unwrap();
+            let slept = async {
+                match until {
+                    Some(until) => sleep_until(until.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.changed.notified() => {}
+                () = slept => *self.until.lock().unwrap() = None,
+            }
+        }
+    }
+}
+
+fn run_here(seed: u64, bug: Option<Bug>) -> Outcome {
+    mark_own_thread();
+    let clock = Arc::new(Clock::default());
+    let (resting, going_on) = (Arc::clone(&clock), Arc::clone(&clock));
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .on_thread_park(move || resting.rest())
+        .on_thread_unpark(move || going_on.go_on())
+        .build()
+        .unwrap();
+    let history = Arc::new(History::default());
+    let world = runtime.block_on(async {
+        let began = Instant::now().into_std();
+        let still = Unrest {
+            switch_one_in: 0,
+            pause_one_in: 0,
+        };
+        let world = World::enter(seed, began, still, bug);
+        assert!(clock.world.set(Arc::clone(&world)).is_ok());
+        tokio::spawn(Arc::clone(&clock).tick());
+        play(&world, &history).await;
+        world.finish();
+        for _ in 0..2_000 {
+            if world.threads().is_empty() {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        world
+    });
+    let left = world.threads();
+    if !left.is_empty() {
+        history.fail(format!("these threads are left: {left:?}"));
+    }
+    drop(runtime);
+    world
+        .panics()
+        .into_iter()
+        .for_each(|panic| history.fail(panic));
+    Outcome {
+        trace: world.leave(),
+        failures: history.failures(),
+        acknowledged: history.acknowledged_count(),
+    }
+}
+
+async fn play(world: &Arc<World>, history: &Arc<History>) {
+    let below = |limit| world.below(limit);
+    let latency = Duration::from_micros([100, 1_000, 10_000, 100_000][below(4) as usize]);
+    let sync_us = [0, 500, 5_000, 30_000][below(4) as usize];
+    let network = Network::new(world, latency);
+    let mut broker = Broker::new(world, &network, history, sync_us);
+    let stage = Stage {
+        world: Arc::clone(world),
+        network: Arc::clone(&network),
+        history: Arc::clone(history),
+        partitions: 1 + below(4) as i32,
+    };
+    let (producers, members) = (1 + below(3) as usize, below(4) as usize);
+    let (records, faults) = (20 + below(60), below(9));
+    let gap_ms = [200, 1_000, 3_000][below(3) as usize];
+    broker.start().await;
+    let topic = TopicOptions {
+        partitions: Some(stage.partitions as u32),
+        // A sync may take longer than a request.
+        exist_ok: Some(true),
+        ..TopicOptions::default()
+    };
+    let client = stage.connect(usize::MAX).await;
+    while let Err(error) = client.admin().create_topic(TOPIC, topic.clone()).await {
+        world.note(format!("the topic is not created: {error}"));
+    }
+    drop(client.close(None).await);
+    world.set_unrest(Unrest {
+        switch_one_in: [0, 500, 100, 30][below(4) as usize],
+        pause_one_in: [0, 0, 50_000, 5_000][below(4) as usize],
+    });
+    let (sending, reading) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
+    for producer in 0..producers {
+        let stage = stage.clone();
+        tokio::spawn(stage.produce(producer, records, Arc::clone(&sending)));
+    }
+    for member in 0..members {
+        let stage = stage.clone();
+        tokio::spawn(stage.consume(producers + member, Arc::clone(&reading)));
+    }
+    let mut striking = Faults {
+        world,
+        network: &network,
+        broker: &mut broker,
+        clients: producers + members,
+    };
+    striking.strike(faults, gap_ms).await;
+    world.note("nothing goes wrong from here on");
+    network.heal();
+    broker.files().clear_faults();
+    world.set_unrest(Unrest {
+        switch_one_in: 100,
+        pause_one_in: 0,
+    });
+    let healing = heal(
+        &stage,
+        &mut broker,
+        [producers, members],
+        [&sending, &reading],
+    );
+    if timeout(HEALING, healing).await.is_err() {
+        let open = history.open_count();
+        history.fail(format!(
+            "no end {HEALING:?} after the last fault: {} producers and {} members have ended, {open} records \
+             are open",
+            sending.counted(),
+            reading.counted(),
+        ));
+    }
+    broker.close().await;
+}
+
+/// Everything comes to its end, and is looked at.
+async fn heal(stage: &Stage, broker: &mut Broker, counts: [usize; 2], signals: [&Arc<Signal>; 2]) {
+    let ([producers, members], [sending, reading]) = (counts, signals);
+    let history = &stage.history;
+    while sending.counted() < producers as u64 || history.open_count() > 0 {
+        mend(stage, broker).await;
+    }
+    // What is on its way still, of attempts that were given up, does not arrive, or is in the log by then.
+    stage.network.cut_all();
+    sleep(Duration::from_secs(5)).await;
+    let found = loop {
+        mend(stage, broker).await;
+        match timeout(Duration::from_secs(60), stage.read_all(usize::MAX)).await {
+            Ok(Ok(found)) => break found,
+            Ok(Err(error)) => stage.world.note(format!("not all can be read: {error}")),
+            Err(_) => stage.world.note("not all can be read in a minute"),
+        }
+    };
+    for (partition, found) in found.iter().enumerate() {
+        history.check(partition as i32, found);
+    }
+    let ends = found.iter().map(|found| found.len() as i64);
+    while members > 0
+        && ends
+            .clone()
+            .enumerate()
+            .any(|(partition, end)| history.frontier(partition as i32) < end)
+    {
+        mend(stage, broker).await;
+    }
+    reading.set();
+    while reading.counted() < members as u64 {
+        mend(stage, broker).await;
+    }
+    broker.close().await;
+    broker.start().await;
+    if let Ok(again) = stage.read_all(usize::MAX).await
+        && again != found
+    {
+        history.fail("after another start other records are read".to_owned());
+    }
+}
+
+/// Lets time pass; a broker whose log has stopped is replaced.
+async fn mend(stage: &Stage, broker: &mut Broker) {
+    sleep(Duration::from_millis(50)).await;
+    broker.look();
+    if !broker.is_well() {
+        stage.world.note("broker: its log has stopped");
+        broker.lose(broker::Loss::Process);
+        broker.start().await;
+    }
+}

@@ -1,0 +1,96 @@
+//! Which seeds are run, and what has to come of them.
+
+use super::{Outcome, run};
+use crate::world::simulated::Bug;
+
+/// Without being told otherwise.
+const SEEDS: u64 = 500;
+
+/// Seeds that have found a bug of the product, each with a test of its own by now where it was mended.
+const FOUND: [u64; 1] = [
+    // A heartbeat of before a release was asked again of a broker that had started since.
+    1_070,
+];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn check(seed: u64, outcome: &Outcome) {
+    assert!(
+        outcome.failures.is_empty(),
+        "seed {seed} (HEADWATER_SEED={seed} repeats it):\n  {}\n{}",
+        outcome.failures.join("\n  "),
+        outcome
+            .trace
+            .last(number("HEADWATER_NOTES").unwrap_or(80) as usize),
+    );
+}
+
+#[test]
+fn whatever_goes_wrong_the_rules_hold() {
+    if let Some(seed) = number("HEADWATER_SEED") {
+        let outcome = run(seed, None);
+        println!("{}", outcome.trace.last(usize::MAX >> 1));
+        println!(
+            "trace {:016x}, {} marks",
+            outcome.trace.hash(),
+            outcome.trace.len()
+        );
+        return check(seed, &outcome);
+    }
+    let first = number("HEADWATER_FIRST").unwrap_or(0);
+    let mut acknowledged = 0;
+    let seeds = first..first + number("HEADWATER_SEEDS").unwrap_or(SEEDS);
+    for seed in seeds.chain(FOUND) {
+        let outcome = run(seed, None);
+        check(seed, &outcome);
+        acknowledged += outcome.acknowledged;
+        if seed % 1_000 == 999 {
+            println!(
+                "{} seeds, {acknowledged} records acknowledged",
+                seed + 1 - first
+            );
+        }
+    }
+    assert!(acknowledged > 0);
+}
+
+#[test]
+fn one_seed_gives_one_trace() {
+    let first = number("HEADWATER_FIRST").unwrap_or(0);
+    for seed in first..first + number("HEADWATER_TWICE").unwrap_or(25) {
+        let (one, other) = (run(seed, None).trace, run(seed, None).trace);
+        if let Some(difference) = one.difference(&other) {
+            panic!("seed {seed}: {difference}");
+        }
+        assert_eq!(one.hash(), other.hash(), "seed {seed}");
+    }
+}
+
+/// Seeds until one finds the bug, at most.
+const SEEDS_FOR_A_BUG: u64 = 300;
+
+/// The first seed that finds a bug, and the rule that it finds broken.
+fn found(bug: Bug) -> Option<(u64, String)> {
+    (0..SEEDS_FOR_A_BUG).find_map(|seed| {
+        let outcome = run(seed, Some(bug));
+        Some((seed, outcome.failures.first()?.clone()))
+    })
+}
+
+#[test]
+fn deliberate_bugs_are_found() {
+    for (bug, rule) in [
+        (Bug::DedupeDropped, "twice"),
+        (Bug::CommitUnfenced, "commit"),
+        (Bug::AckBeforeSync, "was acknowledged at"),
+        (Bug::ResentBehind, "twice"),
+        (Bug::CommitAhead, "are processed"),
+    ] {
+        let found = found(bug);
+        println!("{bug:?}: {found:?}");
+        let (seed, failure) = found.unwrap_or_else(|| panic!("{bug:?} is not found"));
+        assert!(failure.contains(rule), "{bug:?}, seed {seed}: {failure}");
+    }
+}
