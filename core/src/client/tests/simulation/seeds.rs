@@ -81,16 +81,19 @@ fn found(bug: Bug) -> Option<(u64, String)> {
 
 #[test]
 fn deliberate_bugs_are_found() {
-    for (bug, rule) in [
-        (Bug::DedupeDropped, "twice"),
-        (Bug::CommitUnfenced, "commit"),
-        (Bug::AckBeforeSync, "was acknowledged at"),
-        (Bug::ResentBehind, "twice"),
-        (Bug::CommitAhead, "are processed"),
-    ] {
+    // What is acknowledged too early and lost is a record or a commit, whichever the seed loses first.
+    let rules: [(Bug, &[&str]); 5] = [
+        (Bug::DedupeDropped, &["twice"]),
+        (Bug::CommitUnfenced, &["commit"]),
+        (Bug::AckBeforeSync, &["was acknowledged at", "went back from"]),
+        (Bug::ResentBehind, &["twice"]),
+        (Bug::CommitAhead, &["are processed"]),
+    ];
+    for (bug, rules) in rules {
         let found = found(bug);
         println!("{bug:?}: {found:?}");
         let (seed, failure) = found.unwrap_or_else(|| panic!("{bug:?} is not found"));
-        assert!(failure.contains(rule), "{bug:?}, seed {seed}: {failure}");
+        let is_expected = rules.iter().any(|rule| failure.contains(rule));
+        assert!(is_expected, "{bug:?}, seed {seed}: {failure}");
     }
 }
