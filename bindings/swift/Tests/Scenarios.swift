@@ -9,7 +9,7 @@ import Foundation
 private let doors: [(kind: String, gives: Set<String>)] = [
     ("mem", []),
     ("folder", ["durable"]),
-    // "unix": a write to a broker that has gone ends the process there (SIGPIPE), now and then.
+    ("unix", ["durable"]),
     ("tcp", ["durable"]),
 ]
 private let languages: Set<String> = ["rust", "python", "aio", "node", "kotlin", "swift"]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use headwater::limits::LINGER_TIMEOUT_MS;
 #[cfg(feature = "http")]
 use headwater::protocol::version::Opening;
+use headwater::server::quiet::Quiet;
 use headwater::server::{Server, local};
 use headwater::{Error, ErrorCode, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -219,7 +220,9 @@ async fn serve(speakers: &Speakers, stream: Stream, counts: &Arc<Counts>, refusa
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, peer, "TCP_NODELAY could not be set");
             }
-            speak(speakers, stream.into_split(), &peer, counts, refusal).await;
+            let (reader, writer) = stream.into_split();
+            let halves = (reader, Quiet::new(writer));
+            speak(speakers, halves, &peer, counts, refusal).await;
         }
         Stream::Unix(stream) => {
             let peer = "a process of this machine";

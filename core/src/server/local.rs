@@ -79,6 +79,8 @@ mod system {
     use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
     use tokio::net::{UnixListener, UnixStream};
 
+    use crate::server::quiet::Quiet;
+
     /// A socket that accepts connections.
     #[derive(Debug)]
     pub struct Listener(UnixListener);
@@ -101,8 +103,9 @@ mod system {
     impl Stream {
         /// Its two directions.
         #[must_use]
-        pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-            self.0.into_split()
+        pub fn into_split(self) -> (OwnedReadHalf, Quiet<OwnedWriteHalf>) {
+            let (reader, writer) = self.0.into_split();
+            (reader, Quiet::new(writer))
         }
     }
 

@@ -21,6 +21,7 @@ pub mod local;
 mod notice;
 mod options;
 mod push;
+pub mod quiet;
 mod session;
 mod sharing;
 #[cfg(test)]

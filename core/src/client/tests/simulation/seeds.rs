@@ -85,7 +85,10 @@ fn deliberate_bugs_are_found() {
     let rules: [(Bug, &[&str]); 5] = [
         (Bug::DedupeDropped, &["twice"]),
         (Bug::CommitUnfenced, &["commit"]),
-        (Bug::AckBeforeSync, &["was acknowledged at", "went back from"]),
+        (
+            Bug::AckBeforeSync,
+            &["was acknowledged at", "went back from"],
+        ),
         (Bug::ResentBehind, &["twice"]),
         (Bug::CommitAhead, &["are processed"]),
     ];

@@ -20,6 +20,7 @@ use crate::protocol::frame::{Frame, FrameKind};
 use crate::protocol::header::Goodbye;
 use crate::protocol::link::{Flush, Link};
 use crate::protocol::version::{ClientHello, MAGIC, ServerHello, VERSIONS};
+use crate::server::quiet::Quiet;
 
 /// A connection that has shaken hands, and what is read from it.
 pub(super) struct Opened {
@@ -148,6 +149,7 @@ async fn open(
         return Err(closed_early(&description, &in_words(&error)));
     }
     let (reader, writer) = stream.into_split();
+    let writer = Quiet::new(writer);
     let left = share_of(deadline, 1);
     let spoken = speak(reader, writer, description.clone(), options);
     timeout(left, spoken).await.unwrap_or_else(|_| {
