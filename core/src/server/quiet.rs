@@ -175,11 +175,11 @@ mod tests {
         }
     }
 
-    async fn tcp_whose_other_side_is_gone() -> TcpStream {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await;
-        drop(listener.accept().await.unwrap());
-        near.unwrap()
+    async fn tcp_whose_other_side_is_gone() -> io::Result<TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let near = TcpStream::connect(listener.local_addr()?).await;
+        drop(listener.accept().await?);
+        near
     }
 
     /// Alone in its process, for signals are the process's.
@@ -193,11 +193,11 @@ mod tests {
         drop(far);
         let (_reader, writer) = near.into_split();
         write_until_it_fails(Quiet::new(writer)).await;
-        let (_reader, writer) = tcp_whose_other_side_is_gone().await.into_split();
+        let (_reader, writer) = tcp_whose_other_side_is_gone().await.unwrap().into_split();
         write_until_it_fails(Quiet::new(writer)).await;
         let signal = timeout(Duration::from_millis(100), signals.recv()).await;
         signal.expect_err("none is raised");
-        write_until_it_fails(tcp_whose_other_side_is_gone().await).await;
+        write_until_it_fails(tcp_whose_other_side_is_gone().await.unwrap()).await;
         signals.recv().await.expect("a plain write raises one");
     }
 
