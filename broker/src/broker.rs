@@ -1,15 +1,16 @@
 //! A running broker: a log, and a port on which it is served.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater::client::runtime::runtime;
 use headwater::completion::Shared;
 use headwater::server::{Server, ServerOptions, share};
 use headwater::service::{Service, ServiceOptions};
 use headwater::sync::Mutex;
-use headwater::{Completion, MaxBytesPolicy, Pending, Result, ServeOptions};
+use headwater::{Completion, ErrorCode, MaxBytesPolicy, Pending, Result, ServeOptions};
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, DEFAULT_RETENTION_MS, Data};
@@ -70,7 +71,7 @@ impl Broker {
             .map(Bound::address)
             .collect::<Result<Vec<_>>>()?;
         let service = open(config)?;
-        share(&service, runtime.handle());
+        share(&service, runtime.handle(), true);
         let server_options = ServerOptions {
             frame_bytes_max: usize::try_from(options.max_frame_bytes()).unwrap_or(usize::MAX),
             idle_timeout: Duration::from_millis(options.idle_timeout_ms()),
@@ -148,6 +149,17 @@ impl Broker {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.closing.get().is_some() {
+            return;
+        }
+        // Nobody closed it; its folder is not to be locked until the process ends.
+        let service = self.service.clone();
+        drop(in_background("headwater-close", move || service.close()));
+    }
+}
+
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker")
@@ -179,10 +191,26 @@ fn open(config: &Config) -> Result<Service> {
         is_shared: matches!(config.data, Data::Folder(_)),
     };
     match &config.data {
-        Data::Folder(path) => Service::open_folder(path, &service_options),
+        Data::Folder(path) => open_folder(path, &service_options),
         Data::Memory => Service::open_memory("", &service_options),
     }
 }
+
+/// Opens the folder; one that somebody else has open only for a moment is waited for.
+fn open_folder(path: &Path, options: &ServiceOptions) -> Result<Service> {
+    let began = Instant::now();
+    loop {
+        match Service::open_folder(path, options) {
+            Err(error) if error.code() == ErrorCode::FolderLocked && began.elapsed() < MOMENT => {
+                std::thread::sleep(MOMENT / 20);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// As long as a command that looks into the folder may have it.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Does what may block on a thread of its own.
 fn in_background<T: Send + 'static>(

@@ -134,6 +134,8 @@ pub const SHARING_CLOSE_MS: u64 = 1_000;
 pub const OWNER_ANSWER_MS: u64 = 5_000;
 /// Milliseconds that others wait for an owner that is just reading its log.
 pub const OWNER_OPENING_MS: u64 = 120_000;
+/// Milliseconds that clients of a broker's folder wait for the broker before one of them takes the folder over.
+pub const BROKER_RETURN_MS: u64 = 10_000;
 /// Bytes between a client and the log in its own process that it took over.
 pub const LOCAL_PIPE_BYTES: usize = 256 * KIB;
 /// Connections of one broker, by default.

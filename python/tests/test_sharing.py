@@ -97,6 +97,11 @@ def test_killed_owner_is_replaced_though_a_forked_child_keeps_its_sockets(folder
                 owner.kill()
                 assert p.send("t", b"b").result(60).offset == 1
                 assert values(db) == [b"a", b"b"]
+                # Nor are those sockets in the way of who comes next.
+                with start(SEND, folder, stdin=True) as other:
+                    opened(other)
+                    assert say(other, "c") == "2"
+                    other.communicate()
             finally:
                 os.kill(child, signal.SIGKILL)
 

@@ -50,7 +50,7 @@ pub(crate) fn socket_path(address: &str) -> Option<&Path> {
 #[derive(Debug)]
 pub(crate) enum Bound {
     Tcp(TcpListener),
-    Unix(local::Listener, SocketFile),
+    Unix(SocketFile, local::Listener),
 }
 
 /// A socket's name in its folder, removed when it is not listened on any more.
@@ -77,7 +77,7 @@ impl Bound {
         };
         let _entered = runtime.enter();
         let bound = local::Listener::bind(path);
-        let bound = bound.map(|listener| Self::Unix(listener, SocketFile(path.to_owned())));
+        let bound = bound.map(|listener| Self::Unix(SocketFile(path.to_owned()), listener));
         bound.map_err(|error| refused(address, error))
     }
 
@@ -93,7 +93,7 @@ impl Bound {
                         format!("a listener without an address: {error}"),
                     )
                 }),
-            Self::Unix(_, SocketFile(path)) => Ok(ListenAddress::Unix(path.clone())),
+            Self::Unix(SocketFile(path), _) => Ok(ListenAddress::Unix(path.clone())),
         }
     }
 }

@@ -86,9 +86,9 @@ enum Stream {
 enum Listener {
     Tcp(tokio::net::TcpListener),
     Unix {
-        listener: local::Listener,
-        // Removes the socket's name when it is dropped.
+        // Removes the socket's name when it is dropped: first, while nobody else can have it.
         _file: bind::SocketFile,
+        listener: local::Listener,
     },
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn accept(
             let _entered = runtime.enter();
             Listener::Tcp(tokio::net::TcpListener::from_std(listener).map_err(failed)?)
         }
-        Bound::Unix(listener, file) => Listener::Unix {
+        Bound::Unix(file, listener) => Listener::Unix {
             listener,
             _file: file,
         },

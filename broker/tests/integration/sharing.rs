@@ -361,7 +361,7 @@ fn a_folder_with_a_long_path_is_shared_too() {
 }
 
 #[test]
-fn the_folder_of_a_broker_is_opened_through_it_and_taken_over_when_it_is_killed() {
+fn the_folder_of_a_broker_is_opened_through_it_and_is_the_brokers_again_when_it_is_back() {
     let folder = Folder::new();
     let mut broker = Serving::start(&folder.path);
     let db = folder.connect();
@@ -373,11 +373,22 @@ fn the_folder_of_a_broker_is_opened_through_it_and_taken_over_when_it_is_killed(
     let sent = producer.send("orders", &Record::new(b"through the port"));
     sent.unwrap().wait(Some(FOR_EVER)).unwrap();
     assert_eq!(values(&db), ["through the port"]);
-    let count = send_while(&db, "mine", || {
+    let mut count = 1 + send_while(&db, "mine", || {
         broker.kill();
         thread::sleep(Duration::from_millis(200));
+        broker = Serving::start(&folder.path);
+        thread::sleep(Duration::from_millis(200));
     });
-    assert_eq!(values(&db).len(), count + 1);
+    assert_eq!(values(&db).len(), count);
+    assert_eq!(folder.owner("pid"), Some(broker.pid().to_string()));
+    // One that does not come back is replaced after a while.
+    count += send_while(&db, "again", || {
+        broker.kill();
+        while folder.owner("pid") != Some(std::process::id().to_string()) {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    assert_eq!(values(&db).len(), count);
     // A broker cannot have it meanwhile, and is told who has.
     let second = run([
         "--json",

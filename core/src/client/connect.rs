@@ -143,8 +143,15 @@ impl Plan {
             is_shared: true,
             ..self.service_options()
         };
-        let folder = Arc::new(SharedFolder::new(path, options));
-        let runtime = super::runtime::runtime(self.threads())?;
+        let folder = Arc::new(SharedFolder::new(path.clone(), options));
+        let runtime = match super::runtime::runtime(self.threads()) {
+            Ok(runtime) => runtime,
+            Err(error) if error.code() == ErrorCode::UnknownServerError => {
+                tracing::warn!(%error, "the folder is not shared with other processes");
+                return Ok(Arc::new(InProcess::folder(&path, &self.service_options())?));
+            }
+            Err(error) => return Err(error),
+        };
         if let Some(service) = folder.open_here(runtime.handle())? {
             return Ok(Arc::new(InProcess::new(&service)));
         }

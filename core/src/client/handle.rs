@@ -165,11 +165,18 @@ impl Shared {
         } = closing;
         let producers = members.producers.iter().filter_map(|it| {
             let is_told = it.has_closed();
-            Some((it.close(deadline.left())?, is_told))
+            let closing = it.close(deadline.left())?;
+            // The deadline may have come nearer in between.
+            it.hurry_close(deadline.left());
+            Some((closing, is_told))
         });
         let mut closing: Vec<_> = producers.collect();
         let consumers = members.consumers.iter();
-        closing.extend(consumers.filter_map(|it| Some((it.close(deadline.left())?, false))));
+        closing.extend(consumers.filter_map(|it| {
+            let closing = it.close(deadline.left())?;
+            it.hurry_close(deadline.left());
+            Some((closing, false))
+        }));
         let mut report = CloseReport::default();
         for (closing, is_told) in &mut closing {
             // Each answers by itself at the deadline; the rest is for a machine that is very slow.
@@ -209,7 +216,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.is_transport_closed.load(Ordering::Acquire) || fork::check(self.generation).is_err()
+        if self.is_transport_closed.load(Ordering::Acquire)
+            || fork::check_process(self.generation).is_err()
         {
             return;
         }

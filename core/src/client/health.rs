@@ -9,6 +9,7 @@ use super::handle::{Client, Shared};
 use super::producer::Backlog;
 use crate::error::Error;
 use crate::fork;
+use crate::world;
 
 /// How a client is.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +130,9 @@ impl Shared {
             members: in_groups,
             buffered_bytes: backlog.bytes,
             buffered_records: backlog.records,
-            oldest_unsent_ms: backlog.oldest.map(|opened| millis(opened.elapsed())),
+            oldest_unsent_ms: backlog
+                .oldest
+                .map(|opened| millis(world::now().saturating_duration_since(opened))),
         }
     }
 

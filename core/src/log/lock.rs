@@ -148,9 +148,17 @@ impl FolderLock {
     /// Says in `OWNER` what access others have from now on.
     ///
     /// # Errors
-    /// The operating system's; then it says what it said before.
+    /// The operating system's; then it says nothing, which is better than what it said before.
     pub fn announce(&self, access: Access) -> io::Result<()> {
-        write_owner(&self.root, &Owner::this_process(access))
+        let owner = Owner::this_process(access);
+        write_owner(&self.root, &owner).or_else(|_| {
+            // A full disk may have room for one such file, and not for two.
+            match fs::remove_file(self.root.join(OWNER)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            write_owner(&self.root, &owner)
+        })
     }
 
     /// The key of the folder.

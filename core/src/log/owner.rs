@@ -9,6 +9,7 @@
 //! access socket            `opening` while the log is read, `exclusive` where nobody else may
 //! socket /run/user/1000/headwater/0f3a6b5c7d8e9f01.sock
 //! token 00112233445566778899aabbccddeeff
+//! role broker              or `process`
 //! ```
 
 use std::fmt;
@@ -42,6 +43,8 @@ pub enum Access {
         path: PathBuf,
         /// What a client presents.
         token: Token,
+        /// Whether it is a broker's, which comes back when it has ended.
+        is_broker: bool,
     },
 }
 
@@ -104,6 +107,7 @@ impl Owner {
                 .map_or(Access::Exclusive, |(path, token)| Access::Socket {
                     path: PathBuf::from(path),
                     token,
+                    is_broker: value("role") == Some("broker"),
                 }),
             _ => Access::Exclusive,
         };
@@ -124,9 +128,15 @@ impl Owner {
         let access = match access {
             Access::Exclusive => "access exclusive\n".to_owned(),
             Access::Opening => "access opening\n".to_owned(),
-            Access::Socket { path, token } => {
+            Access::Socket {
+                path,
+                token,
+                is_broker,
+            } => {
                 let token: String = token.0.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("access socket\nsocket {}\ntoken {token}\n", path.display())
+                let role = if *is_broker { "broker" } else { "process" };
+                let path = path.display();
+                format!("access socket\nsocket {path}\ntoken {token}\nrole {role}\n")
             }
         };
         format!("pid {pid}\nversion {version}\n{access}")
@@ -158,13 +168,18 @@ mod tests {
     use super::*;
 
     fn access() -> impl Strategy<Value = Access> {
-        let socket = ("/[a-z0-9 ./]{0,100}", any::<[u8; TOKEN_BYTES]>());
+        let socket = (
+            "/[a-z0-9 ./]{0,100}",
+            any::<[u8; TOKEN_BYTES]>(),
+            any::<bool>(),
+        );
         prop_oneof![
             Just(Access::Exclusive),
             Just(Access::Opening),
-            socket.prop_map(|(path, token)| Access::Socket {
+            socket.prop_map(|(path, token, is_broker)| Access::Socket {
                 path: PathBuf::from(path),
                 token: Token(token),
+                is_broker,
             }),
         ]
     }

@@ -20,7 +20,17 @@ impl Listener {
     /// operating system's.
     pub fn bind(path: &Path) -> io::Result<Self> {
         check_length(path)?;
-        system::bind(path)
+        system::bind(path, true)
+    }
+
+    /// The same for a name that is this process' own by a lock: whoever listens there is a forked child of one that
+    /// is dead, and accepts nothing.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub(super) fn bind_own(path: &Path) -> io::Result<Self> {
+        check_length(path)?;
+        system::bind(path, false)
     }
 }
 
@@ -110,7 +120,7 @@ mod system {
     }
 
     /// To be called on a runtime.
-    pub(super) fn bind(path: &Path) -> io::Result<Listener> {
+    pub(super) fn bind(path: &Path, may_be_anothers: bool) -> io::Result<Listener> {
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(io::Error::new(
@@ -118,7 +128,7 @@ mod system {
                     format!("{} is there and no socket", path.display()),
                 ));
             }
-            Ok(_) if net::UnixStream::connect(path).is_ok() => {
+            Ok(_) if may_be_anothers && is_in_use(path) => {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
             Ok(_) => fs::remove_file(path)?,
@@ -128,6 +138,12 @@ mod system {
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         UnixListener::from_std(listener).map(Listener)
+    }
+
+    /// Whether somebody listens there: only a refusal says that nobody does.
+    fn is_in_use(path: &Path) -> bool {
+        let refused = io::ErrorKind::ConnectionRefused;
+        net::UnixStream::connect(path).map_or_else(|error| error.kind() != refused, |_| true)
     }
 
     pub(super) async fn connect(path: &Path) -> io::Result<Stream> {
@@ -200,7 +216,7 @@ mod system {
         }
     }
 
-    pub(super) fn bind(_path: &Path) -> io::Result<Listener> {
+    pub(super) fn bind(_path: &Path, _may_be_anothers: bool) -> io::Result<Listener> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

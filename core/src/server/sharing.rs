@@ -26,16 +26,19 @@ use crate::service::Service;
 /// Serves the log of a folder to the other processes of this user, on `runtime`, until the last opening of the
 /// log is closed. Does nothing for a log that is served already or is not to be shared.
 ///
+/// `is_broker` says that this process comes back when it has ended, so that nobody else need take over.
+///
 /// Creates files: not for an event loop's thread.
-pub fn share(service: &Service, runtime: &Handle) {
+pub fn share(service: &Service, runtime: &Handle, is_broker: bool) {
     if !service.begin_announcing() {
         return;
     }
-    let announced = match listen(service, runtime) {
+    let announced = match listen(service, runtime, is_broker) {
         Ok((access, sharing)) => service.announce(access, Box::new(move || sharing.end())),
         Err(error) => {
             let folder = service.name();
             tracing::warn!(folder, %error, "the folder is not shared with other processes");
+            service.give_up_announcing();
             service.announce(Access::Exclusive, Box::new(|| ()))
         }
     };
@@ -53,7 +56,7 @@ struct Sharing {
     runtime: Handle,
 }
 
-fn listen(service: &Service, runtime: &Handle) -> io::Result<(Access, Sharing)> {
+fn listen(service: &Service, runtime: &Handle, is_broker: bool) -> io::Result<(Access, Sharing)> {
     let path = local::place(&socket_name(service))?;
     if !owner::can_be_told(&path) {
         let message = format!("{} cannot be written in OWNER", path.display());
@@ -62,7 +65,7 @@ fn listen(service: &Service, runtime: &Handle) -> io::Result<(Access, Sharing)> 
     let token = Token::random()?;
     let listener = {
         let _entered = runtime.enter();
-        Listener::bind(&path)?
+        Listener::bind_own(&path)?
     };
     let options = ServerOptions {
         token: Some(token),
@@ -76,7 +79,12 @@ fn listen(service: &Service, runtime: &Handle) -> io::Result<(Access, Sharing)> 
         accepting,
         runtime: runtime.clone(),
     };
-    Ok((Access::Socket { path, token }, sharing))
+    let access = Access::Socket {
+        path,
+        token,
+        is_broker,
+    };
+    Ok((access, sharing))
 }
 
 /// The same for the same folder, so that what a killed owner left is replaced; another for a copy of it.
@@ -105,7 +113,7 @@ async fn accept(listener: Listener, server: Server) {
                 }
                 Err(error) => {
                     // Out of file descriptors, or one that was gone before it was accepted.
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    crate::seldom!(warn, %error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
                 }
             },
@@ -148,9 +156,12 @@ impl Sharing {
                 .close(Duration::from_millis(limits::SHARING_CLOSE_MS))
                 .await;
             accepting.abort();
+            // Its connections go with it.
+            let _ = accepting.await;
             completion.finish(Ok(left));
         });
-        match closed.wait(None) {
+        let within = Duration::from_millis(2 * limits::SHARING_CLOSE_MS);
+        match closed.wait(Some(within)) {
             Ok(0) => {}
             Ok(left) => tracing::warn!(
                 left,

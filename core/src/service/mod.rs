@@ -81,6 +81,8 @@ struct Inner {
     is_closed: AtomicBool,
     /// Given back last: nobody else may open the folder before the log is closed.
     lock: Mutex<Option<FolderLock>>,
+    /// The fork generation that it was opened in.
+    generation: usize,
     /// Whether somebody has taken it on to tell other processes how to reach the log.
     is_announced: AtomicBool,
     /// Ends what serves other processes.

@@ -12,7 +12,7 @@ use super::{Inner, Service, admin, membership, produce};
 use crate::engine::State;
 use crate::engine::topic_config::TopicDefaults;
 use crate::error::Result;
-use crate::fork::PerFork;
+use crate::fork::{self, PerFork};
 use crate::ids::Durability;
 use crate::limits::FORK_GENERATIONS_MAX;
 use crate::log::format::{self, Format};
@@ -222,6 +222,7 @@ impl Service {
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
             is_announced: AtomicBool::new(!options.is_shared),
+            generation: fork::current()?,
             before_close: Mutex::new(None),
             state,
             log,
@@ -251,8 +252,10 @@ impl Service {
     /// does nothing. Blocks: not for an event loop's thread.
     ///
     /// # Errors
-    /// `KAFKA_STORAGE_ERROR` when the log could not be closed in order; it is closed all the same.
+    /// `KAFKA_STORAGE_ERROR` when the log could not be closed in order; it is closed all the same. `FORKED` in a
+    /// child, which has none of the log's threads, and must leave what others find of it alone.
     pub fn close(&self) -> Result<()> {
+        fork::check_process(self.inner.generation)?;
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -280,6 +283,11 @@ impl Service {
     /// and never for one that is not shared.
     pub fn begin_announcing(&self) -> bool {
         !self.inner.is_announced.swap(true, Ordering::AcqRel)
+    }
+
+    /// It came to nothing: the next may try.
+    pub fn give_up_announcing(&self) {
+        self.inner.is_announced.store(false, Ordering::Release);
     }
 
     /// Tells other processes what access they have to the log of this folder; `before_close` is what ends it,

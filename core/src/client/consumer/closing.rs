@@ -41,9 +41,9 @@ impl State {
                 deadline,
             }
         });
+        self.is_closed.store(true, Ordering::Release);
         closing.deadline.bring(by);
         if let Some(completion) = mine {
-            self.is_closed.store(true, Ordering::Release);
             self.bell.ring();
             self.stop_reading();
             self.wake_processing();

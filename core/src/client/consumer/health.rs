@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Remembered;
 use super::state::State;
 use crate::client::health::{MemberHealth, MemberState, millis};
+use crate::world;
 
 /// What is known of a membership.
 #[derive(Debug)]
@@ -37,9 +38,11 @@ impl State {
             return self.outside(group);
         };
         let timeout = self.settings.session_timeout;
-        let silent = standing.heard.map(|heard| heard.elapsed());
+        let silent = standing
+            .heard
+            .map(|heard| world::now().saturating_duration_since(heard));
         let (state, reason) = if standing.generation <= 0 {
-            let joins_for = standing.began.elapsed();
+            let joins_for = world::now().saturating_duration_since(standing.began);
             let reason = (joins_for > timeout).then(|| joins_too_long(joins_for, timeout));
             (MemberState::Joining, reason)
         } else {

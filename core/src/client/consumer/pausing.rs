@@ -18,10 +18,12 @@ impl Consumer {
     ///
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION` for one that is not assigned: then none is paused; `INVALID_STATE` before
-    /// it is open; `CLOSED`.
+    /// it is open, and while [`process`](Self::process) runs its handlers: what it has read is on its way to them;
+    /// `CLOSED`.
     pub fn pause(&self, partitions: Option<&[TopicPartition]>) -> Result<()> {
         let state = self.state();
         state.check_open()?;
+        state.check_not_processing()?;
         state.set_paused(partitions, true)
     }
 
@@ -33,6 +35,7 @@ impl Consumer {
     pub fn resume(&self, partitions: Option<&[TopicPartition]>) -> Result<()> {
         let state = self.state();
         state.check_open()?;
+        state.check_not_processing()?;
         state.set_paused(partitions, false)
     }
 

@@ -271,7 +271,14 @@ impl State {
                     self.wait_for_group(reader, &error);
                     return Ok(());
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // Nothing is to come that the host could wait for.
+                    reader.waits = None;
+                    reader.unreadable = Some(error.clone());
+                    drop(fetcher);
+                    self.bell.ring();
+                    return Err(error);
+                }
             }
         }
         reader.waits = None;

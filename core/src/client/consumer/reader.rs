@@ -49,7 +49,7 @@ pub(super) struct Reader {
     /// Whether the feed holds room for all that is in `buffer` too, until that is given out.
     is_ahead: bool,
     /// Why nothing more can be read of what was taken, until reading begins again somewhere.
-    unreadable: Option<Error>,
+    pub(super) unreadable: Option<Error>,
     builder: BlockBuilder,
     /// Bytes of batches taken from the feed.
     pub(super) bytes_taken: u64,

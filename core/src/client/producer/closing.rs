@@ -36,9 +36,10 @@ impl Sender {
             });
             Closing { report, deadline }
         });
+        // First: what is accepted after the report would be in none.
+        self.begin_close();
         closing.deadline.bring(by);
         if let Some(completion) = mine {
-            self.begin_close();
             let (sender, deadline) = (Arc::clone(self), Arc::clone(&closing.deadline));
             self.flush(Completion::call(move |_, wakes| {
                 deadline.end();

@@ -79,7 +79,7 @@ impl Transport for InProcess {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.stopped.get_or_init(Instant::now);
+        self.stopped.get_or_init(world::now);
         self.session.service().close()
     }
 
@@ -91,11 +91,11 @@ impl Transport for InProcess {
         let last_error = self.session.service().health().err();
         let since = match last_error {
             None => self.opened,
-            Some(_) => *self.stopped.get_or_init(Instant::now),
+            Some(_) => *self.stopped.get_or_init(world::now),
         };
         LinkHealth {
             is_connected: last_error.is_none(),
-            since: since.elapsed(),
+            since: world::now().saturating_duration_since(since),
             last_error,
         }
     }

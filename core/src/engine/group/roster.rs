@@ -20,29 +20,35 @@ impl Group {
         if let Some(member) = self.members.get(id) {
             return self.check_known(member, heartbeat, turn);
         }
+        let holder = heartbeat
+            .instance_id
+            .as_ref()
+            .and_then(|instance| Some((instance, self.instances.get(instance)?)));
+        // Another one has its name, whatever became of it before: it must not take it back.
+        if let Some((instance, holder)) = holder
+            && heartbeat.generation != JOINING
+        {
+            return Err(errors::fenced_instance(&self.id, instance, id, holder));
+        }
         if let Some(removal) = turn.removed.get(&self.id, id) {
             return Err(removal.error(&self.id, id, turn.now));
+        }
+        if let Some((instance, holder)) = holder {
+            let (instance, holder) = (Arc::clone(instance), Arc::clone(holder));
+            if let Some(recovery) = &mut self.recovery {
+                recovery.missing.remove(id);
+            }
+            self.take_over(&instance, &holder, heartbeat, turn);
+            return Ok(());
         }
         let missing = self.recovery.as_ref().map(|recovery| &recovery.missing);
         if missing.is_some_and(|missing| missing.contains(id)) {
             return self.come_back(heartbeat, turn);
         }
-        let holder = heartbeat
-            .instance_id
-            .as_ref()
-            .and_then(|instance| self.instances.get(instance));
-        match (heartbeat.generation, &heartbeat.instance_id, holder) {
-            (JOINING, Some(instance), Some(holder)) => {
-                let (instance, holder) = (Arc::clone(instance), Arc::clone(holder));
-                self.take_over(&instance, &holder, heartbeat, turn);
-                Ok(())
-            }
-            (JOINING, ..) => self.join(heartbeat, turn),
-            (_, Some(instance), Some(holder)) => {
-                Err(errors::fenced_instance(&self.id, instance, id, holder))
-            }
-            _ => Err(errors::unknown_member(&self.id, id)),
+        if heartbeat.generation == JOINING {
+            return self.join(heartbeat, turn);
         }
+        Err(errors::unknown_member(&self.id, id))
     }
 
     fn check_known(&self, member: &Member, heartbeat: &Heartbeat, turn: &Turn<'_>) -> Result<()> {

@@ -27,6 +27,8 @@ impl Reader {
                 return Err(error.clone());
             }
         }
+        // What could not be read is read again, unless it is paused.
+        self.unreadable = None;
         let mut all = std::mem::take(&mut self.kept);
         all.append(&mut self.buffer);
         let mut buffer_bytes = 0;

@@ -45,12 +45,20 @@ struct State {
     /// The log, if it was taken over.
     owned: Option<Service>,
     is_closed: bool,
+    /// Whether it was reached before: then the folder is not made anew if somebody has removed it.
+    is_known: bool,
+    /// Whether it was a broker that served it.
+    is_brokers: bool,
+    /// Since when that is gone.
+    gone: Option<Instant>,
 }
 
 /// Where the log is open.
 enum Place {
     Here(Service),
     At(Holder),
+    /// Its broker has ended, and may come back.
+    Left(Option<Owner>),
 }
 
 /// Who holds the folder.
@@ -58,6 +66,12 @@ struct Holder {
     error: LockError,
     /// What `OWNER` says of the process that holds it, if it is that process.
     owner: Option<Owner>,
+}
+
+impl Holder {
+    fn pid(&self) -> Option<u32> {
+        self.error.held_by()
+    }
 }
 
 /// How one attempt to reach an owner ended.
@@ -91,7 +105,7 @@ impl SharedFolder {
     pub(crate) fn open_here(&self, runtime: &Handle) -> Result<Option<Service>> {
         match Service::find_folder(&self.path, &self.options)? {
             Found::Here(service) => {
-                share(&service, runtime);
+                share(&service, runtime, false);
                 Ok(Some(service))
             }
             Found::Held(_) => Ok(None),
@@ -108,8 +122,24 @@ impl SharedFolder {
         let mut pause = PAUSE;
         loop {
             let attempt = match self.look_in_background().await? {
-                Place::Here(service) => return self.pipe(&service, options).await,
-                Place::At(holder) => self.reach(holder, options, began).await,
+                Place::Here(service) => {
+                    self.note(false);
+                    return self.pipe(&service, options).await;
+                }
+                Place::At(holder) => {
+                    self.reach(
+                        holder.pid(),
+                        holder.error.into(),
+                        holder.owner,
+                        options,
+                        began,
+                    )
+                    .await
+                }
+                Place::Left(owner) => {
+                    let error = self.silent(None, "was a broker's and is not served", began);
+                    self.reach(None, error, owner, options, began).await
+                }
             };
             match attempt {
                 Attempt::Reached(opened) => return Ok(opened),
@@ -148,7 +178,12 @@ impl SharedFolder {
         if let Some(service) = owned.filter(|service| !service.is_closed()) {
             return Ok(Place::Here(service));
         }
-        match Service::find_folder(&self.absolute, &self.options)? {
+        if self.awaits_broker() {
+            return Ok(Place::Left(read_owner(&self.absolute)));
+        }
+        let mut options = self.options.clone();
+        options.create &= !self.state.lock().is_known;
+        match Service::find_folder(&self.absolute, &options)? {
             Found::Here(service) => self.take_over(service, runtime),
             Found::Held(error) => {
                 let owner = read_owner(&self.absolute);
@@ -159,7 +194,25 @@ impl SharedFolder {
         }
     }
 
+    /// Whether the broker that served it may come back: it would find its folder taken.
+    fn awaits_broker(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.is_brokers {
+            return false;
+        }
+        let gone = *state.gone.get_or_insert_with(Instant::now);
+        gone.elapsed() < Duration::from_millis(limits::BROKER_RETURN_MS)
+    }
+
+    /// It was reached, and by whom.
+    fn note(&self, is_brokers: bool) {
+        let mut state = self.state.lock();
+        (state.is_known, state.is_brokers, state.gone) = (true, is_brokers, None);
+    }
+
     fn take_over(&self, service: Service, runtime: &Handle) -> Result<Place> {
+        // First: what ends the sharing is run by the close.
+        share(&service, runtime, false);
         let mut state = self.state.lock();
         if state.is_closed {
             drop(state);
@@ -169,7 +222,6 @@ impl SharedFolder {
         }
         state.owned = Some(service.clone());
         drop(state);
-        share(&service, runtime);
         tracing::info!(folder = %self.path.display(), "this process has the log open now");
         Ok(Place::Here(service))
     }
@@ -188,23 +240,32 @@ impl SharedFolder {
         connect::shake(reader, writer, description, options, None).await
     }
 
-    async fn reach(&self, holder: Holder, options: &TcpOptions, began: Instant) -> Attempt {
+    async fn reach(
+        &self,
+        pid: Option<u32>,
+        error: Error,
+        owner: Option<Owner>,
+        options: &TcpOptions,
+        began: Instant,
+    ) -> Attempt {
         let answer_within = Duration::from_millis(limits::OWNER_ANSWER_MS);
-        let Holder { error, owner } = holder;
-        let pid = error.held_by();
         let is_this_process = pid == Some(std::process::id());
-        let (path, token) = match owner.map(|owner| owner.access) {
-            Some(Access::Socket { path, token }) => (path, token),
+        let (path, token, is_broker) = match owner.map(|owner| owner.access) {
+            Some(Access::Socket {
+                path,
+                token,
+                is_broker,
+            }) => (path, token, is_broker),
             Some(Access::Opening) => {
                 let within = Duration::from_millis(limits::OWNER_OPENING_MS);
                 return Attempt::Again(self.silent(pid, "is still opening its log", began), within);
             }
             // Being closed here, or held by one that has not yet said how it is reached.
-            None => return Attempt::Again(error.into(), answer_within),
+            None => return Attempt::Again(error, answer_within),
             Some(Access::Exclusive) if is_this_process => {
-                return Attempt::Again(error.into(), answer_within);
+                return Attempt::Again(error, answer_within);
             }
-            Some(Access::Exclusive) => return Attempt::Failed(error.into()),
+            Some(Access::Exclusive) => return Attempt::Failed(error),
         };
         let stream = match Stream::connect(&path).await {
             Ok(stream) => stream,
@@ -217,7 +278,10 @@ impl SharedFolder {
         let deadline = Instant::now() + answer_within;
         let spoken = endpoint::speak(stream, Some(token), description, options, deadline).await;
         match spoken {
-            Ok(opened) => Attempt::Reached(opened),
+            Ok(opened) => {
+                self.note(is_broker);
+                Attempt::Reached(opened)
+            }
             Err(error) if error.code() == ErrorCode::UnsupportedVersion => Attempt::Failed(error),
             Err(_) if Instant::now() >= deadline => {
                 Attempt::Failed(self.silent(pid, "does not answer", began))

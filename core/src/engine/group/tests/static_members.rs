@@ -128,3 +128,18 @@ fn only_instances_go_away_for_a_moment() {
         ErrorCode::FencedInstanceId
     );
 }
+
+#[test]
+fn a_member_that_was_removed_does_not_take_its_name_back_from_who_has_it_now() {
+    // It was told that it is no member, joined again under the name, and so ended the one that had replaced it.
+    let mut stage = stage();
+    stage.send(owning("b", 2, [2, 3]));
+    stage.end_session(1);
+    stage.pass(ms(40_000));
+    stage.send(owning("b", 2, [2, 3]));
+    stage.pass(ms(20_000));
+    let late = member("a1", 2, [0, 1]);
+    assert_eq!(code(stage.ask(late.clone())), ErrorCode::UnknownMemberId);
+    stage.send(member("a2", JOINING, []));
+    assert_eq!(code(stage.ask(late)), ErrorCode::FencedInstanceId);
+}
