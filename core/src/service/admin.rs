@@ -40,6 +40,11 @@ impl Inner {
             Err(error) => return completion.finish(Err(error)),
         };
         let mut creating = self.creating.lock();
+        // One that is there and on its way still can be lost: whoever is told that it exists is told so in time.
+        if let Some(waiting) = creating.waiting.get_mut(name) {
+            waiting.push((exist_ok, completion));
+            return;
+        }
         // Asked while `creating` is held: a topic leaves `waiting` only after it was applied.
         let topics = self.state.topics.read();
         let (is_there, count) = (topics.get(name).is_some(), topics.len());
@@ -48,10 +53,6 @@ impl Inner {
         if is_there {
             drop(creating);
             return completion.finish(existing(name, exist_ok));
-        }
-        if let Some(waiting) = creating.waiting.get_mut(name) {
-            waiting.push((exist_ok, completion));
-            return;
         }
         if count + creating.waiting.len() >= limits::TOPICS_MAX {
             drop(creating);
@@ -320,4 +321,48 @@ fn too_many_topics() -> Error {
             limits::TOPICS_MAX
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::completion::Pending;
+    use crate::log::storage::faulty::FaultyStorage;
+    use crate::protocol::request::Request;
+    use crate::service::{Service, ServiceOptions};
+
+    #[test]
+    fn a_topic_that_may_still_be_lost_is_not_said_to_exist() {
+        // Who asked again, because the first answer was late, was told `Done` before the sync, and a power cut
+        // took the topic back.
+        let storage = Arc::new(FaultyStorage::new());
+        let (options, shared) = (ServiceOptions::default(), Arc::clone(&storage));
+        let service = Service::open_storage("test".to_owned(), shared, None, &options).unwrap();
+        let session = service.remote_session();
+        let ask = |exist_ok| -> Pending<Response> {
+            let (completion, pending) = Completion::pair();
+            let create = Request::CreateTopic {
+                name: "orders".to_owned(),
+                config: Vec::new(),
+                exist_ok,
+            };
+            session.submit(create, Bytes::new(), Run::Io, completion);
+            pending
+        };
+        storage.pause_syncs();
+        let mut first = ask(false);
+        storage.wait_for_paused_syncs(1);
+        let (mut again, mut other) = (ask(true), ask(false));
+        assert!(first.try_take().is_none());
+        assert!(again.try_take().is_none());
+        assert!(other.try_take().is_none());
+        storage.resume_syncs();
+        assert_eq!(first.wait(None), Ok(Response::Done));
+        assert_eq!(again.wait(None), Ok(Response::Done));
+        let error = other.wait(None).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::TopicAlreadyExists);
+        service.close().unwrap();
+    }
 }

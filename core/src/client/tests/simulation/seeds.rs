@@ -7,9 +7,11 @@ use crate::world::simulated::Bug;
 const SEEDS: u64 = 500;
 
 /// Seeds that have found a bug of the product, each with a test of its own by now where it was mended.
-const FOUND: [u64; 1] = [
+const FOUND: [u64; 2] = [
     // A heartbeat of before a release was asked again of a broker that had started since.
     1_070,
+    // A topic was said to exist before its creation was synced, and a power cut took it back.
+    30_920,
 ];
 
 fn number(name: &str) -> Option<u64> {
@@ -71,32 +73,32 @@ fn one_seed_gives_one_trace() {
 /// Seeds until one finds the bug, at most.
 const SEEDS_FOR_A_BUG: u64 = 300;
 
-/// The first seed that finds a bug, and the rule that it finds broken.
-fn found(bug: Bug) -> Option<(u64, String)> {
+/// The first seed with which a bug breaks one of these rules. Without it none of them breaks any.
+fn found(bug: Bug, rules: &[&str]) -> Option<(u64, String)> {
     (0..SEEDS_FOR_A_BUG).find_map(|seed| {
-        let outcome = run(seed, Some(bug));
-        Some((seed, outcome.failures.first()?.clone()))
+        let failures = run(seed, Some(bug)).failures;
+        let is_expected = |failure: &String| rules.iter().any(|rule| failure.contains(rule));
+        Some((seed, failures.into_iter().find(is_expected)?))
     })
 }
 
 #[test]
 fn deliberate_bugs_are_found() {
-    // What is acknowledged too early and lost is a record or a commit, whichever the seed loses first.
+    // What is acknowledged too early and lost is a record or a commit, whichever the seed loses first; what comes
+    // twice is behind what came after it.
     let rules: [(Bug, &[&str]); 5] = [
-        (Bug::DedupeDropped, &["twice"]),
+        (Bug::DedupeDropped, &["twice", "comes after"]),
         (Bug::CommitUnfenced, &["commit"]),
         (
             Bug::AckBeforeSync,
             &["was acknowledged at", "went back from"],
         ),
-        (Bug::ResentBehind, &["twice"]),
+        (Bug::ResentBehind, &["twice", "comes after"]),
         (Bug::CommitAhead, &["are processed"]),
     ];
     for (bug, rules) in rules {
-        let found = found(bug);
+        let found = found(bug, rules);
         println!("{bug:?}: {found:?}");
-        let (seed, failure) = found.unwrap_or_else(|| panic!("{bug:?} is not found"));
-        let is_expected = rules.iter().any(|rule| failure.contains(rule));
-        assert!(is_expected, "{bug:?}, seed {seed}: {failure}");
+        assert!(found.is_some(), "{bug:?} is not found");
     }
 }
