@@ -8,12 +8,12 @@ HAND_OVERS = (
     "a caller that waits for a delivery read the connection meanwhile, as it writes to it already."
 )
 ENCODING = (
-    "The floor writes bytes that are there; here one thread makes and checks each of ten million records first, and each "
+    "Supposed, not profiled: the floor writes bytes that are there; here one thread makes and checks each of ten million records first, and each "
     "batch is taken from it by the log (`make profile` says what that costs)."
 )
 BUFFERS = (
-    "Every connection has buffers of its own for a batch, in the client and in the broker: together they fit in no cache, "
-    "and processor time a record doubles. It would change if connections that are between two batches gave "
+    "Processor time a record doubles. Supposed, not profiled: every connection has buffers of its own for a batch, in the "
+    "client and in the broker, and together they fit in no cache. It would change if connections that are between two batches gave "
     "their buffers to those that are not."
 )
 TAIL = (

@@ -19,6 +19,7 @@ use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::service::ServiceOptions;
+use crate::world;
 
 /// Opens the log at `address`: a path such as `./data`, `mem:`, or `host:port`.
 ///
@@ -121,16 +122,10 @@ impl Plan {
     }
 
     fn open_folder(self, path: PathBuf) -> Pending<Client> {
-        let (completion, pending) = Completion::pair();
-        let thread = std::thread::Builder::new().name("headwater-open".into());
-        let spawned = thread.spawn(move || {
+        open_on_a_thread(move || {
             let opened = self.open_folder_here(path);
-            completion.finish(opened.map(|transport| self.client(transport)));
-        });
-        match spawned {
-            Ok(_) => pending,
-            Err(error) => Pending::ready(Err(no_thread("open a folder", error))),
-        }
+            opened.map(|transport| self.client(transport))
+        })
     }
 
     /// Opens the log of a folder, or reaches the process that has it open.
@@ -242,6 +237,17 @@ fn unsupported<T: Send + 'static>(what: &str, instead: &str) -> Pending<T> {
         ErrorCode::UnsupportedFeature,
         format!("{what} not built yet; {instead}"),
     )))
+}
+
+/// Opens something on a thread of its own, which may read files and wait.
+pub(super) fn open_on_a_thread<T: Send + 'static>(
+    open: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Pending<T> {
+    let (completion, pending) = Completion::pair();
+    match world::spawn("headwater-open", move || completion.finish(open())) {
+        Ok(_) => pending,
+        Err(error) => Pending::ready(Err(no_thread("open a folder", error))),
+    }
 }
 
 pub(super) fn no_thread(what: &str, error: std::io::Error) -> Error {

@@ -279,8 +279,8 @@ impl Service {
 }
 
 impl Service {
-    /// Whether nobody has yet taken it on to [`announce`](Self::announce) how to reach this log: true once,
-    /// and never for one that is not shared.
+    /// Whether nobody has yet taken it on to [`announce`](Self::announce) how to reach this log: true for one
+    /// caller, until that [gives up](Self::give_up_announcing), and never for a log that is not shared.
     pub fn begin_announcing(&self) -> bool {
         !self.inner.is_announced.swap(true, Ordering::AcqRel)
     }
@@ -294,7 +294,7 @@ impl Service {
     /// run when the last opening is closed and before the log is.
     ///
     /// # Errors
-    /// When it cannot be written; then they know what they knew before. `before_close` is run all the same.
+    /// When it cannot be written; then they are told nothing. `before_close` is run all the same.
     pub fn announce(
         &self,
         access: Access,

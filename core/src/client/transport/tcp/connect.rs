@@ -75,24 +75,10 @@ pub(super) async fn connect(hosts: &[HostPort], options: &TcpOptions) -> Result<
     ))
 }
 
-/// Shakes hands over a connection that is made already.
+/// Shakes hands over a connection that is made already; with the token that a folder's owner asks for.
 ///
 /// # Errors
 /// As [`connect`], for this one connection.
-pub(super) async fn speak<R, W>(
-    reader: R,
-    writer: W,
-    description: String,
-    options: &TcpOptions,
-) -> Result<Opened>
-where
-    R: AsyncRead + Send + Unpin + 'static,
-    W: AsyncWrite + Send + 'static,
-{
-    shake(reader, writer, description, options, None).await
-}
-
-/// The same for a server that asks for a token.
 pub(super) async fn shake<R, W>(
     mut reader: R,
     writer: W,
@@ -149,18 +135,37 @@ async fn open(
         return Err(closed_early(&description, &in_words(&error)));
     }
     let (reader, writer) = stream.into_split();
-    let writer = Quiet::new(writer);
+    let halves = (reader, Quiet::new(writer));
+    shake_by(halves, description, options, None, deadline).await
+}
+
+/// Shakes hands, up to a deadline.
+pub(super) async fn shake_by<R, W>(
+    (reader, writer): (R, W),
+    description: String,
+    options: &TcpOptions,
+    token: Option<Token>,
+    deadline: Instant,
+) -> Result<Opened>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + 'static,
+{
     let left = share_of(deadline, 1);
-    let spoken = speak(reader, writer, description.clone(), options);
-    timeout(left, spoken).await.unwrap_or_else(|_| {
-        Err(Error::new(
-            ErrorCode::NetworkException,
-            format!(
-                "{description} accepts connections but says nothing (within {} ms)",
-                left.as_millis()
-            ),
-        ))
-    })
+    let shaken = shake(reader, writer, description.clone(), options, token);
+    let shaken = timeout(left, shaken).await;
+    shaken.unwrap_or_else(|_| Err(silent(&description, left)))
+}
+
+/// Somebody listens, and does not answer.
+pub(super) fn silent(description: &str, within: Duration) -> Error {
+    Error::new(
+        ErrorCode::NetworkException,
+        format!(
+            "{description} accepts connections but says nothing (within {} ms)",
+            within.as_millis()
+        ),
+    )
 }
 
 async fn resolve(host: &HostPort, deadline: Instant) -> Result<Vec<SocketAddr>, String> {
@@ -180,7 +185,7 @@ async fn resolve(host: &HostPort, deadline: Instant) -> Result<Vec<SocketAddr>, 
 }
 
 /// The time for one of `count` attempts that are left.
-pub(super) fn share_of(deadline: Instant, count: usize) -> Duration {
+fn share_of(deadline: Instant, count: usize) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left / u32::try_from(count).unwrap_or(u32::MAX).max(1)
 }

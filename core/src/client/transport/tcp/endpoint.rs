@@ -2,17 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use super::TcpOptions;
-use super::connect::{self, Opened, share_of};
+use super::connect::{self, Opened};
 use super::connection::in_words;
 use super::folder::SharedFolder;
 use crate::client::HostPort;
 use crate::error::{Error, ErrorCode, Result};
-use crate::log::owner::Token;
 use crate::server::local::Stream;
 
 /// Where the next connection goes.
@@ -34,11 +32,13 @@ impl Endpoint {
             Self::Socket(path) => {
                 let description = format!("unix:{}", path.display());
                 let deadline = Instant::now() + options.connect_timeout;
-                let stream = match timeout(share_of(deadline, 1), Stream::connect(path)).await {
+                let connecting = timeout(options.connect_timeout, Stream::connect(path));
+                let stream = match connecting.await {
                     Ok(connected) => connected.map_err(|error| unreachable(path, &error))?,
-                    Err(_) => return Err(silent(&description, options.connect_timeout)),
+                    Err(_) => return Err(connect::silent(&description, options.connect_timeout)),
                 };
-                speak(stream, None, description, options, deadline).await
+                let halves = stream.into_split();
+                connect::shake_by(halves, description, options, None, deadline).await
             }
             Self::Folder(folder) => folder.connect(options).await,
         }
@@ -56,21 +56,6 @@ impl Endpoint {
     }
 }
 
-/// Shakes hands over a socket of this machine.
-pub(super) async fn speak(
-    stream: Stream,
-    token: Option<Token>,
-    description: String,
-    options: &TcpOptions,
-    deadline: Instant,
-) -> Result<Opened> {
-    let (reader, writer) = stream.into_split();
-    let left = share_of(deadline, 1);
-    let spoken = connect::shake(reader, writer, description.clone(), options, token);
-    let spoken = timeout(left, spoken).await;
-    spoken.unwrap_or_else(|_| Err(silent(&description, left)))
-}
-
 fn unreachable(path: &Path, error: &std::io::Error) -> Error {
     Error::new(
         ErrorCode::NetworkException,
@@ -78,16 +63,6 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Error {
             "cannot reach a broker at unix:{} ({})",
             path.display(),
             in_words(error)
-        ),
-    )
-}
-
-fn silent(description: &str, within: Duration) -> Error {
-    Error::new(
-        ErrorCode::NetworkException,
-        format!(
-            "{description} accepts connections but says nothing (within {} ms)",
-            within.as_millis()
         ),
     )
 }

@@ -2,7 +2,8 @@
 //!
 //! Every attempt begins with the lock. Who gets it opens the log and serves it to the others; who does not reads in
 //! `OWNER` how to reach the one who has it. A lock is never waited for or taken away: an owner that says nothing is
-//! reported with its process id.
+//! reported with its process id. Only when the owner was a broker the lock is left alone for a while, so that the
+//! broker can be started again.
 //!
 //! Having taken over, a client goes on speaking the protocol, to the service in its own process: what was in flight
 //! is repeated and recognised as after any lost connection.
@@ -17,13 +18,12 @@ use tokio::time::{Instant, sleep};
 
 use super::TcpOptions;
 use super::connect::{self, Opened};
-use super::endpoint;
-use crate::client::connect::no_thread;
+use crate::client::connect::open_on_a_thread;
 use crate::client::registry;
-use crate::completion::{Completion, Pending};
+use crate::completion::Pending;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
-use crate::log::lock::{LockError, read_owner};
+use crate::log::lock::read_owner;
 use crate::log::owner::{Access, Owner};
 use crate::server::local::Stream;
 use crate::server::{Server, ServerOptions, share};
@@ -56,22 +56,18 @@ struct State {
 /// Where the log is open.
 enum Place {
     Here(Service),
+    /// Not here, but who this is may be reached.
     At(Holder),
-    /// Its broker has ended, and may come back.
-    Left(Option<Owner>),
 }
 
-/// Who holds the folder.
+/// Who holds the folder, or held it last and may come back.
 struct Holder {
-    error: LockError,
-    /// What `OWNER` says of the process that holds it, if it is that process.
+    /// The process that holds it, if that can be told.
+    pid: Option<u32>,
+    /// What is said if it cannot be reached.
+    error: Error,
+    /// What `OWNER` says of it.
     owner: Option<Owner>,
-}
-
-impl Holder {
-    fn pid(&self) -> Option<u32> {
-        self.error.held_by()
-    }
 }
 
 /// How one attempt to reach an owner ended.
@@ -126,20 +122,7 @@ impl SharedFolder {
                     self.note(false);
                     return self.pipe(&service, options).await;
                 }
-                Place::At(holder) => {
-                    self.reach(
-                        holder.pid(),
-                        holder.error.into(),
-                        holder.owner,
-                        options,
-                        began,
-                    )
-                    .await
-                }
-                Place::Left(owner) => {
-                    let error = self.silent(None, "was a broker's and is not served", began);
-                    self.reach(None, error, owner, options, began).await
-                }
+                Place::At(holder) => self.reach(holder, options, began).await,
             };
             match attempt {
                 Attempt::Reached(opened) => return Ok(opened),
@@ -162,14 +145,8 @@ impl SharedFolder {
 
     /// Looks on a thread of its own, which may read files and wait.
     fn look_in_background(self: &Arc<Self>) -> Pending<Place> {
-        let (completion, place) = Completion::pair();
         let (folder, runtime) = (Arc::clone(self), Handle::current());
-        let thread = std::thread::Builder::new().name("headwater-open".into());
-        let spawned = thread.spawn(move || completion.finish(folder.look(&runtime)));
-        match spawned {
-            Ok(_) => place,
-            Err(error) => Pending::ready(Err(no_thread("open a folder", error))),
-        }
+        open_on_a_thread(move || folder.look(&runtime))
     }
 
     /// Where the log is open; opens it here if it is nowhere.
@@ -179,17 +156,22 @@ impl SharedFolder {
             return Ok(Place::Here(service));
         }
         if self.awaits_broker() {
-            return Ok(Place::Left(read_owner(&self.absolute)));
+            return Ok(Place::At(Holder {
+                pid: None,
+                error: self.broker_has_ended(),
+                owner: read_owner(&self.absolute),
+            }));
         }
         let mut options = self.options.clone();
         options.create &= !self.state.lock().is_known;
         match Service::find_folder(&self.absolute, &options)? {
             Found::Here(service) => self.take_over(service, runtime),
             Found::Held(error) => {
-                let owner = read_owner(&self.absolute);
+                let pid = error.held_by();
                 // What a killed owner has left says nothing of who holds the lock now.
-                let owner = owner.filter(|owner| Some(owner.pid) == error.held_by());
-                Ok(Place::At(Holder { error, owner }))
+                let owner = read_owner(&self.absolute).filter(|owner| Some(owner.pid) == pid);
+                let error = error.into();
+                Ok(Place::At(Holder { pid, error, owner }))
             }
         }
     }
@@ -240,14 +222,8 @@ impl SharedFolder {
         connect::shake(reader, writer, description, options, None).await
     }
 
-    async fn reach(
-        &self,
-        pid: Option<u32>,
-        error: Error,
-        owner: Option<Owner>,
-        options: &TcpOptions,
-        began: Instant,
-    ) -> Attempt {
+    async fn reach(&self, holder: Holder, options: &TcpOptions, began: Instant) -> Attempt {
+        let Holder { pid, error, owner } = holder;
         let answer_within = Duration::from_millis(limits::OWNER_ANSWER_MS);
         let is_this_process = pid == Some(std::process::id());
         let (path, token, is_broker) = match owner.map(|owner| owner.access) {
@@ -269,6 +245,7 @@ impl SharedFolder {
         };
         let stream = match Stream::connect(&path).await {
             Ok(stream) => stream,
+            Err(_) if pid.is_none() => return Attempt::Again(error, answer_within),
             Err(error) => {
                 let reason = format!("cannot be reached at {} ({error})", path.display());
                 return Attempt::Again(self.silent(pid, &reason, began), answer_within);
@@ -276,7 +253,8 @@ impl SharedFolder {
         };
         let description = self.description(pid);
         let deadline = Instant::now() + answer_within;
-        let spoken = endpoint::speak(stream, Some(token), description, options, deadline).await;
+        let halves = stream.into_split();
+        let spoken = connect::shake_by(halves, description, options, Some(token), deadline).await;
         match spoken {
             Ok(opened) => {
                 self.note(is_broker);
@@ -297,6 +275,17 @@ impl SharedFolder {
             Some(pid) => format!("{path}, through process {pid}"),
             None => format!("{path}, through another process"),
         }
+    }
+
+    fn broker_has_ended(&self) -> Error {
+        Error::new(
+            ErrorCode::OwnerSilent,
+            format!(
+                "the broker of the folder {} has ended; it is waited for {} ms, then the folder is opened here",
+                self.path.display(),
+                limits::BROKER_RETURN_MS
+            ),
+        )
     }
 
     fn silent(&self, pid: Option<u32>, what: &str, began: Instant) -> Error {

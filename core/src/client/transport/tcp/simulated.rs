@@ -51,7 +51,7 @@ where
     let (reader, writer) = dialled
         .await
         .map_err(|error| unreached(&in_words(&error)))?;
-    connect::speak(reader, writer, "broker:9092".to_owned(), options).await
+    connect::shake(reader, writer, "broker:9092".to_owned(), options, None).await
 }
 
 fn unreached(why: &str) -> Error {

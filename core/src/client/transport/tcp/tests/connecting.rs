@@ -25,7 +25,7 @@ async fn refused_by(answer: &[u8]) -> Error {
         drop(peer);
     };
     let options = TcpOptions::default();
-    let speaking = connect::speak(reader, writer, "a:9092".to_owned(), &options);
+    let speaking = connect::shake(reader, writer, "a:9092".to_owned(), &options, None);
     let (client, ()) = tokio::join!(speaking, answering);
     client.unwrap_err()
 }
@@ -111,7 +111,7 @@ async fn a_later_server_that_says_more_in_its_hello_is_understood() {
     );
     peer.say(&answer).await;
     assert!(
-        connect::speak(reader, writer, "a:9092".to_owned(), &options())
+        connect::shake(reader, writer, "a:9092".to_owned(), &options(), None)
             .await
             .is_ok()
     );

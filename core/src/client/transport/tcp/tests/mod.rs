@@ -50,7 +50,7 @@ async fn both_ends() -> (TcpTransport, Server, Fake) {
             .await
     });
     let (reader, writer) = split(near);
-    let opened = connect::speak(reader, writer, "a:9092".to_owned(), &options())
+    let opened = connect::shake(reader, writer, "a:9092".to_owned(), &options(), None)
         .await
         .unwrap();
     let (_, connector) = next_connections();
@@ -117,7 +117,7 @@ async fn peer(hello: ServerHello, options: &TcpOptions, buffer_bytes: usize) -> 
         peer.say(&MAGIC).await;
         peer.send(0, FrameKind::ServerHello, &hello).await;
     };
-    let speaking = connect::speak(reader, writer, "a:9092".to_owned(), options);
+    let speaking = connect::shake(reader, writer, "a:9092".to_owned(), options, None);
     let (opened, ()) = tokio::join!(speaking, shaking);
     (opened.unwrap(), peer)
 }
