@@ -150,6 +150,16 @@ pub const HTTP_HEADERS_MAX: usize = 100;
 pub const HTTP_HEAD_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that the other side is given to take an HTTP answer.
 pub const HTTP_WRITE_TIMEOUT_MS: u64 = 10_000;
+/// Bytes of one request of Kafka's protocol, length field not counted.
+pub const KAFKA_REQUEST_BYTES_MAX: usize = 64 * MIB;
+/// Elements of all arrays of one request of Kafka's protocol.
+pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
+/// Requests in flight on one connection of Kafka's protocol; beyond it nothing more is read.
+pub const KAFKA_CONNECTION_REQUESTS_MAX: usize = 256;
+/// Bytes of the text that a Kafka client is given with an error; what is longer is cut.
+pub const KAFKA_ERROR_MESSAGE_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of the name that a Kafka client gives its software, and of its version.
+pub const KAFKA_CLIENT_NAME_BYTES_MAX: usize = 255;
 /// Topics that have series of their own in `/metrics`.
 pub const METRICS_TOPICS_MAX: usize = 1_000;
 /// Partitions of the topics that have series of their own in `/metrics`: each is looked at for it.

@@ -10,6 +10,7 @@ mod delete_records;
 mod figures;
 mod groups;
 mod heartbeat;
+mod lookup;
 mod membership;
 mod offsets;
 mod open;

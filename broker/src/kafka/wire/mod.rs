@@ -1,0 +1,12 @@
+//! Kafka's encoding, read: frames out of a stream, fields out of a frame.
+//!
+//! Whatever comes, nothing is indexed unchecked, and memory grows with the bytes that came, never by a number
+//! among them.
+
+mod frames;
+mod malformed;
+mod reader;
+
+pub(crate) use frames::FrameReader;
+pub(crate) use malformed::{Malformed, Problem};
+pub(crate) use reader::Reader;
