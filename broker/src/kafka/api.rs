@@ -9,7 +9,10 @@ use bytes::Bytes;
 use super::answer::Answer;
 use super::context::Context;
 use super::wire::{Malformed, Problem, Reader};
-use super::{api_versions, metadata};
+use super::{
+    api_versions, describe_cluster, fetch, find_coordinator, init_producer_id, list_offsets,
+    metadata, offset_for_leader_epoch, produce,
+};
 
 /// One API.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ type Handler = fn(&Context, &mut Request<'_>) -> Result<Answer, Malformed>;
 pub(crate) struct Request<'a> {
     /// The version that it is in, and the answer too.
     pub(crate) version: i16,
+    /// Whether that is one with compact lengths and tagged fields.
+    pub(crate) is_flexible: bool,
     /// What the client calls itself.
     pub(crate) client_id: Option<&'a str>,
     /// What it says.
@@ -45,8 +50,21 @@ pub(crate) struct Request<'a> {
 ///
 /// The columns: key, name, versions, first flexible version, who answers.
 pub(crate) const APIS: &[Api] = &[
+    api(0, "Produce", 3..=13, 9, produce::answer).pipelined(),
+    api(1, "Fetch", 4..=17, 12, fetch::answer),
+    api(2, "ListOffsets", 1..=10, 6, list_offsets::answer),
     api(3, "Metadata", 0..=13, 9, metadata::answer),
+    api(10, "FindCoordinator", 0..=6, 3, find_coordinator::answer),
     api(18, "ApiVersions", 0..=4, 3, api_versions::answer),
+    api(22, "InitProducerId", 0..=5, 2, init_producer_id::answer),
+    api(
+        23,
+        "OffsetForLeaderEpoch",
+        2..=4,
+        4,
+        offset_for_leader_epoch::answer,
+    ),
+    api(60, "DescribeCluster", 0..=2, 0, describe_cluster::answer),
 ];
 
 const fn api(
@@ -68,6 +86,12 @@ const fn api(
 }
 
 impl Api {
+    /// The same, where requests that follow each other are started without waiting for the answers before.
+    const fn pipelined(mut self) -> Self {
+        self.is_pipelined = true;
+        self
+    }
+
     /// The versions that are spoken.
     pub(crate) const fn versions(&self) -> RangeInclusive<i16> {
         self.first_version..=self.last_version
@@ -142,6 +166,7 @@ impl Arrived {
         fields.tags()?;
         let mut request = Request {
             version: self.version,
+            is_flexible: self.api.is_flexible(self.version),
             client_id,
             fields,
         };

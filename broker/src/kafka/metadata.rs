@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 
-use headwater::engine::partition::Partition;
 use headwater::engine::topic_config::check_topic_name;
 use headwater::engine::topics::Topic;
 use headwater::protocol::request::Request as NativeRequest;
@@ -131,7 +130,10 @@ fn reply(context: &Context, asked: &Asked, failures: &[(String, Error)]) -> Repl
     let topics = match &asked.topics {
         None => {
             let topics = context.service().topics();
-            topics.iter().map(|topic| found(topic, asked)).collect()
+            topics
+                .iter()
+                .map(|topic| found(context, topic, asked))
+                .collect()
         }
         Some(wanted) => wanted
             .iter()
@@ -166,7 +168,7 @@ fn look_up(
         Wanted::Id(id) => service.topic_by_uuid(id),
     };
     match (topic, wanted) {
-        (Some(topic), _) => found(&topic, asked),
+        (Some(topic), _) => found(context, &topic, asked),
         (None, Wanted::Id(id)) => MetadataResponseTopic::default()
             .with_error_code(code::UNKNOWN_TOPIC_ID)
             // Before it could be null it was empty.
@@ -186,35 +188,29 @@ fn look_up(
     }
 }
 
-fn found(topic: &Topic, asked: &Asked) -> MetadataResponseTopic {
+fn found(context: &Context, topic: &Topic, asked: &Asked) -> MetadataResponseTopic {
+    let leader_epoch = context.service().leader_epoch().0;
+    let partitions = topic.partitions.iter().map(|partition| {
+        let found = MetadataResponsePartition::default()
+            .with_partition_index(partition.number)
+            .with_leader_id(BrokerId(NODE_ID))
+            .with_replica_nodes(vec![BrokerId(NODE_ID)])
+            .with_isr_nodes(vec![BrokerId(NODE_ID)]);
+        if asked.version >= 7 {
+            return found.with_leader_epoch(leader_epoch);
+        }
+        found
+    });
     let mut found = MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(
             topic.name.to_string(),
         ))))
-        .with_partitions(
-            topic
-                .partitions
-                .iter()
-                .map(|it| partition(it, asked.version))
-                .collect(),
-        );
+        .with_partitions(partitions.collect());
     if asked.version >= 10 {
         found.topic_id = Uuid::from_bytes(topic.uuid);
     }
     if asked.include_topic_operations {
         found.topic_authorized_operations = operations::TOPIC;
-    }
-    found
-}
-
-fn partition(partition: &Partition, version: i16) -> MetadataResponsePartition {
-    let mut found = MetadataResponsePartition::default()
-        .with_partition_index(partition.number)
-        .with_leader_id(BrokerId(NODE_ID))
-        .with_replica_nodes(vec![BrokerId(NODE_ID)])
-        .with_isr_nodes(vec![BrokerId(NODE_ID)]);
-    if version >= 7 {
-        found.leader_epoch = partition.status().leader_epoch.0;
     }
     found
 }

@@ -38,10 +38,17 @@ mod api;
 mod api_versions;
 mod connection;
 mod context;
+mod describe_cluster;
 mod error;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 mod operations;
 mod outgoing;
+mod produce;
 mod queue;
 #[cfg(test)]
 mod tests;
