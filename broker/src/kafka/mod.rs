@@ -39,6 +39,7 @@ mod api_versions;
 mod connection;
 mod context;
 mod describe_cluster;
+mod epochs;
 mod error;
 mod fetch;
 mod find_coordinator;
