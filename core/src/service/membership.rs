@@ -61,7 +61,7 @@ impl Membership {
 
     /// A group is deleted.
     pub(super) fn forget(&mut self, group: &str) -> Result<()> {
-        self.coordinator.forget(group)
+        self.coordinator.forget(world::now(), group)
     }
 }
 
@@ -247,6 +247,7 @@ impl Membership {
                 let waiting = self.waiting.remove(&ticket)?;
                 Some(Todo::Answer(waiting, result))
             }
+            Output::Joined { .. } | Output::Synced { .. } => None,
             Output::Persist {
                 write,
                 group,
