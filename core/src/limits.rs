@@ -11,6 +11,8 @@ pub const DELETE_RECORDS_PARTITIONS_MAX: usize = PARTITIONS_PER_TOPIC_MAX as usi
 pub const TOPICS_MAX: usize = 100_000;
 /// Characters of a topic's or a group's name (Kafka's limit for topics).
 pub const NAME_BYTES_MAX: usize = 249;
+/// Bytes that a reader may note beside an offset that it commits (Kafka's limit).
+pub const OFFSET_METADATA_BYTES_MAX: usize = 4 * KIB;
 /// Groups of one folder.
 pub const GROUPS_MAX: usize = 100_000;
 /// Members of one group.

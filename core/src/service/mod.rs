@@ -6,6 +6,7 @@
 //! process, however often it is opened; the last to close it closes the log.
 
 mod admin;
+mod commits;
 mod delete_records;
 mod figures;
 mod groups;
@@ -37,6 +38,7 @@ use crate::log::lock::FolderLock;
 use crate::log::{Clock, Log};
 
 pub use crate::protocol::fetched::FetchedBatch;
+pub use commits::{EachPartition, NotedOffset};
 pub use figures::{TopicFigures, TopicsFigures};
 #[cfg(feature = "tcp")]
 pub(crate) use open::Found;
