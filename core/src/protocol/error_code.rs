@@ -54,6 +54,8 @@ error_codes! {
     RequestTimedOut = 7, "REQUEST_TIMED_OUT", Timeout;
     /// A record or batch is larger than its limit.
     MessageTooLarge = 10, "MESSAGE_TOO_LARGE", InvalidArgument;
+    /// What is to be noted beside a committed offset is too long.
+    OffsetMetadataTooLarge = 12, "OFFSET_METADATA_TOO_LARGE", InvalidArgument;
     /// The connection failed or could not be made.
     NetworkException = 13, "NETWORK_EXCEPTION", Unavailable;
     /// The group waits for the members that it had before the broker started.
@@ -104,7 +106,7 @@ error_codes! {
     GroupMaxSizeReached = 81, "GROUP_MAX_SIZE_REACHED", Full;
     /// Another instance with this name took over.
     FencedInstanceId = 82, "FENCED_INSTANCE_ID", Fenced;
-    /// The group has members that read the topic.
+    /// A member of the group reads the topic.
     GroupSubscribedToTopic = 86, "GROUP_SUBSCRIBED_TO_TOPIC", InvalidArgument;
     /// A record breaks a rule of its topic.
     InvalidRecord = 87, "INVALID_RECORD", InvalidArgument;

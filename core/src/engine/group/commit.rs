@@ -70,6 +70,32 @@ impl Coordinator {
         }
     }
 
+    /// Whether a member of the group reads this topic.
+    ///
+    /// # Errors
+    /// `NON_EMPTY_GROUP` for members of which that cannot be told (of a classic group that is none of consumers);
+    /// `COORDINATOR_LOAD_IN_PROGRESS` while the group waits for its members after a restart: what they read
+    /// is not known.
+    pub fn is_read(&self, group: &str, topic: &str) -> Result<bool> {
+        if let Some(is_read) = self.classic.is_read(group, topic) {
+            return is_read;
+        }
+        let Some(found) = self.group(group) else {
+            return Ok(false);
+        };
+        if found
+            .members
+            .values()
+            .any(|member| member.topics.contains(topic))
+        {
+            return Ok(true);
+        }
+        match found.missing_count() {
+            0 => Ok(false),
+            missing => Err(errors::recovering(group, missing)),
+        }
+    }
+
     fn unknown(&self, group: &str, id: &MemberId, now: Instant) -> Error {
         let removal = self.removal(group, id);
         removal.map_or_else(

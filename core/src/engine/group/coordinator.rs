@@ -207,6 +207,10 @@ impl Coordinator {
         self.len() == 0
     }
 
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &Group)> {
+        self.groups.iter()
+    }
+
     pub(super) fn group(&self, id: &str) -> Option<&Group> {
         self.groups.get(id)
     }

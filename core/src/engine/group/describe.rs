@@ -99,7 +99,7 @@ impl Coordinator {
 }
 
 impl Group {
-    fn state(&self) -> GroupState {
+    pub(super) fn state(&self) -> GroupState {
         if self.recovery.is_some() {
             return GroupState::Recovering;
         }

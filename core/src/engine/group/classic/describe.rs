@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::group::{Group, Phase};
-use super::subscription;
+use super::{Groups, subscription};
 use crate::engine::group::{Coordinator, GroupState, GroupView, MemberId, MemberView};
+use crate::error::Result;
 use crate::ids::TopicPartition;
 
 /// A group of the classic protocol.
@@ -95,25 +96,38 @@ impl Group {
     }
 }
 
-impl Coordinator {
-    /// Whether offsets of a topic may be deleted by hand: none of the group's members reads it.
+impl Groups {
+    /// Whether a member of the group reads a topic; none if the group is not of this kind.
     ///
     /// # Errors
-    /// `GROUP_SUBSCRIBED_TO_TOPIC`; `NON_EMPTY_GROUP` for members of which that cannot be told;
-    /// `COORDINATOR_LOAD_IN_PROGRESS` while members are waited for after a restart.
-    pub fn check_unread(&self, group: &str, topic: &str) -> crate::error::Result<()> {
-        let native = self.group(group);
-        let classic = self.classic.get(group);
-        let reads = native.is_some_and(|group| group.reads(topic))
-            || classic.is_some_and(|group| group.reads(topic));
-        if reads {
-            return Err(super::errors::is_read(group, topic));
+    /// `NON_EMPTY_GROUP` for members of which that cannot be told; `COORDINATOR_LOAD_IN_PROGRESS` while members are
+    /// waited for after a restart.
+    pub(in crate::engine::group) fn is_read(&self, id: &str, topic: &str) -> Option<Result<bool>> {
+        let group = self.get(id)?;
+        if group.reads(topic) {
+            return Some(Ok(true));
         }
-        let is_told = native.is_some_and(|group| !group.members.is_empty())
-            || classic.is_some_and(|it| it.is_of_consumers() && !it.members.is_empty());
-        if is_told {
-            return Ok(());
-        }
-        self.check_empty(group)
+        let is_told = group.is_of_consumers() && group.recovery.is_none();
+        Some(if is_told {
+            Ok(false)
+        } else {
+            self.check_empty(id).map(|()| false)
+        })
+    }
+}
+
+impl Coordinator {
+    /// The groups that have members, or wait for them: how each stands, whether it is one of heartbeats, and what
+    /// a classic group's protocols are for.
+    pub fn summaries(&self) -> impl Iterator<Item = (&str, GroupState, bool, Arc<str>)> {
+        let native = self.groups().map(|(id, group)| {
+            let state = group.state();
+            (&**id, state, !group.members.is_empty(), Arc::from(""))
+        });
+        let classic = self.classic.iter().map(|(id, group)| {
+            let protocol_type = Arc::clone(&group.protocol_type);
+            (&**id, group.state(), false, protocol_type)
+        });
+        native.chain(classic)
     }
 }

@@ -78,14 +78,3 @@ pub(super) fn invalid(group: &str, what: &str) -> Error {
         format!("group `{}`: {what}", group.escape_debug()),
     )
 }
-
-pub(super) fn is_read(group: &str, topic: &str) -> Error {
-    Error::new(
-        ErrorCode::GroupSubscribedToTopic,
-        format!(
-            "group `{}` reads topic `{}`; what it committed there cannot be deleted while it does",
-            group.escape_debug(),
-            topic.escape_debug()
-        ),
-    )
-}

@@ -307,6 +307,10 @@ impl Groups {
         self.member_count
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Group)> {
+        self.groups.iter()
+    }
+
     pub(super) fn get(&self, id: &str) -> Option<&Group> {
         self.groups.get(id)
     }

@@ -40,15 +40,21 @@ fn offsets_of_topics_that_are_read_are_not_deleted() {
         protocols: vec![protocol("range", "\0\0\0\0\0\x01\0\x01t\0\0\0\0")],
         ..new("a")
     });
-    let check = |topic| stage.coordinator.check_unread(GROUP, topic);
-    assert_eq!(code(check("t")), ErrorCode::GroupSubscribedToTopic);
-    assert!(check("u").is_ok());
-    assert!(stage.coordinator.check_unread("other", "t").is_ok());
+    let check = |topic| stage.coordinator.is_read(GROUP, topic);
+    assert_eq!(check("t"), Ok(true));
+    assert_eq!(check("u"), Ok(false));
+    assert_eq!(stage.coordinator.is_read("other", "t"), Ok(false));
+    stage.restart();
+    assert_eq!(
+        stage.coordinator.is_read(GROUP, "u"),
+        Ok(false),
+        "the log knows nobody"
+    );
     let mut stage = Stage::new();
     stage.join(Join {
         protocol_type: Arc::from("connect"),
         ..new("a")
     });
-    let refused = stage.coordinator.check_unread(GROUP, "u");
+    let refused = stage.coordinator.is_read(GROUP, "u");
     assert_eq!(code(refused), ErrorCode::NonEmptyGroup);
 }
