@@ -1,6 +1,6 @@
 //! The adapter against the independent codec of `kafka-protocol`, and against bytes that are no requests.
 
-mod damaged;
+pub(super) mod damaged;
 mod lookups;
 mod records;
 
