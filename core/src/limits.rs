@@ -11,6 +11,8 @@ pub const DELETE_RECORDS_PARTITIONS_MAX: usize = PARTITIONS_PER_TOPIC_MAX as usi
 pub const TOPICS_MAX: usize = 100_000;
 /// Characters of a topic's or a group's name (Kafka's limit for topics).
 pub const NAME_BYTES_MAX: usize = 249;
+/// Bytes that a reader may note beside an offset that it commits (Kafka's limit).
+pub const OFFSET_METADATA_BYTES_MAX: usize = 4 * KIB;
 /// Groups of one folder.
 pub const GROUPS_MAX: usize = 100_000;
 /// Members of one group.
@@ -27,6 +29,17 @@ pub const GROUP_TIMEOUT_MS_MIN: u32 = 1_000;
 pub const GROUP_TIMEOUT_MS_MAX: u32 = 1_800_000;
 /// Members of all groups that were removed, and of which it is remembered why; the oldest are forgotten.
 pub const GROUP_MEMBERS_REMEMBERED_MAX: usize = 4_096;
+/// Bytes of the name that a member of a classic group goes by: its instance id, or its client's, of which its id is
+/// made; and of its host.
+pub const CLASSIC_NAME_BYTES_MAX: usize = 200;
+/// Protocols that one member of a classic group names.
+pub const CLASSIC_PROTOCOLS_MAX: usize = 64;
+/// Bytes of what one member of a classic group says of itself, for all of its protocols.
+pub const CLASSIC_MEMBER_BYTES_MAX: usize = MIB;
+/// Bytes of what all members of one classic group say of themselves, and are assigned.
+pub const CLASSIC_GROUP_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of what the members of all classic groups say of themselves, and are assigned.
+pub const CLASSIC_BYTES_MAX: usize = 64 * MIB;
 
 /// Bytes of one record batch a topic can be set to take; the default is in the options' table.
 pub const BATCH_BYTES_MAX: usize = 16 * MIB;
@@ -93,6 +106,9 @@ pub const PRODUCERS_EXPIRED_PER_SET_MAX: usize = 1_000;
 pub const PRODUCERS_EXPIRED_PER_SWEEP_MAX: usize = 10_000;
 /// Leader epochs of one partition whose starts are known; older ones count as a part of the next.
 pub const LEADER_EPOCHS_KEPT_MAX: usize = 1_024;
+/// Batches that are looked through for the first record of a time. Only such count whose latest record is gone; behind
+/// so many of them the next offset is the answer.
+pub const TIME_BATCHES_SEARCHED_MAX: usize = 64;
 /// Producer ids handed out by one PRODUCER_IDS frame.
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
 
@@ -154,6 +170,18 @@ pub const HTTP_HEADERS_MAX: usize = 100;
 pub const HTTP_HEAD_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that the other side is given to take an HTTP answer.
 pub const HTTP_WRITE_TIMEOUT_MS: u64 = 10_000;
+/// Bytes of one request of Kafka's protocol, length field not counted.
+pub const KAFKA_REQUEST_BYTES_MAX: usize = 64 * MIB;
+/// Elements of all arrays of one request of Kafka's protocol.
+pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
+/// Bytes of record batches in one answer to a Kafka client, however many it asks for; one batch may exceed it.
+pub const KAFKA_FETCH_BYTES_MAX: usize = 4 * MIB;
+/// Requests in flight on one connection of Kafka's protocol; beyond it nothing more is read.
+pub const KAFKA_CONNECTION_REQUESTS_MAX: usize = 256;
+/// Bytes of the text that a Kafka client is given with an error; what is longer is cut.
+pub const KAFKA_ERROR_MESSAGE_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of the name that a Kafka client gives its software, and of its version.
+pub const KAFKA_CLIENT_NAME_BYTES_MAX: usize = 255;
 /// Topics that have series of their own in `/metrics`.
 pub const METRICS_TOPICS_MAX: usize = 1_000;
 /// Partitions of the topics that have series of their own in `/metrics`: each is looked at for it.
@@ -205,7 +233,8 @@ const _: () = assert!(BATCH_BYTES_MAX <= APPEND_QUEUE_BYTES_MAX);
 const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(PRODUCERS_EXPIRED_PER_SET_MAX * 32 <= SET_BYTES_MAX);
 const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);
-const _: () = assert!(GROUP_MEMBERS_MAX * (NAME_BYTES_MAX + 2) + KIB <= CONTROL_BYTES_MAX);
+const _: () = assert!(CLASSIC_NAME_BYTES_MAX + 37 <= NAME_BYTES_MAX);
+const _: () = assert!(GROUP_MEMBERS_MAX * (NAME_BYTES_MAX + 16) + KIB <= CONTROL_BYTES_MAX);
 // A heartbeat that waited as long as it may is answered well before its deadline.
 const _: () = assert!(2 * (HEARTBEAT_MS_MAX as u64) < REQUEST_TIMEOUT_MS);
 const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);

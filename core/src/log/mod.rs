@@ -92,7 +92,9 @@ pub use append::{Append, Appended, BatchPlace, Run};
 pub use cleaner::{CleaningRule, Compaction, Extent, Rules};
 pub use entry::{Entry, Kind, Location, Machine};
 pub use expiry::{Expired, ProducerExpiry};
-pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
+pub use frame::{
+    FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED, PAYLOAD_VERSION,
+};
 use index::Wanted;
 pub use pair::{Scope, StatePair};
 pub use read::Stored;
@@ -283,6 +285,13 @@ impl Log {
         offset: i64,
     ) -> Result<Option<Stored>> {
         read::find_time(&self.shared, partition, time_ms, offset)
+    }
+
+    /// The largest timestamp of the batches of a partition from `offset` on; those before it in the same segment may
+    /// count too. None if there are none.
+    #[must_use]
+    pub fn max_timestamp(&self, partition: PartitionId, offset: i64) -> Option<i64> {
+        self.shared.index.max_timestamp(partition, offset)
     }
 
     /// Bytes of the batches of a partition from `offset` on; those before it in the same segment may count

@@ -6,10 +6,13 @@
 //! process, however often it is opened; the last to close it closes the log.
 
 mod admin;
+mod classic;
+mod commits;
 mod delete_records;
 mod figures;
 mod groups;
 mod heartbeat;
+mod lookup;
 mod membership;
 mod offsets;
 mod open;
@@ -37,7 +40,11 @@ use crate::log::lock::FolderLock;
 use crate::log::{Clock, Log};
 
 pub use crate::protocol::fetched::FetchedBatch;
+pub use classic::GroupSummary;
+pub use commits::{EachPartition, NotedOffset};
 pub use figures::{TopicFigures, TopicsFigures};
+pub use lookup::TimedOffset;
+pub use offsets::Fetched;
 #[cfg(feature = "tcp")]
 pub(crate) use open::Found;
 pub use open::ServiceOptions;
