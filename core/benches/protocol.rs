@@ -14,7 +14,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headwater::client::runtime::runtime;
+use headwater::runtime::runtime;
 use headwater::completion::{Completion, Wake, Wakes};
 use headwater::protocol::fetched::FetchedBatch;
 use headwater::protocol::request::{PartitionOffset, Request, Subscribe};
