@@ -97,6 +97,18 @@ keep_downloads_with_tools() {
   export npm_config_cache=$HEADWATER_TOOLS/downloads/npm
 }
 
+# node_packages FOLDER: what its package-lock.json names, for development and never the build of a package, unless it
+# is there already.
+node_packages() {
+  local lock=$1/package-lock.json made_for
+  made_for=$CACHE/${1//\//-}-package-lock.json
+  [ -d "$1/node_modules" ] && cmp -s "$lock" "$made_for" && return 0
+  keep_downloads_with_tools
+  (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund) >&2
+  mkdir -p "$CACHE"
+  cp "$lock" "$made_for"
+}
+
 # install_once DIR FUNCTION: FUNCTION fills the folder it is given; DIR appears whole or not at all, so that a
 # Ctrl-C or a second run at the same time never leaves half a tool behind.
 install_once() {
