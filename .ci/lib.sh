@@ -65,7 +65,7 @@ find_python() {
 need_test_python() {
   local python made_for requirements=$CI_DIR/requirements.txt venv=$CACHE/venv
   python=$(find_python) || die "no Python $PYTHON_NEEDED or later with venv (make doctor)"
-  made_for="$("$python" -c 'import sys; print(sys.base_prefix, sys.version)') $(cksum <"$requirements")"
+  made_for="$("$python" -c 'import sys; print(sys.base_prefix, sys.version)') $(cat "$requirements" "$ROOT"/examples/*/requirements.txt | cksum)"
   if [ "$(cat "$venv/made-for" 2>/dev/null)" != "$made_for" ]; then
     warn "python: making $venv"
     keep_downloads_with_tools
