@@ -13,11 +13,11 @@ use crate::limits::SERVER_BATCH_BYTES_MAX;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Semaphore>);
+pub struct Room(Arc<Semaphore>);
 
 /// Some of it, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     room: Room,
     bytes: u32,
 }
@@ -29,7 +29,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Room for so many bytes, if there is some and nobody waits for it. Who wants more than there can be gets all.
+    /// Room for so many bytes, if there is some and nobody waits for it.
     pub(super) fn try_take(&self, bytes: usize) -> Option<Place> {
         let bytes = permits(bytes);
         let permit = self.0.try_acquire_many(bytes).ok()?;
@@ -37,8 +37,8 @@ impl Room {
         Some(self.place(bytes))
     }
 
-    /// The same as soon as it is this one's turn.
-    pub(super) async fn take(&self, bytes: usize) -> Option<Place> {
+    /// Room for so many bytes as soon as it is this one's turn; all that there can be, for who wants more.
+    pub async fn take(&self, bytes: usize) -> Option<Place> {
         let bytes = permits(bytes);
         // It is never closed.
         let permit = self.0.acquire_many(bytes).await.ok()?;
