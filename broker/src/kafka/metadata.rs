@@ -60,7 +60,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
             let names = vec![name.clone()];
             let describe = NativeRequest::DescribeTopics { names };
             let session = context.session();
-            session.submit(describe, bytes::Bytes::new(), Run::Io, completion);
+            session.submit(describe, bytes::Bytes::new(), Run::Prompt, completion);
             (name, pending)
         })
         .collect();

@@ -38,19 +38,30 @@ mod api;
 mod api_versions;
 mod connection;
 mod context;
+mod delete_groups;
 mod describe_cluster;
+mod describe_groups;
 mod epochs;
 mod error;
 mod fetch;
 mod find_coordinator;
+mod groups;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
 mod outgoing;
 mod produce;
 mod queue;
+mod sync_group;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -61,6 +72,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use headwater::server::room::Room;
 use headwater::service::Service;
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -110,7 +122,7 @@ pub(crate) struct Options {
 
 impl Kafka {
     /// Kafka's protocol for a broker that has just started.
-    pub(crate) fn new(service: Service, options: Options) -> Self {
+    pub(crate) fn new(service: Service, room: Room, options: Options) -> Self {
         let cluster_id = URL_SAFE_NO_PAD.encode(service.log_uuid());
         let fallback = options.address.map_or_else(
             || Node {
@@ -127,6 +139,7 @@ impl Kafka {
                     .min(headwater::limits::KAFKA_REQUEST_BYTES_MAX),
                 idle_timeout: options.idle_timeout,
                 close_timeout: options.close_timeout,
+                room,
             },
             cluster_id: cluster_id.into(),
             advertised: options.advertise.map(|(host, port)| Node { host, port }),
@@ -155,7 +168,7 @@ impl Kafka {
             (None, None) => inner.fallback.clone(),
         };
         let session = inner.service.remote_session();
-        let context = Context::new(session, inner.cluster_id.clone(), node);
+        let context = Context::new(session, inner.cluster_id.clone(), node, peer);
         let halves = Halves {
             reader,
             writer,

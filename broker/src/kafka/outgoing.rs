@@ -127,6 +127,7 @@ mod tests {
         Answered {
             correlation_id,
             has_flexible_header,
+            is_pipelined: false,
             api: "Test",
             reply: Reply::Pieces(pieces.collect()),
         }

@@ -134,7 +134,7 @@ fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
                 durability: None,
             };
             let session = context.session();
-            session.submit(produce, payload, Run::Io, completion);
+            session.submit(produce, payload, Run::Prompt, completion);
             Ok(pending)
         });
         (index, started)

@@ -1,6 +1,6 @@
 //! The adapter against the independent codec of `kafka-protocol`, and against bytes that are no requests.
 
-mod damaged;
+pub(super) mod damaged;
 mod lookups;
 mod records;
 
@@ -36,7 +36,7 @@ pub(super) fn kafka_of(service: Service) -> Kafka {
         advertise: Some(("broker.test".to_owned(), 9092)),
         address: None,
     };
-    Kafka::new(service, options)
+    Kafka::new(service, Room::default(), options)
 }
 
 /// A client that asks one thing after the other.

@@ -10,6 +10,9 @@ use super::Kind;
 pub enum Run {
     /// On the calling one: it writes at once, for itself and for all who queued, unless another does.
     Here,
+    /// On the calling one if that takes no wait, as far as can be told; else on the log's io thread. For threads
+    /// that serve others.
+    Prompt,
     /// On the log's io thread: for callers that must not touch a file.
     Io,
 }
@@ -19,6 +22,8 @@ pub enum Run {
 pub struct Append {
     /// What it is. MARK and FOOTER are the log's own and refused.
     pub kind: Kind,
+    /// Version of the payload: [`PAYLOAD_VERSION`], or a newer one of its kind.
+    pub version: u16,
     /// The partition it is about; 0 where the kind has none.
     pub partition: PartitionId,
     /// For RECORDS one record batch, verified by the caller and stamped by the log; else the payload.

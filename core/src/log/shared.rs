@@ -32,7 +32,7 @@ use super::tally::Tally;
 use super::writer::Writer;
 
 /// Write groups that one thread writes for others before the io thread takes over.
-const GROUPS_PER_TURN: usize = 16;
+pub(super) const GROUPS_PER_TURN: usize = 16;
 
 /// The age at which a segment rolls where no retention is shorter, ms: a day.
 const SEGMENT_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -149,6 +149,7 @@ impl Shared {
         }
         match run {
             Run::Here => self.drive(),
+            Run::Prompt => self.drive_promptly(),
             Run::Io => self.io.append(),
         }
     }
@@ -158,7 +159,9 @@ impl Shared {
             Kind::Records => BATCH_BYTES_MAX,
             Kind::Set => SET_BYTES_MAX,
             Kind::Mark | Kind::Footer => return Err(not_appended(append.kind)),
-            kind if !kind.is_supported() => return Err(not_appended(kind)),
+            kind if !kind.is_supported() || !kind.reads_version(append.version) => {
+                return Err(not_appended(kind));
+            }
             _ => CONTROL_BYTES_MAX,
         };
         let len = append.payload.len();
