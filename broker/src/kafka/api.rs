@@ -10,8 +10,9 @@ use super::answer::Answer;
 use super::context::Context;
 use super::wire::{Malformed, Problem, Reader};
 use super::{
-    api_versions, describe_cluster, fetch, find_coordinator, init_producer_id, list_offsets,
-    metadata, offset_for_leader_epoch, produce,
+    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
+    describe_cluster, describe_configs, fetch, find_coordinator, incremental_alter_configs,
+    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
 };
 
 /// One API.
@@ -56,6 +57,9 @@ pub(crate) const APIS: &[Api] = &[
     api(3, "Metadata", 0..=13, 9, metadata::answer),
     api(10, "FindCoordinator", 0..=6, 3, find_coordinator::answer),
     api(18, "ApiVersions", 0..=4, 3, api_versions::answer),
+    api(19, "CreateTopics", 2..=7, 5, create_topics::answer),
+    api(20, "DeleteTopics", 1..=6, 4, delete_topics::answer),
+    api(21, "DeleteRecords", 0..=2, 2, delete_records::answer),
     api(22, "InitProducerId", 0..=5, 2, init_producer_id::answer),
     api(
         23,
@@ -63,6 +67,16 @@ pub(crate) const APIS: &[Api] = &[
         2..=4,
         4,
         offset_for_leader_epoch::answer,
+    ),
+    api(32, "DescribeConfigs", 1..=4, 4, describe_configs::answer),
+    api(33, "AlterConfigs", 0..=2, 2, alter_configs::answer),
+    api(37, "CreatePartitions", 0..=3, 2, create_partitions::answer),
+    api(
+        44,
+        "IncrementalAlterConfigs",
+        0..=1,
+        1,
+        incremental_alter_configs::answer,
     ),
     api(60, "DescribeCluster", 0..=2, 0, describe_cluster::answer),
 ];

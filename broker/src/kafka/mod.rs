@@ -33,16 +33,23 @@
 //!
 //! What it does not do: TLS, authentication, transactions, more than one node.
 
+mod alter_configs;
 mod answer;
 mod api;
 mod api_versions;
 mod connection;
 mod context;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod epochs;
 mod error;
 mod fetch;
 mod find_coordinator;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
@@ -53,6 +60,7 @@ mod produce;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod topic_options;
 mod wire;
 
 use std::net::SocketAddr;

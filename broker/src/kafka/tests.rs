@@ -1,5 +1,7 @@
 //! The adapter against the independent codec of `kafka-protocol`, and against bytes that are no requests.
 
+mod admin;
+mod configs;
 mod damaged;
 mod lookups;
 mod records;
