@@ -10,9 +10,11 @@ use super::answer::Answer;
 use super::context::Context;
 use super::wire::{Malformed, Problem, Reader};
 use super::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, fetch, find_coordinator, incremental_alter_configs,
-    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    alter_configs, api_versions, create_partitions, create_topics, delete_groups, delete_records,
+    delete_topics, describe_cluster, describe_configs, describe_groups, fetch, find_coordinator,
+    heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
+    list_offsets, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
+    produce, sync_group,
 };
 
 /// One API.
@@ -55,7 +57,15 @@ pub(crate) const APIS: &[Api] = &[
     api(1, "Fetch", 4..=17, 12, fetch::answer),
     api(2, "ListOffsets", 1..=10, 6, list_offsets::answer),
     api(3, "Metadata", 0..=13, 9, metadata::answer),
+    api(8, "OffsetCommit", 2..=9, 8, offset_commit::answer),
+    api(9, "OffsetFetch", 1..=9, 6, offset_fetch::answer),
     api(10, "FindCoordinator", 0..=6, 3, find_coordinator::answer),
+    api(11, "JoinGroup", 0..=9, 6, join_group::answer),
+    api(12, "Heartbeat", 0..=4, 4, heartbeat::answer),
+    api(13, "LeaveGroup", 0..=5, 4, leave_group::answer),
+    api(14, "SyncGroup", 0..=5, 4, sync_group::answer),
+    api(15, "DescribeGroups", 0..=6, 5, describe_groups::answer),
+    api(16, "ListGroups", 0..=5, 3, list_groups::answer),
     api(18, "ApiVersions", 0..=4, 3, api_versions::answer),
     api(19, "CreateTopics", 2..=7, 5, create_topics::answer),
     api(20, "DeleteTopics", 1..=6, 4, delete_topics::answer),
@@ -71,6 +81,7 @@ pub(crate) const APIS: &[Api] = &[
     api(32, "DescribeConfigs", 1..=4, 4, describe_configs::answer),
     api(33, "AlterConfigs", 0..=2, 2, alter_configs::answer),
     api(37, "CreatePartitions", 0..=3, 2, create_partitions::answer),
+    api(42, "DeleteGroups", 0..=2, 2, delete_groups::answer),
     api(
         44,
         "IncrementalAlterConfigs",
@@ -78,6 +89,7 @@ pub(crate) const APIS: &[Api] = &[
         1,
         incremental_alter_configs::answer,
     ),
+    api(47, "OffsetDelete", 0..=0, 1, offset_delete::answer),
     api(60, "DescribeCluster", 0..=2, 0, describe_cluster::answer),
 ];
 

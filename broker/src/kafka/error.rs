@@ -12,6 +12,8 @@ pub(crate) const NONE: i16 = 0;
 pub(crate) mod code {
     pub(crate) const OFFSET_OUT_OF_RANGE: i16 = 1;
     pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+    pub(crate) const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+    pub(crate) const NOT_COORDINATOR: i16 = 16;
     pub(crate) const INVALID_REQUIRED_ACKS: i16 = 21;
     pub(crate) const UNSUPPORTED_VERSION: i16 = 35;
     pub(crate) const INVALID_PARTITIONS: i16 = 37;
@@ -21,10 +23,12 @@ pub(crate) mod code {
     pub(crate) const INVALID_REQUEST: i16 = 42;
     pub(crate) const POLICY_VIOLATION: i16 = 44;
     pub(crate) const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
+    pub(crate) const GROUP_ID_NOT_FOUND: i16 = 69;
     pub(crate) const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
     pub(crate) const FENCED_LEADER_EPOCH: i16 = 74;
     pub(crate) const UNKNOWN_LEADER_EPOCH: i16 = 75;
     pub(crate) const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
+    pub(crate) const MEMBER_ID_REQUIRED: i16 = 79;
     pub(crate) const INVALID_RECORD: i16 = 87;
     pub(crate) const UNKNOWN_TOPIC_ID: i16 = 100;
     pub(crate) const MISMATCHED_ENDPOINT_TYPE: i16 = 114;

@@ -41,23 +41,34 @@ mod connection;
 mod context;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod epochs;
 mod error;
 mod fetch;
 mod find_coordinator;
+mod groups;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
 mod outgoing;
 mod produce;
 mod queue;
+mod sync_group;
 #[cfg(test)]
 mod tests;
 mod topic_options;
@@ -163,7 +174,7 @@ impl Kafka {
             (None, None) => inner.fallback.clone(),
         };
         let session = inner.service.remote_session();
-        let context = Context::new(session, inner.cluster_id.clone(), node);
+        let context = Context::new(session, inner.cluster_id.clone(), node, peer);
         let halves = Halves {
             reader,
             writer,

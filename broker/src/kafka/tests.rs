@@ -2,7 +2,7 @@
 
 mod admin;
 mod configs;
-mod damaged;
+pub(super) mod damaged;
 mod lookups;
 mod records;
 

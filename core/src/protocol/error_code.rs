@@ -64,10 +64,16 @@ error_codes! {
     InvalidTopic = 17, "INVALID_TOPIC_EXCEPTION", InvalidArgument;
     /// The generation is not the group's current one.
     IllegalGeneration = 22, "ILLEGAL_GENERATION", Fenced;
+    /// The group has members of another protocol.
+    InconsistentGroupProtocol = 23, "INCONSISTENT_GROUP_PROTOCOL", InvalidArgument;
     /// The group id is empty or not allowed.
     InvalidGroupId = 24, "INVALID_GROUP_ID", InvalidArgument;
     /// The group does not know this member.
     UnknownMemberId = 25, "UNKNOWN_MEMBER_ID", Fenced;
+    /// A session timeout is out of range.
+    InvalidSessionTimeout = 26, "INVALID_SESSION_TIMEOUT", InvalidArgument;
+    /// The group is being rebalanced: join it again.
+    RebalanceInProgress = 27, "REBALANCE_IN_PROGRESS", Unavailable;
     /// The topic may not be used by this principal.
     TopicAuthorizationFailed = 29, "TOPIC_AUTHORIZATION_FAILED", Denied;
     /// The other side speaks no version we speak.

@@ -142,6 +142,19 @@ impl Inner {
         self.append_version(frame, payload, Some(level), run, done);
     }
 
+    /// Commits what may be committed in this generation.
+    pub(super) fn commit_checked(
+        &self,
+        group: String,
+        generation: i32,
+        offsets: &[NotedOffset],
+        run: Run,
+        completion: Completion<EachPartition>,
+    ) {
+        let checked = self.check_offsets(group, generation, offsets);
+        self.append_checked(checked, run, completion);
+    }
+
     fn check_noted(
         &self,
         group: String,
@@ -151,6 +164,10 @@ impl Inner {
         check_group_id(&group)?;
         let places: Vec<_> = offsets.iter().map(NotedOffset::place).collect();
         let generation = self.check_member(&group, member, &places)?;
+        Ok(self.check_offsets(group, generation, offsets))
+    }
+
+    fn check_offsets(&self, group: String, generation: i32, offsets: &[NotedOffset]) -> Checked {
         let topics = self.state.topics.read();
         let mut level = Durability::Os;
         let (mut committed, mut details) = (Vec::new(), Vec::new());
@@ -177,11 +194,11 @@ impl Inner {
             generation,
             offsets: committed,
         };
-        Ok(Checked {
+        Checked {
             commit: DetailedOffsetCommit { commit, details },
             level: level.min(self.identity_level()),
             answers,
-        })
+        }
     }
 
     fn noted_offsets(
