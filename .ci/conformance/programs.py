@@ -1,0 +1,2 @@
+def run_all(scenarios, client, started, broker, text, log):
+    return []
