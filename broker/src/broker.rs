@@ -16,6 +16,8 @@ use tokio::runtime::Runtime;
 use crate::config::{Config, DEFAULT_RETENTION_MS, Data};
 #[cfg(feature = "http")]
 use crate::http::Http;
+#[cfg(feature = "kafka")]
+use crate::kafka::{self, Kafka};
 use crate::listen::{self, Bound, ListenAddress, Listening, Speakers};
 
 /// A broker that is running. Other processes of its user may open its folder as if it were nobody's: they are its
@@ -83,6 +85,8 @@ impl Broker {
         let speakers = Speakers {
             #[cfg(feature = "http")]
             http: Http::new(service.clone(), server.clone(), Arc::clone(&counts)),
+            #[cfg(feature = "kafka")]
+            kafka: Kafka::new(service.clone(), kafka_options(config, &addresses)?),
             server,
         };
         let places = listen::Places::new(options.max_connections(), counts);
@@ -167,6 +171,18 @@ impl fmt::Debug for Broker {
             .field("service", &self.0.service)
             .finish_non_exhaustive()
     }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka_options(config: &Config, addresses: &[ListenAddress]) -> Result<kafka::Options> {
+    let options = &config.options;
+    Ok(kafka::Options {
+        frame_bytes_max: usize::try_from(options.max_frame_bytes()).unwrap_or(usize::MAX),
+        idle_timeout: Duration::from_millis(options.idle_timeout_ms()),
+        close_timeout: Duration::from_millis(options.close_timeout_ms()),
+        advertise: config.advertised()?,
+        address: addresses.iter().find_map(ListenAddress::tcp),
+    })
 }
 
 /// Threads of the runtime, if this broker is the first to need it.

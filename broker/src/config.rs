@@ -23,6 +23,8 @@ pub struct Config {
     pub data: Data,
     /// Whether other machines may connect. There is no authentication yet: they could do everything.
     pub allow_remote: bool,
+    /// `HOST:PORT` that Kafka's clients are told to connect to. None: the address that they have connected to.
+    pub advertise: Option<String>,
     /// The options of the table's group `serve`; port 0 in `listen` takes a free one.
     pub options: ServeOptions,
 }
@@ -39,6 +41,7 @@ impl Config {
         Self {
             data: Data::Folder(path.into()),
             allow_remote: false,
+            advertise: None,
             options: ServeOptions::default(),
         }
     }
@@ -54,6 +57,7 @@ impl Config {
         Self {
             data: Data::Memory,
             allow_remote: false,
+            advertise: None,
             options,
         }
     }
@@ -67,6 +71,26 @@ impl Config {
             .unwrap_or_else(|| vec![DEFAULT_LISTEN.to_owned()])
     }
 
+    /// What Kafka's clients are told to connect to: host and port.
+    ///
+    /// # Errors
+    /// `INVALID_ADDRESS` for what is no `host:port`.
+    pub(crate) fn advertised(&self) -> Result<Option<(String, u16)>> {
+        let Some(address) = &self.advertise else {
+            return Ok(None);
+        };
+        let port = address
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse::<u16>().ok());
+        match (host_of(address), port.filter(|port| *port > 0)) {
+            (Some(host), Some(port)) => Ok(Some((host.to_owned(), port))),
+            _ => Err(Error::new(
+                ErrorCode::InvalidAddress,
+                format!("`{address}` cannot be advertised; it must be host:port"),
+            )),
+        }
+    }
+
     /// Checks options and addresses before anything is opened.
     ///
     /// # Errors
@@ -75,6 +99,7 @@ impl Config {
     pub(crate) fn check(&self) -> Result<()> {
         self.options.check()?;
         self.options.sizes()?;
+        self.advertised()?;
         let listen = self.listen();
         if listen.is_empty() {
             return Err(Error::new(

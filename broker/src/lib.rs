@@ -11,6 +11,8 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod listen;
 #[cfg(feature = "cli")]
 pub mod signals;

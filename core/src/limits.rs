@@ -89,6 +89,9 @@ pub const PRODUCERS_EXPIRED_PER_SET_MAX: usize = 1_000;
 pub const PRODUCERS_EXPIRED_PER_SWEEP_MAX: usize = 10_000;
 /// Leader epochs of one partition whose starts are known; older ones count as a part of the next.
 pub const LEADER_EPOCHS_KEPT_MAX: usize = 1_024;
+/// Batches that are looked through for the first record of a time. Only such count whose latest record is gone; behind
+/// so many of them the next offset is the answer.
+pub const TIME_BATCHES_SEARCHED_MAX: usize = 64;
 /// Producer ids handed out by one PRODUCER_IDS frame.
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
 
@@ -150,6 +153,18 @@ pub const HTTP_HEADERS_MAX: usize = 100;
 pub const HTTP_HEAD_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that the other side is given to take an HTTP answer.
 pub const HTTP_WRITE_TIMEOUT_MS: u64 = 10_000;
+/// Bytes of one request of Kafka's protocol, length field not counted.
+pub const KAFKA_REQUEST_BYTES_MAX: usize = 64 * MIB;
+/// Elements of all arrays of one request of Kafka's protocol.
+pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
+/// Bytes of record batches in one answer to a Kafka client, however many it asks for; one batch may exceed it.
+pub const KAFKA_FETCH_BYTES_MAX: usize = 4 * MIB;
+/// Requests in flight on one connection of Kafka's protocol; beyond it nothing more is read.
+pub const KAFKA_CONNECTION_REQUESTS_MAX: usize = 256;
+/// Bytes of the text that a Kafka client is given with an error; what is longer is cut.
+pub const KAFKA_ERROR_MESSAGE_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of the name that a Kafka client gives its software, and of its version.
+pub const KAFKA_CLIENT_NAME_BYTES_MAX: usize = 255;
 /// Topics that have series of their own in `/metrics`.
 pub const METRICS_TOPICS_MAX: usize = 1_000;
 /// Partitions of the topics that have series of their own in `/metrics`: each is looked at for it.

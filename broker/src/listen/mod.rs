@@ -3,12 +3,12 @@
 mod bind;
 mod counts;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "http")]
 use headwater::limits::LINGER_TIMEOUT_MS;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "kafka"))]
 use headwater::protocol::version::Opening;
 use headwater::server::quiet::Quiet;
 use headwater::server::{Server, local};
@@ -26,6 +26,8 @@ use counts::{Reading, Writing};
 
 #[cfg(feature = "http")]
 use crate::http::Http;
+#[cfg(feature = "kafka")]
+use crate::kafka::Kafka;
 
 /// How long accepting pauses when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -48,6 +50,8 @@ pub(crate) struct Speakers {
     pub(crate) server: Server,
     #[cfg(feature = "http")]
     pub(crate) http: Http,
+    #[cfg(feature = "kafka")]
+    pub(crate) kafka: Kafka,
 }
 
 impl Places {
@@ -210,6 +214,17 @@ async fn next(listener: &Listener, places: &Places) -> Option<Accepted> {
     }
 }
 
+/// Who is at the other end, and where the connection was made to.
+struct Ends<'a> {
+    peer: &'a str,
+    /// None for a socket without an address.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        expect(dead_code, reason = "for Kafka's clients")
+    )]
+    local: Option<SocketAddr>,
+}
+
 /// Serves a connection, or tells it why not.
 async fn serve(speakers: &Speakers, stream: Stream, counts: &Arc<Counts>, refusal: Option<Error>) {
     match stream {
@@ -220,13 +235,20 @@ async fn serve(speakers: &Speakers, stream: Stream, counts: &Arc<Counts>, refusa
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, peer, "TCP_NODELAY could not be set");
             }
+            let ends = Ends {
+                peer: &peer,
+                local: stream.local_addr().ok(),
+            };
             let (reader, writer) = stream.into_split();
             let halves = (reader, Quiet::new(writer));
-            speak(speakers, halves, &peer, counts, refusal).await;
+            speak(speakers, halves, &ends, counts, refusal).await;
         }
         Stream::Unix(stream) => {
-            let peer = "a process of this machine";
-            speak(speakers, stream.into_split(), peer, counts, refusal).await;
+            let ends = Ends {
+                peer: "a process of this machine",
+                local: None,
+            };
+            speak(speakers, stream.into_split(), &ends, counts, refusal).await;
         }
     }
 }
@@ -234,7 +256,7 @@ async fn serve(speakers: &Speakers, stream: Stream, counts: &Arc<Counts>, refusa
 async fn speak<R, W>(
     speakers: &Speakers,
     (reader, writer): (R, W),
-    peer: &str,
+    ends: &Ends<'_>,
     counts: &Arc<Counts>,
     refusal: Option<Error>,
 ) where
@@ -250,30 +272,48 @@ async fn speak<R, W>(
         counts: Arc::clone(counts),
     };
     match refusal {
-        None => speakers.serve(reader, writer, peer).await,
-        Some(reason) => speakers.refuse(reader, writer, peer, &reason).await,
+        None => speakers.serve(reader, writer, ends).await,
+        Some(reason) => speakers.refuse(reader, writer, ends.peer, &reason).await,
     }
 }
 
-#[cfg(feature = "http")]
 impl Speakers {
     /// Answers what was asked, and ends the connections: all of them, or those that are done in time.
     pub(crate) async fn close(&self, timeout: Duration) {
-        tokio::join!(self.server.close(timeout), self.http.close(timeout));
+        tokio::join!(
+            async { self.server.close(timeout).await },
+            async {
+                #[cfg(feature = "http")]
+                self.http.close(timeout).await;
+            },
+            async {
+                #[cfg(feature = "kafka")]
+                self.kafka.close(timeout).await;
+            },
+        );
     }
 
-    async fn serve<R, W>(&self, mut reader: R, writer: W, peer: &str)
+    async fn serve<R, W>(&self, mut reader: R, writer: W, ends: &Ends<'_>)
     where
         R: AsyncRead + Send + Unpin,
         W: AsyncWrite + Send + Unpin + 'static,
     {
-        match self.server.preview(&mut reader, peer).await {
-            Some((Opening::Http, first)) => self.http.serve(reader, writer, first).await,
-            Some((_, first)) => {
+        let peer = ends.peer;
+        let Some((opening, first)) = self.server.preview(&mut reader, peer).await else {
+            return;
+        };
+        match opening {
+            #[cfg(feature = "http")]
+            Opening::Http => self.http.serve(reader, writer, first).await,
+            #[cfg(feature = "kafka")]
+            Opening::Kafka => {
+                let served = self.kafka.serve((reader, writer), first, ends.local, peer);
+                served.await;
+            }
+            _ => {
                 let connection = self.server.serve_connection(reader, writer, &first, peer);
                 connection.await;
             }
-            None => {}
         }
     }
 
@@ -286,39 +326,19 @@ impl Speakers {
         let within = Duration::from_millis(LINGER_TIMEOUT_MS);
         let preview = self.server.preview(&mut reader, peer);
         match tokio::time::timeout(within, preview).await {
+            #[cfg(feature = "http")]
             Ok(Some((Opening::Http, _))) => {
                 Http::refuse(reader, writer, reason.message()).await;
+            }
+            // Kafka's protocol has no words for it: the connection ends.
+            #[cfg(feature = "kafka")]
+            Ok(Some((Opening::Kafka, _))) => {
+                headwater::seldom!(warn, peer, "Kafka connection refused: {reason}");
             }
             _ => {
                 let refused = self.server.refuse_connection(reader, writer, peer, reason);
                 refused.await;
             }
         }
-    }
-}
-
-#[cfg(not(feature = "http"))]
-impl Speakers {
-    pub(crate) async fn close(&self, timeout: Duration) {
-        self.server.close(timeout).await;
-    }
-
-    async fn serve<R, W>(&self, reader: R, writer: W, peer: &str)
-    where
-        R: AsyncRead + Send + Unpin,
-        W: AsyncWrite + Send + Unpin + 'static,
-    {
-        self.server
-            .serve_connection(reader, writer, &[], peer)
-            .await;
-    }
-
-    async fn refuse<R, W>(&self, reader: R, writer: W, peer: &str, reason: &Error)
-    where
-        R: AsyncRead + Send + Unpin,
-        W: AsyncWrite + Send + Unpin + 'static,
-    {
-        let refused = self.server.refuse_connection(reader, writer, peer, reason);
-        refused.await;
     }
 }

@@ -73,6 +73,29 @@ impl Epochs {
             .map_or(end_offset, |next| next.start_offset)
     }
 
+    /// The largest epoch there is that is not above `epoch`, and the offset behind its last record, where the
+    /// partition ends at `end_offset`: what a reader who has read records of `epoch` has in common with the log.
+    /// Below the oldest it is `epoch` itself, with where the oldest begins. None if `epoch` is above all.
+    #[must_use]
+    pub fn end_at(&self, epoch: LeaderEpoch, end_offset: i64) -> Option<(LeaderEpoch, i64)> {
+        let newest = self.0.back()?;
+        if epoch > newest.epoch {
+            return None;
+        }
+        let next = self.0.partition_point(|known| known.epoch <= epoch);
+        let known = next.checked_sub(1).and_then(|at| self.0.get(at));
+        let found = known.map_or(epoch, |known| known.epoch);
+        Some((found, self.end_of(epoch, end_offset)))
+    }
+
+    /// The epoch of the record at `offset`; behind the last record, that of the last. None if nothing is known.
+    #[must_use]
+    pub fn at(&self, offset: i64) -> Option<LeaderEpoch> {
+        let next = self.0.partition_point(|known| known.start_offset <= offset);
+        let known = next.checked_sub(1).and_then(|at| self.0.get(at));
+        known.map(|known| known.epoch)
+    }
+
     /// The epochs there are, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = EpochStart> + '_ {
         self.0.iter().copied()
@@ -180,6 +203,27 @@ mod tests {
                 prop_assert_eq!(&Epochs::restored(epochs.iter()), &epochs);
             }
         }
+    }
+
+    #[test]
+    fn what_a_reader_has_in_common_is_the_end_of_the_largest_epoch_that_both_know() {
+        let mut epochs = Epochs::default();
+        assert_eq!(epochs.end_at(LeaderEpoch(1), 0), None);
+        assert_eq!(epochs.at(0), None);
+        for (epoch, start_offset) in [(3, 10), (5, 20), (6, 30)] {
+            epochs.append(LeaderEpoch(epoch), start_offset);
+        }
+        let end_at = |epoch| {
+            let found = epochs.end_at(LeaderEpoch(epoch), 40);
+            found.map(|(epoch, end_offset)| (epoch.0, end_offset))
+        };
+        assert_eq!(end_at(2), Some((2, 10)));
+        assert_eq!(end_at(3), Some((3, 20)));
+        assert_eq!(end_at(4), Some((3, 20)));
+        assert_eq!(end_at(6), Some((6, 40)));
+        assert_eq!(end_at(7), None);
+        let at = [9, 10, 19, 20, 30, 40].map(|offset| epochs.at(offset).map(|epoch| epoch.0));
+        assert_eq!(at, [None, Some(3), Some(3), Some(5), Some(6), Some(6)]);
     }
 
     #[test]

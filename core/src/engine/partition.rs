@@ -212,6 +212,19 @@ impl Partition {
         inner.epochs.end_of(epoch, inner.end_offset)
     }
 
+    /// The largest of its epochs that is not above `epoch`, and its end: [`Epochs::end_at`].
+    #[must_use]
+    pub fn epoch_end_at(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, i64)> {
+        let inner = self.inner.lock();
+        inner.epochs.end_at(epoch, inner.end_offset)
+    }
+
+    /// The epoch of the record at `offset`: [`Epochs::at`].
+    #[must_use]
+    pub fn epoch_at(&self, offset: i64) -> Option<LeaderEpoch> {
+        self.inner.lock().epochs.at(offset)
+    }
+
     /// Adds to `found` the readable batches from the one that holds `offset` on, about `max_bytes` of
     /// them (at least one if there is one), and returns the high watermark. Nothing is added if `offset` lies
     /// below what is kept in memory: then the log has it.

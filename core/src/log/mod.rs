@@ -284,6 +284,13 @@ impl Log {
         read::find_time(&self.shared, partition, time_ms, offset)
     }
 
+    /// The largest timestamp of the batches of a partition from `offset` on; those before it in the same segment may
+    /// count too. None if there are none.
+    #[must_use]
+    pub fn max_timestamp(&self, partition: PartitionId, offset: i64) -> Option<i64> {
+        self.shared.index.max_timestamp(partition, offset)
+    }
+
     /// Bytes of the batches of a partition from `offset` on; those before it in the same segment may count
     /// too.
     #[must_use]

@@ -10,6 +10,7 @@ mod delete_records;
 mod figures;
 mod groups;
 mod heartbeat;
+mod lookup;
 mod membership;
 mod offsets;
 mod open;
@@ -38,6 +39,8 @@ use crate::log::{Clock, Log};
 
 pub use crate::protocol::fetched::FetchedBatch;
 pub use figures::{TopicFigures, TopicsFigures};
+pub use lookup::TimedOffset;
+pub use offsets::Fetched;
 #[cfg(feature = "tcp")]
 pub(crate) use open::Found;
 pub use open::ServiceOptions;

@@ -1,8 +1,9 @@
 //! Offsets by their meaning, and reading batches out of the log.
 
-use super::{Inner, unknown_partition, unknown_topic};
+use super::{Inner, TimedOffset, unknown_partition, unknown_topic};
 use crate::engine::partition::{Partition, PartitionStatus, Readable};
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits;
 use crate::log::Stored;
 use crate::protocol::request::{OffsetAt, OffsetQuery};
 use crate::protocol::response::Response;
@@ -28,31 +29,45 @@ impl Inner {
         match query.at {
             OffsetAt::Earliest => Ok(status.log_start_offset),
             OffsetAt::Latest => Ok(status.high_watermark),
-            OffsetAt::Time(time_ms) => self.offset_at_time(partition, time_ms).map(|found| {
-                found.map_or(status.high_watermark, |o| o.max(status.log_start_offset))
-            }),
+            OffsetAt::Time(time_ms) => self
+                .offset_at_time(partition, time_ms)
+                .map(|found| found.map_or(status.high_watermark, |found| found.offset)),
         }
     }
 
-    fn offset_at_time(&self, partition: &Partition, time_ms: i64) -> Result<Option<i64>> {
+    /// The first readable record with a timestamp of `time_ms` or later.
+    pub(super) fn offset_at_time(
+        &self,
+        partition: &Partition,
+        time_ms: i64,
+    ) -> Result<Option<TimedOffset>> {
         let status = partition.status();
-        let found = self
-            .log
-            .find_time(partition.id, time_ms, status.log_start_offset)?;
-        let Some(found) = found.filter(|found| found.next_offset <= status.high_watermark) else {
-            return Ok(None);
-        };
-        let next_offset = found.next_offset;
-        let bytes = verified(found)?.bytes;
-        let batch = Batch::already_verified(bytes).map_err(|error| corrupt(partition, &error))?;
-        for record in batch.records() {
-            let record = record.map_err(|error| corrupt(partition, &error))?;
-            if record.timestamp_ms >= time_ms {
-                return Ok(Some(record.offset));
+        let mut from = status.log_start_offset;
+        for _ in 0..limits::TIME_BATCHES_SEARCHED_MAX {
+            let found = self.log.find_time(partition.id, time_ms, from)?;
+            let Some(found) = found.filter(|found| found.next_offset <= status.high_watermark)
+            else {
+                return Ok(None);
+            };
+            let next_offset = found.next_offset;
+            let bytes = verified(found)?.bytes;
+            let batch = Batch::already_verified(bytes);
+            for record in batch.map_err(|error| corrupt(partition, &error))?.records() {
+                let record = record.map_err(|error| corrupt(partition, &error))?;
+                if record.timestamp_ms >= time_ms && record.offset >= from {
+                    return Ok(Some(TimedOffset {
+                        offset: record.offset,
+                        timestamp_ms: record.timestamp_ms,
+                    }));
+                }
             }
+            // The batch's latest record is deleted, or was compacted away.
+            from = next_offset;
         }
-        // With log append time every record counts as the batch's maximum; so this is not reached.
-        Ok(Some(next_offset))
+        Ok(Some(TimedOffset {
+            offset: from,
+            timestamp_ms: time_ms,
+        }))
     }
 
     /// The readable batches of a partition from `offset` on, and its high watermark: from memory, or read
@@ -85,9 +100,12 @@ impl Inner {
 }
 
 /// Batches of a partition.
-pub(super) struct Fetched {
-    pub(super) batches: Vec<Readable>,
-    pub(super) high_watermark: i64,
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// In order of their offsets; the first may begin before the offset that was asked for.
+    pub batches: Vec<Readable>,
+    /// The next offset a reader would see.
+    pub high_watermark: i64,
 }
 
 /// What was read from the log, if it is what the index says.

@@ -338,6 +338,17 @@ impl Index {
         Answer::Found(found.map(|entry| (view.active, entry)))
     }
 
+    /// The largest timestamp of the batches of a partition that lie in segments with such from `offset` on.
+    pub(super) fn max_timestamp(&self, partition: PartitionId, offset: i64) -> Option<i64> {
+        let view = self.view.read();
+        let rows = view.rows_from(partition, offset).map(|row| row.summary);
+        let active = view.active_index.run(partition).map(run::Run::summary);
+        let active = active.filter(|summary| summary.next_offset > offset);
+        rows.chain(active.copied())
+            .map(|summary| summary.max_timestamp_ms)
+            .max()
+    }
+
     /// Bytes of the batches of a partition that do not lie wholly below `offset`, by segments.
     pub(super) fn size_bytes(&self, partition: PartitionId, offset: i64) -> u64 {
         let view = self.view.read();

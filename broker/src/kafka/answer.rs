@@ -1,0 +1,59 @@
+//! Answers: what is said to a request, now or later.
+
+use std::fmt;
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::protocol::Encodable;
+
+/// What an API makes of a request.
+pub(crate) enum Answer {
+    /// It is there.
+    Now(Reply),
+    /// It comes: polled only once all answers before it have been given.
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+impl Answer {
+    /// This message.
+    pub(crate) fn now(message: &impl Encodable, version: i16) -> Self {
+        Self::Now(Reply::of(message, version))
+    }
+
+    /// What comes of this. What is to be asked before others have their turn is asked before the future is
+    /// made: it is first polled when the answer is due.
+    pub(crate) fn later(reply: impl Future<Output = Reply> + Send + 'static) -> Self {
+        Self::Later(Box::pin(reply))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(reply) => f.debug_tuple("Now").field(reply).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+/// An answer, encoded, without its header.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Nothing is said.
+    Nothing,
+    /// These bytes, one piece after the other.
+    Pieces(Vec<Bytes>),
+    /// A bug of ours: it cannot be said in this version. The connection ends.
+    Unsayable(String),
+}
+
+impl Reply {
+    /// This message in this version.
+    pub(crate) fn of(message: &impl Encodable, version: i16) -> Self {
+        let mut buffer = BytesMut::new();
+        match message.encode(&mut buffer, version) {
+            Ok(()) => Self::Pieces(vec![buffer.freeze()]),
+            Err(error) => Self::Unsayable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What an API knows when it answers: the service, and who is asking.
+
+use std::sync::{Arc, OnceLock};
+
+use headwater::service::{Service, Session};
+use kafka_protocol::protocol::StrBytes;
+use tokio::sync::watch;
+
+/// The only node there is.
+pub(crate) const NODE_ID: i32 = 0;
+
+/// A connection, as the APIs see it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Context(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    session: Session,
+    cluster_id: StrBytes,
+    node: Node,
+    client: OnceLock<Client>,
+    /// True once the connection takes nothing more.
+    ending: watch::Sender<bool>,
+}
+
+/// How clients reach this broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// A name or an address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// The software that connected, as it names itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+impl Context {
+    pub(super) fn new(session: Session, cluster_id: StrBytes, node: Node) -> Self {
+        Self(Arc::new(Inner {
+            session,
+            cluster_id,
+            node,
+            client: OnceLock::new(),
+            ending: watch::Sender::new(false),
+        }))
+    }
+
+    /// The session of this connection.
+    pub(crate) fn session(&self) -> &Session {
+        &self.0.session
+    }
+
+    /// What is served.
+    pub(crate) fn service(&self) -> &Service {
+        self.0.session.service()
+    }
+
+    /// The log's uuid, as Kafka writes one.
+    pub(crate) fn cluster_id(&self) -> StrBytes {
+        self.0.cluster_id.clone()
+    }
+
+    /// How clients reach this broker.
+    pub(crate) fn node(&self) -> &Node {
+        &self.0.node
+    }
+
+    /// The software on the other side, once it has said so.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.0.client.get()
+    }
+
+    /// Notes who is on the other side; only the first word counts.
+    pub(super) fn introduce(&self, client: Client) -> bool {
+        self.0.client.set(client).is_ok()
+    }
+
+    /// Ready once the connection takes nothing more, because either side ends it: whoever lets an answer wait
+    /// for something to happen (a long poll) gives it then.
+    pub(crate) async fn ended(&self) {
+        let mut ending = self.0.ending.subscribe();
+        // The sender lives in the context itself.
+        let _ = ending.wait_for(|is_ending| *is_ending).await;
+    }
+
+    pub(super) fn end(&self) {
+        self.0.ending.send_replace(true);
+    }
+}

@@ -1,0 +1,158 @@
+//! What there is to read of a request's partitions, in their order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater::Completion;
+use headwater::engine::partition::{Partition, Readable};
+use headwater::ids::LeaderEpoch;
+
+use super::{Asked, Row, VERSION_WITH_IDS};
+use crate::kafka::context::Context;
+use crate::kafka::error::{self, code};
+
+/// A partition of an answer.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) error_code: i16,
+    pub(super) high_watermark: i64,
+    pub(super) log_start_offset: i64,
+    /// Where the client's records and the log's part.
+    pub(super) diverging: Option<(LeaderEpoch, i64)>,
+    pub(super) batches: Vec<Bytes>,
+    pub(super) bytes: usize,
+}
+
+impl Found {
+    fn failed(error_code: i16) -> Self {
+        Self {
+            error_code,
+            high_watermark: -1,
+            log_start_offset: -1,
+            diverging: None,
+            batches: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn empty(partition: &Partition) -> Self {
+        let status = partition.status();
+        Self {
+            high_watermark: status.high_watermark,
+            log_start_offset: status.log_start_offset,
+            ..Self::failed(error::NONE)
+        }
+    }
+}
+
+/// How many bytes may still be given, and whether nothing is yet: then one batch may exceed it (KIP-74).
+struct Budget {
+    bytes: usize,
+    is_untouched: bool,
+}
+
+/// Looks at every partition of a request.
+pub(super) async fn look_all(context: &Context, asked: &Asked) -> Vec<Found> {
+    let mut budget = Budget {
+        bytes: asked.max_bytes,
+        is_untouched: true,
+    };
+    let mut all = Vec::new();
+    for row in asked.topics.iter().flat_map(|topic| &topic.rows) {
+        let found = match &row.partition {
+            Ok(partition) => look(context, asked, row, partition, &mut budget).await,
+            Err(error_code) => Found::failed(*error_code),
+        };
+        all.push(found);
+    }
+    all
+}
+
+async fn look(
+    context: &Context,
+    asked: &Asked,
+    row: &Row,
+    partition: &Arc<Partition>,
+    budget: &mut Budget,
+) -> Found {
+    if !context.service().holds(partition) {
+        return Found::failed(if asked.version >= VERSION_WITH_IDS {
+            code::UNKNOWN_TOPIC_ID
+        } else {
+            code::UNKNOWN_TOPIC_OR_PARTITION
+        });
+    }
+    if let Err(error_code) = error::check_epoch(context, row.current_leader_epoch) {
+        return Found::failed(error_code);
+    }
+    match diverging(row, partition) {
+        Ok(None) => {}
+        Ok(diverging) => {
+            return Found {
+                diverging,
+                ..Found::empty(partition)
+            };
+        }
+        Err(error_code) => return Found::failed(error_code),
+    }
+    if budget.bytes == 0 && !budget.is_untouched {
+        return Found::empty(partition);
+    }
+    let max_bytes = row.max_bytes.min(budget.bytes);
+    let batches = match read(context, partition, row.offset, max_bytes).await {
+        Ok(batches) => batches,
+        Err(error_code) => return Found::failed(error_code),
+    };
+    let fits = |first: &Readable| budget.is_untouched || first.bytes.len() <= max_bytes;
+    let mut found = Found::empty(partition);
+    if batches.first().is_some_and(fits) {
+        found.bytes = batches.iter().map(|batch| batch.bytes.len()).sum();
+        found.batches = batches.into_iter().map(|batch| batch.bytes).collect();
+        budget.bytes = budget.bytes.saturating_sub(found.bytes);
+        budget.is_untouched = false;
+    }
+    found
+}
+
+/// Where what a client says it has read is not what is there any more (KIP-320).
+fn diverging(row: &Row, partition: &Partition) -> Result<Option<(LeaderEpoch, i64)>, i16> {
+    if row.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    let read = LeaderEpoch(row.last_fetched_epoch);
+    match partition.epoch_end_at(read) {
+        Some((epoch, end_offset)) if epoch < read || end_offset < row.offset => {
+            Ok(Some((epoch, end_offset)))
+        }
+        Some(_) => Ok(None),
+        None => Err(code::OFFSET_OUT_OF_RANGE),
+    }
+}
+
+/// The batches of a partition: from memory here, else from the files, on the thread that reads them.
+async fn read(
+    context: &Context,
+    partition: &Arc<Partition>,
+    offset: i64,
+    max_bytes: usize,
+) -> Result<Vec<Readable>, i16> {
+    let mut batches = Vec::new();
+    match partition.readable(offset, max_bytes, &mut batches) {
+        Ok(high_watermark) if batches.is_empty() && offset < high_watermark => {}
+        Ok(_) => return Ok(batches),
+        Err(_) => return Err(code::OFFSET_OUT_OF_RANGE),
+    }
+    let (completion, pending) = Completion::pair();
+    let (service, partition) = (context.service().clone(), Arc::clone(partition));
+    context.service().schedule_turn(move || {
+        completion.finish(service.fetch(&partition, offset, max_bytes));
+    });
+    match pending.await {
+        Ok(Ok(fetched)) => Ok(fetched.batches),
+        Ok(Err(_)) => Err(code::OFFSET_OUT_OF_RANGE),
+        Err(error) => {
+            headwater::seldom!(warn, %error, "a Kafka client's fetch failed");
+            Err(error::of(&error))
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! ListOffsets: offsets by what they mean, or by a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use headwater::Completion;
+use headwater::engine::partition::Partition;
+use headwater::service::{Service, TimedOffset};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{ListOffsetsResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::answer::{Answer, Reply};
+use super::api::Request;
+use super::context::Context;
+use super::error::{self, code};
+use super::wire::Malformed;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+
+/// What stands for no offset, no timestamp and no epoch.
+const NONE: i64 = -1;
+
+/// A partition of a request.
+#[derive(Debug)]
+struct Row {
+    index: i32,
+    current_leader_epoch: i32,
+    timestamp: i64,
+    is_again: bool,
+}
+
+/// What is answered of a partition.
+#[derive(Debug)]
+struct Found {
+    offset: i64,
+    timestamp_ms: i64,
+    leader_epoch: i32,
+}
+
+pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
+    let version = request.version;
+    let fields = &mut request.fields;
+    fields.i32("replica_id")?;
+    if version >= 2 {
+        fields.i8("isolation_level")?;
+    }
+    let mut seen = HashSet::new();
+    let topics = fields.array("topics", |fields| {
+        let name = fields.string("name")?;
+        let rows = fields.array("partitions", |fields| {
+            let index = fields.i32("partition_index")?;
+            let mut current_leader_epoch = -1;
+            if version >= 4 {
+                current_leader_epoch = fields.i32("current_leader_epoch")?;
+            }
+            let timestamp = fields.i64("timestamp")?;
+            fields.tags()?;
+            Ok(Row {
+                index,
+                current_leader_epoch,
+                timestamp,
+                is_again: !seen.insert((name, index)),
+            })
+        })?;
+        fields.tags()?;
+        Ok((name.to_owned(), rows))
+    })?;
+    if version >= 10 {
+        fields.i32("timeout_ms")?;
+    }
+    fields.end()?;
+    let context = context.clone();
+    Ok(Answer::later(async move {
+        let mut answered = Vec::new();
+        for (name, rows) in topics {
+            let mut partitions = Vec::new();
+            for row in rows {
+                let found = look_up(&context, version, &name, &row).await;
+                partitions.push(partition(version, row.index, found));
+            }
+            let name = TopicName(StrBytes::from_string(name));
+            let topic = ListOffsetsTopicResponse::default().with_name(name);
+            answered.push(topic.with_partitions(partitions));
+        }
+        let response = ListOffsetsResponse::default().with_topics(answered);
+        Reply::of(&response, version)
+    }))
+}
+
+fn partition(version: i16, index: i32, found: Result<Found, i16>) -> ListOffsetsPartitionResponse {
+    let answered = ListOffsetsPartitionResponse::default().with_partition_index(index);
+    match found {
+        Ok(found) => {
+            let answered = answered
+                .with_offset(found.offset)
+                .with_timestamp(found.timestamp_ms);
+            if version >= 4 {
+                return answered.with_leader_epoch(found.leader_epoch);
+            }
+            answered
+        }
+        Err(error_code) => answered.with_error_code(error_code),
+    }
+}
+
+async fn look_up(context: &Context, version: i16, name: &str, row: &Row) -> Result<Found, i16> {
+    if row.is_again {
+        return Err(code::INVALID_REQUEST);
+    }
+    let topic = context.service().topic(name);
+    let partition = topic.as_ref().and_then(|topic| topic.partition(row.index));
+    let partition = partition.ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
+    error::check_epoch(context, row.current_leader_epoch)?;
+    let status = partition.status();
+    match row.timestamp {
+        LATEST => Ok(at(partition, status.high_watermark)),
+        EARLIEST => Ok(at(partition, status.log_start_offset)),
+        EARLIEST_LOCAL if version >= 8 => Ok(at(partition, status.log_start_offset)),
+        // Nothing is tiered.
+        LATEST_TIERED if version >= 9 => Ok(Found::none()),
+        MAX_TIMESTAMP if version >= 7 => {
+            let job = Service::offset_of_max_timestamp;
+            in_files(context, partition, job).await
+        }
+        time_ms @ 0.. => {
+            let job = move |service: &Service, partition: &Partition| {
+                service.offset_at_time(partition, time_ms)
+            };
+            in_files(context, partition, job).await
+        }
+        _ => Err(code::UNSUPPORTED_VERSION),
+    }
+}
+
+impl Found {
+    fn none() -> Self {
+        Self {
+            offset: NONE,
+            timestamp_ms: NONE,
+            leader_epoch: -1,
+        }
+    }
+}
+
+fn at(partition: &Partition, offset: i64) -> Found {
+    Found {
+        offset,
+        timestamp_ms: NONE,
+        leader_epoch: partition.epoch_at(offset).map_or(-1, |epoch| epoch.0),
+    }
+}
+
+/// Looks through batches, on the thread that reads files.
+async fn in_files(
+    context: &Context,
+    partition: &Arc<Partition>,
+    job: impl FnOnce(&Service, &Partition) -> headwater::Result<Option<TimedOffset>> + Send + 'static,
+) -> Result<Found, i16> {
+    let (completion, pending) = Completion::pair();
+    let (service, looked_through) = (context.service().clone(), Arc::clone(partition));
+    context.service().schedule_turn(move || {
+        completion.finish(job(&service, &looked_through));
+    });
+    match pending.await {
+        Ok(Some(found)) => Ok(Found {
+            timestamp_ms: found.timestamp_ms,
+            ..at(partition, found.offset)
+        }),
+        Ok(None) => Ok(Found::none()),
+        Err(error) => {
+            headwater::seldom!(warn, %error, "offsets could not be looked up for a Kafka client");
+            Err(error::of(&error))
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Kafka's wire protocol on the broker's port: a thin adapter over the same service.
+//!
+//! Whoever begins with a request of Kafka's is handed over with the bytes that said so. Requests are read by code of
+//! ours ([`wire`]), since anybody can send them; answers are written with `kafka-protocol`, but for those that carry
+//! records. Record batches pass through untouched. An API that is not in the [table](api::APIS) is not spoken: its
+//! requests end the connection, as they do at a broker of Kafka's that does not know them.
+//!
+//! # To add an API
+//!
+//! One file, named as the API; `mod` it below, and give it a line in the table of `api.rs`. The file has
+//!
+//! ```text
+//! pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
+//!     let fields = &mut request.fields;
+//!     let group = fields.string("group_id")?;                     // in the order of the schema, both forms alike
+//!     let id = if request.version >= 4 { fields.nullable_string("group_instance_id")? } else { None };
+//!     let topics = fields.array("topics", |fields| {
+//!         let name = fields.string("name")?;
+//!         fields.tags()?;                                         // ends each struct of an array
+//!         Ok(name.to_owned())
+//!     })?;
+//!     fields.end()?;                                              // ends the request
+//!     ..
+//! }
+//! ```
+//!
+//! It reads the request to its end before anything happens, and never waits. An answer that is there is
+//! `Ok(Answer::now(&response, request.version))` (`api_versions.rs`). One that comes from a completion is asked for at
+//! once and awaited in `Answer::later(async move { .. Reply::of(&response, version) })` (`metadata.rs`): a `Pending` is
+//! a future. One that lets a client wait for something to happen ends when [`Context::ended`](context::Context::ended)
+//! does. A field that a version does not have must keep its default in a response of that version, or it cannot be
+//! encoded. What reads files or may take long runs by `context.service().schedule(..)`, not here.
+//!
+//! What it does not do: TLS, authentication, transactions, more than one node.
+
+mod answer;
+mod api;
+mod api_versions;
+mod connection;
+mod context;
+mod describe_cluster;
+mod error;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod operations;
+mod outgoing;
+mod produce;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use headwater::service::Service;
+use kafka_protocol::protocol::StrBytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use connection::{Allowance, Halves};
+use context::{Context, Node};
+
+/// Serves connections of Kafka's protocol. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Kafka(Arc<Inner>);
+
+struct Inner {
+    service: Service,
+    allowance: Allowance,
+    cluster_id: StrBytes,
+    /// How clients reach the broker, if that is not the address they have connected to.
+    advertised: Option<Node>,
+    /// For who comes by a socket that has no address.
+    fallback: Node,
+    /// True once the broker closes. Each connection holds a receiver until its last answer.
+    closing: watch::Sender<bool>,
+}
+
+/// What the broker allows a connection, and how it is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Bytes of the largest request.
+    pub(crate) frame_bytes_max: usize,
+    /// A connection that is silent so long, with nothing in flight, is closed.
+    pub(crate) idle_timeout: Duration,
+    /// How long a closing connection waits for what is in flight.
+    pub(crate) close_timeout: Duration,
+    /// `HOST:PORT` that clients are told to connect to; none: the address that they have connected to.
+    pub(crate) advertise: Option<(String, u16)>,
+    /// The first address that the broker listens on, if there is one.
+    pub(crate) address: Option<SocketAddr>,
+}
+
+impl Kafka {
+    /// Kafka's protocol for a broker that has just started.
+    pub(crate) fn new(service: Service, options: Options) -> Self {
+        let cluster_id = URL_SAFE_NO_PAD.encode(service.log_uuid());
+        let fallback = options.address.map_or_else(
+            || Node {
+                host: "localhost".to_owned(),
+                port: 0,
+            },
+            node_at,
+        );
+        Self(Arc::new(Inner {
+            service,
+            allowance: Allowance {
+                frame_bytes_max: options
+                    .frame_bytes_max
+                    .min(headwater::limits::KAFKA_REQUEST_BYTES_MAX),
+                idle_timeout: options.idle_timeout,
+                close_timeout: options.close_timeout,
+            },
+            cluster_id: cluster_id.into(),
+            advertised: options.advertise.map(|(host, port)| Node { host, port }),
+            fallback,
+            closing: watch::Sender::new(false),
+        }))
+    }
+
+    /// Serves a connection until it ends. `first` was read from it already; `local` is the address that it was
+    /// made to, `peer` names the other side in logs.
+    pub(crate) async fn serve<R, W>(
+        &self,
+        (reader, writer): (R, W),
+        first: Vec<u8>,
+        local: Option<SocketAddr>,
+        peer: &str,
+    ) where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + Unpin,
+    {
+        let inner = &self.0;
+        let closing = inner.closing.subscribe();
+        let node = match (&inner.advertised, local) {
+            (Some(advertised), _) => advertised.clone(),
+            (None, Some(local)) => node_at(local),
+            (None, None) => inner.fallback.clone(),
+        };
+        let session = inner.service.remote_session();
+        let context = Context::new(session, inner.cluster_id.clone(), node);
+        let halves = Halves {
+            reader,
+            writer,
+            first,
+        };
+        let served = connection::serve(halves, context.clone(), &inner.allowance, closing);
+        let end = served.await;
+        let client = context.client();
+        let client = client.map_or_else(String::new, |it| format!("{} {}", it.name, it.version));
+        if end.is_fault() {
+            headwater::seldom!(warn, peer, client, "Kafka connection closed: {end}");
+        } else {
+            tracing::debug!(peer, client, "Kafka connection closed: {end}");
+        }
+    }
+
+    /// How many connections there are.
+    pub(crate) fn connection_count(&self) -> usize {
+        self.0.closing.receiver_count()
+    }
+
+    /// Lets every connection answer what it was asked, and waits for it, at most `timeout`.
+    pub(crate) async fn close(&self, timeout: Duration) {
+        self.0.closing.send_replace(true);
+        // Those left at the deadline are cut by whoever drops their tasks.
+        let _ = tokio::time::timeout(timeout, self.0.closing.closed()).await;
+    }
+}
+
+fn node_at(address: SocketAddr) -> Node {
+    Node {
+        host: address.ip().to_canonical().to_string(),
+        port: address.port(),
+    }
+}
