@@ -109,9 +109,8 @@ def kcat():
     if found:
         return found, {}
     need("apt-get", "kcat is not installed, and only Debian's package is known here")
-    # What the package needs that a Debian without it lacks.
+    # The package, in the version of the release, and what of its dependencies a Debian without it lacks.
     packages = ["kcat", "librdkafka1", "libyajl2"]
-    this = SUITE / "kcat.yaml"
 
     def fill(folder):
         downloads = folder / "downloads"
@@ -125,7 +124,7 @@ def kcat():
             run(["dpkg-deb", "-x", package, folder])
         shutil.rmtree(downloads)
 
-    folder = once("kcat", [this], fill)
+    folder = once("kcat", [], fill)
     libraries = ":".join(str(path) for path in sorted((folder / "usr" / "lib").iterdir()) if path.is_dir())
     return str(folder / "usr" / "bin" / "kcat"), {"LD_LIBRARY_PATH": libraries}
 
@@ -161,3 +160,32 @@ def rust_driver():
     return once("rust", files, fill) / "driver"
 
 
+
+
+def kcat_programs():
+    program, environment = kcat()
+    return lambda name: [program], environment
+
+
+# The main class of each tool, as the scripts of Apache Kafka's distribution name them.
+MAIN_CLASSES = {
+    "kafka-broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
+    "kafka-cluster": "org.apache.kafka.tools.ClusterTool",
+    "kafka-configs": "kafka.admin.ConfigCommand",
+    "kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    "kafka-console-producer": "org.apache.kafka.tools.ConsoleProducer",
+    "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "kafka-consumer-perf-test": "org.apache.kafka.tools.ConsumerPerformance",
+    "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
+    "kafka-producer-perf-test": "org.apache.kafka.tools.ProducerPerformance",
+    "kafka-topics": "org.apache.kafka.tools.TopicCommand",
+    "kafka-verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
+    "kafka-verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
+}
+
+
+def apache_programs():
+    path = f"{jars()}/*"
+    java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+    log = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    return lambda name: [*java, log, "-cp", path, MAIN_CLASSES[name]], {}
