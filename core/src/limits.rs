@@ -11,6 +11,8 @@ pub const DELETE_RECORDS_PARTITIONS_MAX: usize = PARTITIONS_PER_TOPIC_MAX as usi
 pub const TOPICS_MAX: usize = 100_000;
 /// Characters of a topic's or a group's name (Kafka's limit for topics).
 pub const NAME_BYTES_MAX: usize = 249;
+/// Bytes that a reader may note beside an offset that it commits (Kafka's limit).
+pub const OFFSET_METADATA_BYTES_MAX: usize = 4 * KIB;
 /// Groups of one folder.
 pub const GROUPS_MAX: usize = 100_000;
 /// Members of one group.
@@ -27,6 +29,17 @@ pub const GROUP_TIMEOUT_MS_MIN: u32 = 1_000;
 pub const GROUP_TIMEOUT_MS_MAX: u32 = 1_800_000;
 /// Members of all groups that were removed, and of which it is remembered why; the oldest are forgotten.
 pub const GROUP_MEMBERS_REMEMBERED_MAX: usize = 4_096;
+/// Bytes of the name that a member of a classic group goes by: its instance id, or its client's, of which its id is
+/// made; and of its host.
+pub const CLASSIC_NAME_BYTES_MAX: usize = 200;
+/// Protocols that one member of a classic group names.
+pub const CLASSIC_PROTOCOLS_MAX: usize = 64;
+/// Bytes of what one member of a classic group says of itself, for all of its protocols.
+pub const CLASSIC_MEMBER_BYTES_MAX: usize = MIB;
+/// Bytes of what all members of one classic group say of themselves, and are assigned.
+pub const CLASSIC_GROUP_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of what the members of all classic groups say of themselves, and are assigned.
+pub const CLASSIC_BYTES_MAX: usize = 64 * MIB;
 
 /// Bytes of one record batch a topic can be set to take; the default is in the options' table.
 pub const BATCH_BYTES_MAX: usize = 16 * MIB;
@@ -216,7 +229,8 @@ const _: () = assert!(BATCH_BYTES_MAX <= APPEND_QUEUE_BYTES_MAX);
 const _: () = assert!(SET_BYTES_MAX >= BATCH_BYTES_MAX);
 const _: () = assert!(PRODUCERS_EXPIRED_PER_SET_MAX * 32 <= SET_BYTES_MAX);
 const _: () = assert!(MEMORY_FILE_BYTES_MAX >= SEGMENT_BYTES_MAX + BATCH_BYTES_MAX as u64);
-const _: () = assert!(GROUP_MEMBERS_MAX * (NAME_BYTES_MAX + 2) + KIB <= CONTROL_BYTES_MAX);
+const _: () = assert!(CLASSIC_NAME_BYTES_MAX + 37 <= NAME_BYTES_MAX);
+const _: () = assert!(GROUP_MEMBERS_MAX * (NAME_BYTES_MAX + 16) + KIB <= CONTROL_BYTES_MAX);
 // A heartbeat that waited as long as it may is answered well before its deadline.
 const _: () = assert!(2 * (HEARTBEAT_MS_MAX as u64) < REQUEST_TIMEOUT_MS);
 const _: () = assert!(BLOCK_BYTES_MAX < u32::MAX as usize);

@@ -10,8 +10,9 @@ use super::answer::Answer;
 use super::context::Context;
 use super::wire::{Malformed, Problem, Reader};
 use super::{
-    api_versions, describe_cluster, fetch, find_coordinator, init_producer_id, list_offsets,
-    metadata, offset_for_leader_epoch, produce,
+    api_versions, delete_groups, describe_cluster, describe_groups, fetch, find_coordinator,
+    heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 
 /// One API.
@@ -54,7 +55,15 @@ pub(crate) const APIS: &[Api] = &[
     api(1, "Fetch", 4..=17, 12, fetch::answer),
     api(2, "ListOffsets", 1..=10, 6, list_offsets::answer),
     api(3, "Metadata", 0..=13, 9, metadata::answer),
+    api(8, "OffsetCommit", 2..=9, 8, offset_commit::answer),
+    api(9, "OffsetFetch", 1..=9, 6, offset_fetch::answer),
     api(10, "FindCoordinator", 0..=6, 3, find_coordinator::answer),
+    api(11, "JoinGroup", 0..=9, 6, join_group::answer),
+    api(12, "Heartbeat", 0..=4, 4, heartbeat::answer),
+    api(13, "LeaveGroup", 0..=5, 4, leave_group::answer),
+    api(14, "SyncGroup", 0..=5, 4, sync_group::answer),
+    api(15, "DescribeGroups", 0..=6, 5, describe_groups::answer),
+    api(16, "ListGroups", 0..=5, 3, list_groups::answer),
     api(18, "ApiVersions", 0..=4, 3, api_versions::answer),
     api(22, "InitProducerId", 0..=5, 2, init_producer_id::answer),
     api(
@@ -64,6 +73,8 @@ pub(crate) const APIS: &[Api] = &[
         4,
         offset_for_leader_epoch::answer,
     ),
+    api(42, "DeleteGroups", 0..=2, 2, delete_groups::answer),
+    api(47, "OffsetDelete", 0..=0, 1, offset_delete::answer),
     api(60, "DescribeCluster", 0..=2, 0, describe_cluster::answer),
 ];
 

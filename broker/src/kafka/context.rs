@@ -1,5 +1,6 @@
 //! What an API knows when it answers: the service, and who is asking.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use headwater::service::{Service, Session};
@@ -18,6 +19,8 @@ struct Inner {
     session: Session,
     cluster_id: StrBytes,
     node: Node,
+    /// Where the other side is.
+    peer: String,
     client: OnceLock<Client>,
     /// True once the connection takes nothing more.
     ending: watch::Sender<bool>,
@@ -39,11 +42,16 @@ pub(crate) struct Client {
 }
 
 impl Context {
-    pub(super) fn new(session: Session, cluster_id: StrBytes, node: Node) -> Self {
+    pub(super) fn new(session: Session, cluster_id: StrBytes, node: Node, peer: &str) -> Self {
         Self(Arc::new(Inner {
             session,
             cluster_id,
             node,
+            // The address alone: a port says nothing to people.
+            peer: peer.parse::<SocketAddr>().map_or_else(
+                |_| peer.to_owned(),
+                |peer| peer.ip().to_canonical().to_string(),
+            ),
             client: OnceLock::new(),
             ending: watch::Sender::new(false),
         }))
@@ -67,6 +75,11 @@ impl Context {
     /// How clients reach this broker.
     pub(crate) fn node(&self) -> &Node {
         &self.0.node
+    }
+
+    /// Where the other side is, for people.
+    pub(crate) fn peer(&self) -> &str {
+        &self.0.peer
     }
 
     /// The software on the other side, once it has said so.

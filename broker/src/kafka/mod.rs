@@ -38,18 +38,29 @@ mod api;
 mod api_versions;
 mod connection;
 mod context;
+mod delete_groups;
 mod describe_cluster;
+mod describe_groups;
 mod error;
 mod fetch;
 mod find_coordinator;
+mod groups;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
 mod outgoing;
 mod produce;
 mod queue;
+mod sync_group;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -146,7 +157,7 @@ impl Kafka {
             (None, None) => inner.fallback.clone(),
         };
         let session = inner.service.remote_session();
-        let context = Context::new(session, inner.cluster_id.clone(), node);
+        let context = Context::new(session, inner.cluster_id.clone(), node, peer);
         let halves = Halves {
             reader,
             writer,

@@ -29,3 +29,6 @@ pub(super) const CLUSTER: i32 = CREATE
     | IDEMPOTENT_WRITE
     | CREATE_TOKENS
     | DESCRIBE_TOKENS;
+
+/// With a group.
+pub(super) const GROUP: i32 = READ | DELETE | DESCRIBE;

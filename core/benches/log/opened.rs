@@ -9,7 +9,7 @@ use headwater::ids::PartitionId;
 use headwater::log::control::{self, PartitionOpen};
 use headwater::log::storage::disk::DiskStorage;
 use headwater::log::{
-    Append, Appended, Entry, Kind, Log, LogOptions, Machine, Run, Scope, StatePair,
+    Append, Appended, Entry, Kind, Log, LogOptions, Machine, PAYLOAD_VERSION, Run, Scope, StatePair,
 };
 use headwater::record::{BatchBuilder, RecordRef};
 use headwater::{Durability, Pending, Result};
@@ -162,6 +162,7 @@ fn append(
 ) -> Append {
     Append {
         kind,
+        version: PAYLOAD_VERSION,
         partition: PartitionId(partition),
         payload,
         ack,

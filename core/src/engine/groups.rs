@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::log::control;
+use crate::log::control::{self, CommitDetails, NO_OFFSET};
 
 /// All groups.
 #[derive(Debug, Default)]
@@ -21,8 +21,29 @@ pub struct Group {
     pub generation: i32,
     /// The members of that generation that outlive the coordinator, by id.
     pub members: Vec<String>,
-    /// The next offset to read, by topic uuid and partition.
-    pub offsets: BTreeMap<([u8; 16], i32), i64>,
+    /// What is committed, by topic uuid and partition.
+    pub offsets: BTreeMap<([u8; 16], i32), Committed>,
+}
+
+/// What a group has committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub offset: i64,
+    /// What its reader noted beside it, if it did: few bytes where it did not.
+    pub details: Option<Box<CommitDetails>>,
+}
+
+impl Committed {
+    /// An offset, and what was noted beside it; nothing if that says nothing.
+    #[must_use]
+    pub fn new(offset: i64, details: CommitDetails) -> Self {
+        let is_said = details != CommitDetails::default();
+        Self {
+            offset,
+            details: is_said.then(|| Box::new(details)),
+        }
+    }
 }
 
 impl Groups {
@@ -66,12 +87,19 @@ impl Groups {
     }
 
     /// An OFFSET_COMMIT frame.
-    pub fn commit(&mut self, commit: control::OffsetCommit) {
+    pub fn commit(&mut self, detailed: control::DetailedOffsetCommit) {
+        let control::DetailedOffsetCommit { commit, details } = detailed;
         let group = self.by_id.entry(commit.group).or_default();
+        let mut details = details.into_iter();
         for committed in commit.offsets {
-            group
-                .offsets
-                .insert((committed.topic, committed.partition), committed.offset);
+            let details = details.next().unwrap_or_default();
+            let place = (committed.topic, committed.partition);
+            if committed.offset == NO_OFFSET {
+                group.offsets.remove(&place);
+            } else {
+                let committed = Committed::new(committed.offset, details);
+                group.offsets.insert(place, committed);
+            }
         }
     }
 

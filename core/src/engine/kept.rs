@@ -5,7 +5,8 @@
 //! p, partition u32 big-endian                         topic uuid, number, log start, end, leader epoch,
 //!                                                     starts of the leader epochs
 //! g, group                                            generation, members
-//! o, length of the group u8, group, topic uuid, partition i32 big-endian    committed offset
+//! o, length of the group u8, group, topic uuid, partition i32 big-endian    committed offset,
+//!                                                     leader epoch and metadata if there are
 //! c                                                   next producer id, next partition id
 //! ```
 //!
@@ -19,12 +20,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::epochs::{EpochStart, Epochs};
-use super::groups::{Group, Groups};
+use super::groups::{Committed, Group, Groups};
 use super::partition::{Partition, PartitionStatus};
 use super::state::State;
 use super::topics::{self, Topic, Topics};
 use crate::error::Result;
 use crate::ids::{LeaderEpoch, PartitionId};
+use crate::log::control::CommitDetails;
 use crate::log::{Scope, StatePair, control};
 
 const TOPIC: u8 = b't';
@@ -101,6 +103,27 @@ struct KeptGroup {
 #[derive(Serialize, Deserialize)]
 struct KeptOffset {
     offset: i64,
+    /// None: nothing was noted, or it was kept by a version that could not.
+    #[serde(
+        deserialize_with = "none_at_the_end",
+        skip_serializing_if = "Option::is_none"
+    )]
+    details: Option<CommitDetails>,
+}
+
+impl From<&Committed> for KeptOffset {
+    fn from(committed: &Committed) -> Self {
+        Self {
+            offset: committed.offset,
+            details: committed.details.as_deref().cloned(),
+        }
+    }
+}
+
+impl From<KeptOffset> for Committed {
+    fn from(kept: KeptOffset) -> Self {
+        Self::new(kept.offset, kept.details.unwrap_or_default())
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -145,7 +168,7 @@ pub(super) fn pairs(state: &State, scope: Scope) -> Vec<StatePair> {
         let offset = groups
             .get(id)
             .and_then(|group| group.offsets.get(&(*topic, *partition)));
-        let kept = offset.map(|offset| KeptOffset { offset: *offset });
+        let kept = offset.map(KeptOffset::from);
         pairs.push(StatePair::new(offset_key(id, topic, *partition), kept));
     }
     let counters = KeptCounters {
@@ -199,8 +222,8 @@ pub(super) fn restore(state: &State, pairs: &[StatePair]) -> Result<()> {
             }
             Some((&OFFSET, rest)) => {
                 let (group, topic, partition) = offset_parts(rest).ok_or_else(|| pair.bad())?;
-                let KeptOffset { offset } = pair.decode()?;
-                offsets.push((group, (topic, partition), offset));
+                let kept: KeptOffset = pair.decode()?;
+                offsets.push((group, (topic, partition), kept.into()));
             }
             Some((&COUNTERS, [])) => counters = pair.decode()?,
             _ => return Err(pair.bad()),
@@ -214,7 +237,7 @@ pub(super) fn restore(state: &State, pairs: &[StatePair]) -> Result<()> {
 
 fn groups_of(
     groups: BTreeMap<String, KeptGroup>,
-    offsets: Vec<(String, (TopicUuid, i32), i64)>,
+    offsets: Vec<(String, (TopicUuid, i32), Committed)>,
 ) -> Groups {
     let mut kept: BTreeMap<String, Group> = BTreeMap::new();
     for (id, group) in groups {
@@ -222,8 +245,8 @@ fn groups_of(
         entry.generation = group.generation;
         entry.members = group.members.unwrap_or_default();
     }
-    for (id, place, offset) in offsets {
-        kept.entry(id).or_default().offsets.insert(place, offset);
+    for (id, place, committed) in offsets {
+        kept.entry(id).or_default().offsets.insert(place, committed);
     }
     let mut groups = Groups::default();
     for (id, group) in kept {

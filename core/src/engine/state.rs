@@ -167,8 +167,8 @@ impl State {
                 }
             }
             Kind::OffsetCommit => {
-                let commit: control::OffsetCommit = decode(entry)?;
-                changed.note_commit(&commit);
+                let commit = control::decode_offset_commit(entry.version, entry.payload).ok()?;
+                changed.note_commit(&commit.commit);
                 self.groups.lock().commit(commit);
             }
             Kind::Group => {

@@ -12,8 +12,8 @@ use crate::ids::{Durability, PartitionId};
 use crate::log::control::{self, OffsetCommit, PartitionOpen, ProducerIds, TopicCreate};
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
 use crate::log::{
-    Append, Entry, Kind, Location, Log, LogOptions, Machine, Run, Scope, SetPart, StatePair,
-    encode_set,
+    Append, Entry, Kind, Location, Log, LogOptions, Machine, PAYLOAD_VERSION, Run, Scope, SetPart,
+    StatePair, encode_set,
 };
 
 pub(super) const SEGMENT_FILE: Target = Target {
@@ -168,6 +168,7 @@ fn append_bytes(log: &Log, kind: Kind, partition: u32, payload: Vec<u8>) -> Resu
     let (completion, mut pending) = Completion::pair();
     let append = Append {
         kind,
+        version: PAYLOAD_VERSION,
         partition: PartitionId(partition),
         payload,
         ack: Durability::Os,
@@ -233,6 +234,7 @@ fn fill(log: &Log, is_long: bool) -> Result<(), Error> {
             ),
             SetPart {
                 kind: Kind::Records,
+                version: PAYLOAD_VERSION,
                 partition: PartitionId(1),
                 payload: batches[0].clone(),
                 log_append_time: false,

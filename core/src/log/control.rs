@@ -1,4 +1,4 @@
-//! What the control frames say: one postcard struct per kind, version 1.
+//! What the control frames say: one postcard struct per kind and version.
 //!
 //! The frame's kind tells which struct its payload is. The structs are append-only: a field's place never
 //! changes, what is new goes to the end and raises the frame's `version`. Only topic commands carry
@@ -11,8 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::CONTROL_BYTES_MAX;
 
-/// The version of every payload in this module.
-pub const CONTROL_VERSION: u16 = 1;
+/// The version of a [`DetailedOffsetCommit`]; every other payload of this module is of version 1.
+pub const OFFSET_COMMIT_VERSION: u16 = 2;
+/// In a [`DetailedOffsetCommit`]: nothing is committed for the partition from here on.
+pub const NO_OFFSET: i64 = -1;
+/// No leader epoch is known.
+pub const NO_LEADER_EPOCH: i32 = -1;
 
 /// TOPIC_CREATE: a topic exists from here on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +83,43 @@ pub struct CommittedOffset {
     pub partition: i32,
     /// The offset of the next record to read.
     pub offset: i64,
+}
+
+/// OFFSET_COMMIT, version 2, written only where version 1 cannot say it: offsets with what their readers
+/// noted beside them, and offsets that are taken back ([`NO_OFFSET`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetailedOffsetCommit {
+    /// The offsets.
+    pub commit: OffsetCommit,
+    /// What belongs to each of them, in their order; those without one have none.
+    pub details: Vec<CommitDetails>,
+}
+
+/// What a reader noted beside an offset that it committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitDetails {
+    /// The leader epoch of the last record before the offset; [`NO_LEADER_EPOCH`] where none is known.
+    pub leader_epoch: i32,
+    /// The reader's own words; the log knows nothing of them.
+    pub metadata: String,
+}
+
+impl Default for CommitDetails {
+    fn default() -> Self {
+        Self {
+            leader_epoch: NO_LEADER_EPOCH,
+            metadata: String::new(),
+        }
+    }
+}
+
+impl From<OffsetCommit> for DetailedOffsetCommit {
+    fn from(commit: OffsetCommit) -> Self {
+        Self {
+            commit,
+            details: Vec::new(),
+        }
+    }
 }
 
 /// GROUP: a group's generation and members.
@@ -176,6 +217,25 @@ pub fn encode<T: Serialize>(payload: &T) -> Result<Vec<u8>> {
         ));
     }
     Ok(bytes)
+}
+
+/// The payload of an OFFSET_COMMIT of any version that this one reads; bytes that follow it are a newer
+/// version's.
+///
+/// # Errors
+/// `CorruptSegment` if it is not one.
+pub fn decode_offset_commit(version: u16, bytes: &[u8]) -> Result<DetailedOffsetCommit> {
+    let decoded = if version < OFFSET_COMMIT_VERSION {
+        postcard::take_from_bytes(bytes).map(|(commit, _)| OffsetCommit::into(commit))
+    } else {
+        postcard::take_from_bytes(bytes).map(|(commit, _)| commit)
+    };
+    decoded.map_err(|error| {
+        Error::new(
+            ErrorCode::CorruptSegment,
+            format!("an OFFSET_COMMIT of version {version} cannot be decoded: {error}"),
+        )
+    })
 }
 
 /// The control payload that `bytes` are, whole.

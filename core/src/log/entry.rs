@@ -6,6 +6,8 @@ use crate::completion::Wakes;
 use crate::error::Result;
 use crate::ids::{LeaderEpoch, PartitionId};
 
+use super::control::OFFSET_COMMIT_VERSION;
+use super::frame::PAYLOAD_VERSION;
 use super::pair::{Scope, StatePair};
 
 /// What a frame is. The numbers are persisted.
@@ -130,6 +132,16 @@ impl Kind {
     #[must_use]
     pub const fn is_supported(self) -> bool {
         !self.is_of_group() && !matches!(self, Self::PartitionSeal | Self::Txn | Self::Forward)
+    }
+
+    /// Whether this version reads payloads of this kind and version.
+    #[must_use]
+    pub const fn reads_version(self, version: u16) -> bool {
+        let newest = match self {
+            Self::OffsetCommit => OFFSET_COMMIT_VERSION,
+            _ => PAYLOAD_VERSION,
+        };
+        version >= PAYLOAD_VERSION && version <= newest
     }
 
     /// Whether frames of this kind stand only in the log of a group of members.

@@ -14,6 +14,7 @@ use crate::limits::PRODUCERS_EXPIRED_PER_SET_MAX;
 use super::append::{Append, Appended};
 use super::control::{self, ProducerExpire};
 use super::entry::Kind;
+use super::frame::PAYLOAD_VERSION;
 use super::sequencer::LastAppend;
 use super::set::{SetPart, encode_set};
 use super::shared::Shared;
@@ -88,6 +89,7 @@ impl Shared {
         let (completion, mut pending) = Completion::<Appended>::pair();
         let append = Append {
             kind: Kind::Set,
+            version: PAYLOAD_VERSION,
             partition: PartitionId(0),
             payload: encode_set(&parts),
             // What a power cut takes back is decided again.

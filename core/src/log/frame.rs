@@ -31,8 +31,8 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = SET_BYTES_MAX;
 pub(super) const FRAME_BYTES_MAX: usize = FRAME_HEADER_BYTES + PAYLOAD_BYTES_MAX;
 /// Frames begin at multiples of this many bytes.
 pub(super) const FRAME_ALIGN: usize = 8;
-/// The version of every payload that this version writes.
-pub(super) const PAYLOAD_VERSION: u16 = 1;
+/// The version of the payloads that this version writes, where it does not know a newer one.
+pub const PAYLOAD_VERSION: u16 = 1;
 
 /// Flag of a MARK: the log was closed cleanly right behind it.
 pub const MARK_CLOSED: u8 = 1;

@@ -99,6 +99,7 @@ impl Group {
         }
         let Append {
             kind,
+            version: _,
             partition,
             payload,
             ack,

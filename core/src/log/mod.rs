@@ -91,7 +91,9 @@ pub use append::{Append, Appended, BatchPlace, Run};
 pub use cleaner::{CleaningRule, Compaction, Extent, Rules};
 pub use entry::{Entry, Kind, Location, Machine};
 pub use expiry::{Expired, ProducerExpiry};
-pub use frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED};
+pub use frame::{
+    FRAME_HEADER_BYTES, FrameError, FrameHeader, MARK_CLOSED, MARK_OPENED, PAYLOAD_VERSION,
+};
 use index::Wanted;
 pub use pair::{Scope, StatePair};
 pub use read::Stored;

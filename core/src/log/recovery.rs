@@ -39,7 +39,7 @@ use self::verdict::Failure;
 use super::control::Vote;
 use super::entry::{Kind, Machine};
 use super::error::{OpenError, Problem};
-use super::frame::{CrcSeed, FrameError, FrameHeader, PAYLOAD_VERSION};
+use super::frame::{CrcSeed, FrameError, FrameHeader};
 use super::index::SegmentIndex;
 use super::order::Order;
 use super::replay::Replay;
@@ -411,7 +411,7 @@ impl Walk<'_> {
         // First: what only a newer version can read is not for this one to judge, let alone to cut.
         let kind = header.known_kind();
         let is_known = kind.is_some_and(|kind| {
-            kind == Kind::Footer || (self.knows(kind) && header.version == PAYLOAD_VERSION)
+            kind == Kind::Footer || (self.knows(kind) && kind.reads_version(header.version))
         });
         if !is_known && !header.may_skip() {
             let (kind, version) = (header.kind, header.version);

@@ -159,7 +159,7 @@ fn part_at(payload: &[u8], at: usize, allowed_flags: u8) -> Result<(Part<'_>, us
         kind.takes_index()
             && kind.is_supported()
             && *kind != Kind::Set
-            && version == PAYLOAD_VERSION
+            && kind.reads_version(version)
     });
     let kind = known.ok_or(SetError::Kind { at, kind, version })?;
     let partition = PartitionId(u32::from_le_bytes([p0, p1, p2, p3]));
@@ -179,6 +179,8 @@ fn part_at(payload: &[u8], at: usize, allowed_flags: u8) -> Result<(Part<'_>, us
 pub struct SetPart {
     /// What it is: a record batch or a control kind.
     pub kind: Kind,
+    /// Version of its payload.
+    pub version: u16,
     /// The partition it is about; 0 where the kind has none.
     pub partition: PartitionId,
     /// Its payload: of RECORDS one record batch, verified by the caller and stamped by the log.
@@ -188,11 +190,12 @@ pub struct SetPart {
 }
 
 impl SetPart {
-    /// A control part.
+    /// A control part of the oldest version.
     #[must_use]
     pub const fn control(kind: Kind, partition: PartitionId, payload: Vec<u8>) -> Self {
         Self {
             kind,
+            version: PAYLOAD_VERSION,
             partition,
             payload,
             log_append_time: false,
@@ -217,7 +220,7 @@ pub fn encode_set(parts: &[SetPart]) -> Vec<u8> {
         let len = u32::try_from(part.payload.len()).unwrap_or(u32::MAX);
         let flags = if part.log_append_time { APPEND_TIME } else { 0 };
         payload.extend_from_slice(&[part.kind.number(), flags]);
-        payload.extend_from_slice(&PAYLOAD_VERSION.to_le_bytes());
+        payload.extend_from_slice(&part.version.to_le_bytes());
         payload.extend_from_slice(&part.partition.0.to_le_bytes());
         payload.extend_from_slice(&len.to_le_bytes());
         payload.extend_from_slice(&[0; 4]);

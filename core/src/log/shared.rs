@@ -158,7 +158,9 @@ impl Shared {
             Kind::Records => BATCH_BYTES_MAX,
             Kind::Set => SET_BYTES_MAX,
             Kind::Mark | Kind::Footer => return Err(not_appended(append.kind)),
-            kind if !kind.is_supported() => return Err(not_appended(kind)),
+            kind if !kind.is_supported() || !kind.reads_version(append.version) => {
+                return Err(not_appended(kind));
+            }
             _ => CONTROL_BYTES_MAX,
         };
         let len = append.payload.len();

@@ -273,6 +273,7 @@ impl Writer {
         });
         let header = self.frame_header(log, append.kind, append.payload.len(), time_ms);
         let header = FrameHeader {
+            version: append.version,
             partition: append.partition.0,
             ..header
         };

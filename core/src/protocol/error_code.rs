@@ -54,6 +54,8 @@ error_codes! {
     RequestTimedOut = 7, "REQUEST_TIMED_OUT", Timeout;
     /// A record or batch is larger than its limit.
     MessageTooLarge = 10, "MESSAGE_TOO_LARGE", InvalidArgument;
+    /// What is to be noted beside a committed offset is too long.
+    OffsetMetadataTooLarge = 12, "OFFSET_METADATA_TOO_LARGE", InvalidArgument;
     /// The connection failed or could not be made.
     NetworkException = 13, "NETWORK_EXCEPTION", Unavailable;
     /// The group waits for the members that it had before the broker started.
@@ -62,10 +64,16 @@ error_codes! {
     InvalidTopic = 17, "INVALID_TOPIC_EXCEPTION", InvalidArgument;
     /// The generation is not the group's current one.
     IllegalGeneration = 22, "ILLEGAL_GENERATION", Fenced;
+    /// The group has members of another protocol.
+    InconsistentGroupProtocol = 23, "INCONSISTENT_GROUP_PROTOCOL", InvalidArgument;
     /// The group id is empty or not allowed.
     InvalidGroupId = 24, "INVALID_GROUP_ID", InvalidArgument;
     /// The group does not know this member.
     UnknownMemberId = 25, "UNKNOWN_MEMBER_ID", Fenced;
+    /// A session timeout is out of range.
+    InvalidSessionTimeout = 26, "INVALID_SESSION_TIMEOUT", InvalidArgument;
+    /// The group is being rebalanced: join it again.
+    RebalanceInProgress = 27, "REBALANCE_IN_PROGRESS", Unavailable;
     /// The topic may not be used by this principal.
     TopicAuthorizationFailed = 29, "TOPIC_AUTHORIZATION_FAILED", Denied;
     /// The other side speaks no version we speak.
@@ -98,6 +106,8 @@ error_codes! {
     GroupMaxSizeReached = 81, "GROUP_MAX_SIZE_REACHED", Full;
     /// Another instance with this name took over.
     FencedInstanceId = 82, "FENCED_INSTANCE_ID", Fenced;
+    /// A member of the group reads the topic.
+    GroupSubscribedToTopic = 86, "GROUP_SUBSCRIBED_TO_TOPIC", InvalidArgument;
     /// A record breaks a rule of its topic.
     InvalidRecord = 87, "INVALID_RECORD", InvalidArgument;
     /// The address is neither a path, nor host:port, nor a known scheme.

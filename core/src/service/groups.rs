@@ -89,7 +89,7 @@ impl Inner {
     }
 
     /// The generation that commits, if this is one who may.
-    fn check_member(
+    pub(super) fn check_member(
         &self,
         group: &str,
         member: Option<&Member>,
@@ -126,7 +126,7 @@ impl Inner {
         let committed = |found: &TopicPartition| {
             let topic = topics.get(&found.topic)?;
             let key = (topic.uuid, found.partition);
-            group?.offsets.get(&key).copied()
+            group?.offsets.get(&key).map(|committed| committed.offset)
         };
         let partitions = partitions.iter().map(|found| PartitionOffset {
             topic: found.topic.to_string(),
@@ -222,12 +222,12 @@ fn offsets(group: &Group, topics: &Topics) -> Vec<PartitionOffset> {
     let offsets = group
         .offsets
         .iter()
-        .filter_map(|((uuid, partition), offset)| {
+        .filter_map(|((uuid, partition), committed)| {
             let topic = topics.by_uuid(uuid)?.name.to_string();
             Some(PartitionOffset {
                 topic,
                 partition: *partition,
-                offset: *offset,
+                offset: committed.offset,
             })
         });
     let mut offsets: Vec<_> = offsets.collect();
@@ -282,7 +282,7 @@ pub(super) fn check_group_id(group: &str) -> Result<()> {
     Ok(())
 }
 
-fn unknown_group(group: &str) -> Error {
+pub(super) fn unknown_group(group: &str) -> Error {
     Error::new(
         ErrorCode::GroupIdNotFound,
         format!("group `{}` does not exist", group.escape_debug()),

@@ -11,6 +11,7 @@ use super::groups::check_group_id;
 use super::membership::{Asked, OWN_MEMBER_PREFIX};
 use super::{Inner, Run, unknown_topic};
 use crate::completion::Completion;
+use crate::engine::group::classic::LISTED_PREFIX;
 use crate::engine::group::{Assignor, Heartbeat, JOINING, LEAVING, Lifetime, MemberId};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::TopicPartition;
@@ -99,7 +100,7 @@ impl Inner {
         }
     }
 
-    fn check_group_room(&self, group: &str) -> Result<()> {
+    pub(super) fn check_group_room(&self, group: &str) -> Result<()> {
         let groups = self.state.groups.lock();
         if groups.get(group).is_none() && groups.len() >= limits::GROUPS_MAX {
             return Err(Error::new(
@@ -145,6 +146,10 @@ fn checked(session: u64, lifetime: Lifetime, wanted: GroupHeartbeat) -> Result<H
     check_name("member_id", member_id).map_err(|what| about(&what))?;
     if member_id.starts_with(OWN_MEMBER_PREFIX) {
         let what = format!("ids that begin with `{OWN_MEMBER_PREFIX}` are the broker's own");
+        return Err(about(&what));
+    }
+    if member_id.starts_with(LISTED_PREFIX) {
+        let what = format!("ids that begin with `{LISTED_PREFIX}` are those of Kafka's clients");
         return Err(about(&what));
     }
     if let Some(instance_id) = &wanted.instance_id {

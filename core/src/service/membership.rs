@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::{Inner, Run};
 use crate::completion::{Completion, Wakes};
+use crate::engine::group::classic::{Joined, Synced};
 use crate::engine::group::{Assigned, Coordinator, Heartbeat, MemberId, Output};
 use crate::error::Result;
 use crate::ids::PartitionId;
@@ -34,10 +35,12 @@ pub(super) struct Membership {
     is_closed: bool,
 }
 
+/// Who waits, and in which words it is answered.
 #[derive(Debug)]
-struct Waiting {
-    asked: Asked,
-    completion: Completion<Response>,
+pub(super) enum Waiting {
+    Response(Asked, Completion<Response>),
+    Joined(Completion<Joined>),
+    Synced(Completion<Synced>),
 }
 
 /// In which words a heartbeat is answered.
@@ -53,6 +56,17 @@ impl Membership {
         &self.coordinator
     }
 
+    pub(super) const fn coordinator_mut(&mut self) -> &mut Coordinator {
+        &mut self.coordinator
+    }
+
+    /// The ticket of one that waits from now on.
+    pub(super) fn wait(&mut self, waiting: Waiting) -> u64 {
+        let ticket = self.ticket();
+        self.waiting.insert(ticket, waiting);
+        ticket
+    }
+
     /// The next heartbeat's ticket; nobody waits for it yet.
     pub(super) fn ticket(&mut self) -> u64 {
         self.next_ticket += 1;
@@ -61,13 +75,15 @@ impl Membership {
 
     /// A group is deleted.
     pub(super) fn forget(&mut self, group: &str) -> Result<()> {
-        self.coordinator.forget(group)
+        self.coordinator.forget(world::now(), group)
     }
 }
 
 /// Something that is to be done once the lock is free.
 enum Todo {
-    Answer(Waiting, Result<Assigned>),
+    Answer(Asked, Completion<Response>, Result<Assigned>),
+    Joined(Completion<Joined>, Result<Joined>),
+    Synced(Completion<Synced>, Result<Synced>),
     Persist {
         group: Arc<str>,
         write: u64,
@@ -105,9 +121,7 @@ impl Inner {
     ) {
         let mut wakes = Wakes::new();
         self.coordinate(run, &mut wakes, |membership, now| {
-            let ticket = membership.ticket();
-            let waiting = Waiting { asked, completion };
-            membership.waiting.insert(ticket, waiting);
+            let ticket = membership.wait(Waiting::Response(asked, completion));
             let heartbeat = Heartbeat {
                 ticket,
                 ..heartbeat
@@ -155,7 +169,7 @@ impl Inner {
     }
 
     /// Has the coordinator act, and does what it wants done.
-    fn coordinate(
+    pub(super) fn coordinate(
         self: &Arc<Self>,
         run: Run,
         wakes: &mut Wakes,
@@ -174,7 +188,9 @@ impl Inner {
         drop(membership);
         for todo in todo {
             match todo {
-                Todo::Answer(Waiting { asked, completion }, result) => {
+                Todo::Joined(completion, result) => completion.complete(result, wakes),
+                Todo::Synced(completion, result) => completion.complete(result, wakes),
+                Todo::Answer(asked, completion, result) => {
                     let answer = result.map(|assigned| self.answer(asked, &assigned));
                     completion.complete(answer, wakes);
                 }
@@ -243,10 +259,20 @@ impl Inner {
 impl Membership {
     fn todo(&mut self, output: Output) -> Option<Todo> {
         match output {
-            Output::Answer { ticket, result } => {
-                let waiting = self.waiting.remove(&ticket)?;
-                Some(Todo::Answer(waiting, result))
-            }
+            Output::Answer { ticket, result } => match self.waiting.remove(&ticket)? {
+                Waiting::Response(asked, completion) => {
+                    Some(Todo::Answer(asked, completion, result))
+                }
+                Waiting::Joined(_) | Waiting::Synced(_) => None,
+            },
+            Output::Joined { ticket, result } => match self.waiting.remove(&ticket)? {
+                Waiting::Joined(completion) => Some(Todo::Joined(completion, result)),
+                Waiting::Response(..) | Waiting::Synced(_) => None,
+            },
+            Output::Synced { ticket, result } => match self.waiting.remove(&ticket)? {
+                Waiting::Synced(completion) => Some(Todo::Synced(completion, result)),
+                Waiting::Response(..) | Waiting::Joined(_) => None,
+            },
             Output::Persist {
                 write,
                 group,

@@ -6,6 +6,8 @@
 //! process, however often it is opened; the last to close it closes the log.
 
 mod admin;
+mod classic;
+mod commits;
 mod delete_records;
 mod figures;
 mod groups;
@@ -38,6 +40,8 @@ use crate::log::lock::FolderLock;
 use crate::log::{Clock, Log};
 
 pub use crate::protocol::fetched::FetchedBatch;
+pub use classic::GroupSummary;
+pub use commits::{EachPartition, NotedOffset};
 pub use figures::{TopicFigures, TopicsFigures};
 pub use lookup::TimedOffset;
 pub use offsets::Fetched;

@@ -10,7 +10,7 @@ use crate::engine::topics::Topic;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{Durability, PartitionId};
 use crate::limits;
-use crate::log::{Append, Appended, Kind, control};
+use crate::log::{Append, Appended, Kind, PAYLOAD_VERSION, control};
 use crate::protocol::response::{ProduceAck, Response};
 use crate::record::batch::{self, BatchHeader};
 use crate::record::{Batch, BatchError, CompressionProblem};
@@ -74,6 +74,7 @@ impl Inner {
             Ok((topic, partition)) => {
                 let append = Append {
                     kind: Kind::Records,
+                    version: PAYLOAD_VERSION,
                     partition,
                     payload: Vec::from(payload),
                     ack: produce.durability.unwrap_or(topic.config.durability),
@@ -252,9 +253,23 @@ impl Inner {
         run: Run,
         completion: Completion<Appended>,
     ) {
+        let frame = (kind, PAYLOAD_VERSION, partition);
+        self.append_version(frame, payload, level, run, completion);
+    }
+
+    /// The same with the version of the payload.
+    pub(super) fn append_version(
+        &self,
+        (kind, version, partition): (Kind, u16, PartitionId),
+        payload: Vec<u8>,
+        level: Option<Durability>,
+        run: Run,
+        completion: Completion<Appended>,
+    ) {
         let level = level.unwrap_or_else(|| self.identity_level());
         let append = Append {
             kind,
+            version,
             partition,
             payload,
             ack: level,

@@ -13,7 +13,9 @@ use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{Durability, PartitionId};
 use crate::limits;
-use crate::log::{Append, Appended, Kind, PartRefused, SetPart, control, encode_set};
+use crate::log::{
+    Append, Appended, Kind, PAYLOAD_VERSION, PartRefused, SetPart, control, encode_set,
+};
 use crate::protocol::request::{Member, PartitionOffset, SetBatch};
 use crate::protocol::response::{ProduceAck, Response};
 
@@ -73,6 +75,7 @@ impl Inner {
             Ok((parts, level)) => self.log.append(
                 Append {
                     kind: Kind::Set,
+                    version: PAYLOAD_VERSION,
                     partition: PartitionId(0),
                     payload: encode_set(&parts),
                     ack: level,
@@ -123,6 +126,7 @@ impl Inner {
             level = level.max(topic.config.durability.min(self.identity_level()));
             parts.push(SetPart {
                 kind: Kind::Records,
+                version: PAYLOAD_VERSION,
                 partition,
                 payload: Vec::from(bytes),
                 log_append_time: topic.config.is_log_append_time,

@@ -44,6 +44,11 @@ impl Session {
         &self.0.service
     }
 
+    /// By what its members and subscriptions are known.
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
+    }
+
     /// Asks; never waits, and may answer before it returns.
     ///
     /// `payload` is the record batch of a `Produce`, or those of a `ProduceAndCommit`, and empty otherwise. With [`Run::Here`] this thread

@@ -2,8 +2,9 @@
 
 use headwater::Error;
 use headwater::log::control::{
-    EntryId, Group, LogStart, Membership, OffsetCommit, PartitionOpen, ProducerExpire, ProducerIds,
-    TopicAlter, TopicCreate, TopicDelete, Vote,
+    CommitDetails, DetailedOffsetCommit, EntryId, Group, LogStart, Membership, NO_LEADER_EPOCH,
+    PartitionOpen, ProducerExpire, ProducerIds, TopicAlter, TopicCreate, TopicDelete, Vote,
+    decode_offset_commit,
 };
 use headwater::log::format::display_uuid;
 use headwater::log::reader::FoundFrame;
@@ -106,10 +107,15 @@ fn control_words(part: &Part<'_>, names: &Names) -> Option<String> {
             format!("{} offset {}", names.partition(id), start.offset)
         }
         Kind::OffsetCommit => {
-            let commit: OffsetCommit = decode(payload)?;
-            let offsets = commit.offsets.iter().map(|committed| {
+            let detailed = decode_offset_commit(part.version, payload).ok()?;
+            let commit = &detailed.commit;
+            let offsets = commit.offsets.iter().enumerate().map(|(at, committed)| {
                 let topic = names.topic(&committed.topic);
-                format!(" {topic}/{}={}", committed.partition, committed.offset)
+                let details = detailed.details.get(at).map(noted).unwrap_or_default();
+                format!(
+                    " {topic}/{}={}{details}",
+                    committed.partition, committed.offset
+                )
             });
             format!(
                 "{} generation {}{}",
@@ -293,7 +299,9 @@ fn content(part: &Part<'_>, names: &Names) -> Option<Map<String, Value>> {
                 "log_start_offset": start.offset,
             })
         }
-        Kind::OffsetCommit => offset_commit(decode(payload)?, names),
+        Kind::OffsetCommit => {
+            offset_commit(&decode_offset_commit(part.version, payload).ok()?, names)
+        }
         Kind::Group => {
             let group: Group = decode(payload)?;
             json!({
@@ -334,13 +342,27 @@ fn membership_json(membership: &Membership) -> Value {
     json!({ "voters": membership.voters, "members": members.collect::<Vec<_>>() })
 }
 
-fn offset_commit(commit: OffsetCommit, names: &Names) -> Value {
-    let offsets = commit.offsets.iter().map(|committed| {
-        json!({
+/// What was noted beside an offset, in brackets.
+fn noted(details: &CommitDetails) -> String {
+    match details.leader_epoch {
+        NO_LEADER_EPOCH if details.metadata.is_empty() => String::new(),
+        epoch => format!(" (leader epoch {epoch}, {:?})", details.metadata),
+    }
+}
+
+fn offset_commit(detailed: &DetailedOffsetCommit, names: &Names) -> Value {
+    let commit = &detailed.commit;
+    let offsets = commit.offsets.iter().enumerate().map(|(at, committed)| {
+        let mut offset = json!({
             "topic": names.topic(&committed.topic),
             "partition": committed.partition,
             "offset": committed.offset,
-        })
+        });
+        if let (Some(details), Some(fields)) = (detailed.details.get(at), offset.as_object_mut()) {
+            fields.insert("leader_epoch".to_owned(), details.leader_epoch.into());
+            fields.insert("metadata".to_owned(), details.metadata.as_str().into());
+        }
+        offset
     });
     json!({
         "group": commit.group,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use headwater::Error;
 use headwater::engine::State;
-use headwater::log::control::{Group, LogStart, OffsetCommit, PartitionOpen};
+use headwater::log::control::{Group, LogStart, NO_OFFSET, PartitionOpen, decode_offset_commit};
 use headwater::log::format::{Format, display_uuid};
 use headwater::log::reader::{Damage, Ending, FoundFrame, FoundSegment};
 use headwater::log::{Kind, Part};
@@ -60,7 +60,10 @@ impl Totals {
             totals.end_offset = status.end_offset;
         }
         for (id, group) in state.groups.lock().iter() {
-            let offsets = group.offsets.iter().map(|(at, offset)| (*at, *offset));
+            let offsets = group
+                .offsets
+                .iter()
+                .map(|(at, committed)| (*at, committed.offset));
             self.groups.insert(id.to_owned(), offsets.collect());
         }
     }
@@ -132,10 +135,17 @@ impl Totals {
                 partition.log_start_offset = start.offset;
             }
             Kind::OffsetCommit => {
-                let commit: OffsetCommit = decode(part.payload)?;
+                let commit = decode_offset_commit(part.version, part.payload)
+                    .ok()?
+                    .commit;
                 let group = self.groups.entry(commit.group).or_default();
                 for committed in commit.offsets {
-                    group.insert((committed.topic, committed.partition), committed.offset);
+                    let place = (committed.topic, committed.partition);
+                    if committed.offset == NO_OFFSET {
+                        group.remove(&place);
+                    } else {
+                        group.insert(place, committed.offset);
+                    }
                 }
             }
             Kind::Group => {

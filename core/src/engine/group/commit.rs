@@ -38,6 +38,9 @@ impl Coordinator {
             return self.check_empty(group);
         };
         let id = MemberId::from(id);
+        if let Some(result) = self.classic.check_member(group, &id, generation) {
+            return result;
+        }
         let Some(found) = self.group(group) else {
             return Err(self.unknown(group, &id, now));
         };
@@ -54,19 +57,41 @@ impl Coordinator {
     /// # Errors
     /// `NON_EMPTY_GROUP`, `COORDINATOR_LOAD_IN_PROGRESS`.
     pub fn check_empty(&self, group: &str) -> Result<()> {
+        self.classic.check_empty(group)?;
         let Some(found) = self.group(group) else {
             return Ok(());
         };
         if let Some(member) = found.members.keys().next() {
-            let count = found.members.len();
-            let who = if count == 1 { "a member" } else { "members" };
-            return Err(Error::new(
-                ErrorCode::NonEmptyGroup,
-                format!("group `{group}` has {who}, `{member}`; close it first"),
-            ));
+            return Err(errors::non_empty(group, member, found.members.len()));
         }
         match found.missing_count() {
             0 => Ok(()),
+            missing => Err(errors::recovering(group, missing)),
+        }
+    }
+
+    /// Whether a member of the group reads this topic.
+    ///
+    /// # Errors
+    /// `NON_EMPTY_GROUP` for members of which that cannot be told (of a classic group that is none of consumers);
+    /// `COORDINATOR_LOAD_IN_PROGRESS` while the group waits for its members after a restart: what they read
+    /// is not known.
+    pub fn is_read(&self, group: &str, topic: &str) -> Result<bool> {
+        if let Some(is_read) = self.classic.is_read(group, topic) {
+            return is_read;
+        }
+        let Some(found) = self.group(group) else {
+            return Ok(false);
+        };
+        if found
+            .members
+            .values()
+            .any(|member| member.topics.contains(topic))
+        {
+            return Ok(true);
+        }
+        match found.missing_count() {
+            0 => Ok(false),
             missing => Err(errors::recovering(group, missing)),
         }
     }

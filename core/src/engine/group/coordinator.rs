@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::classic;
 use super::removed::{Removal, RemovedMembers};
 use super::state::{Due, Group, Recovery, Turn};
 use super::{Heartbeat, JOINING, Lifetime, MemberId, Output, errors};
@@ -29,7 +30,9 @@ pub struct Coordinator {
     removed: RemovedMembers,
     /// Of all groups.
     member_count: usize,
-    next_write: u64,
+    pub(super) next_write: u64,
+    /// The groups of Kafka's classic protocol; no id is in both.
+    pub(super) classic: classic::Groups,
     wakeups: BTreeSet<(Instant, Arc<str>)>,
     wakeup_of: BTreeMap<Arc<str>, Instant>,
 }
@@ -38,7 +41,8 @@ impl Coordinator {
     /// A group as the log left it: its last generation, and the members of that who can come back. To be
     /// told before anything else of the group.
     pub fn recover(&mut self, now: Instant, group: &str, generation: i32, members: &[MemberId]) {
-        if members.is_empty() {
+        let is_classic = self.classic.recover(now, group, generation, members);
+        if is_classic || members.is_empty() {
             return;
         }
         let id = Arc::<str>::from(group);
@@ -86,8 +90,10 @@ impl Coordinator {
         let mut outputs = Vec::new();
         let id = self.id_of(group);
         self.turn(now, &id, &mut outputs, |group, turn| {
-            group.persisted(write, result, turn);
+            group.persisted(write, result.clone(), turn);
         });
+        let (classic, next_write) = (&mut self.classic, &mut self.next_write);
+        outputs.extend(classic.persisted(now, group, write, result, next_write));
         outputs
     }
 
@@ -95,8 +101,9 @@ impl Coordinator {
     ///
     /// # Errors
     /// As [`check_empty`](Self::check_empty); then nothing has changed.
-    pub fn forget(&mut self, group: &str) -> Result<()> {
+    pub fn forget(&mut self, now: Instant, group: &str) -> Result<()> {
         self.check_empty(group)?;
+        self.classic.forget(now, group);
         let id = self.id_of(group);
         self.groups.remove(&id);
         self.schedule(&id);
@@ -112,6 +119,8 @@ impl Coordinator {
                 group.lose_session(session, turn);
             });
         }
+        let (classic, next_write) = (&mut self.classic, &mut self.next_write);
+        classic.session_ended(now, session, next_write, &mut outputs);
         outputs
     }
 
@@ -144,7 +153,8 @@ impl Coordinator {
     /// When [`advance`](Self::advance) has something to do; none while all is quiet.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
-        self.wakeups.first().map(|(at, _)| *at)
+        let native = self.wakeups.first().map(|(at, _)| *at);
+        native.into_iter().chain(self.classic.next_wakeup()).min()
     }
 
     /// Time has come to `now`: answers that waited long enough, members that were silent too long.
@@ -164,6 +174,8 @@ impl Coordinator {
         for id in due {
             self.turn(now, &id, &mut outputs, Group::advance);
         }
+        let (classic, next_write) = (&mut self.classic, &mut self.next_write);
+        classic.advance(now, next_write, &mut outputs);
         outputs
     }
 
@@ -174,24 +186,29 @@ impl Coordinator {
         for id in ids {
             self.turn(now, &id, &mut outputs, |group, _| group.excuse(stalled));
         }
+        self.classic.excuse(now, stalled);
     }
 
     /// How many groups have members, or wait for them.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.groups.len() + self.classic.len()
     }
 
     /// How many members all groups have.
     #[must_use]
     pub const fn member_count(&self) -> usize {
-        self.member_count
+        self.member_count + self.classic.member_count()
     }
 
     /// Whether no group has members or waits for them.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.len() == 0
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &Group)> {
+        self.groups.iter()
     }
 
     pub(super) fn group(&self, id: &str) -> Option<&Group> {
@@ -223,6 +240,7 @@ impl Coordinator {
     }
 
     fn check(&self, heartbeat: &Heartbeat) -> Result<()> {
+        self.check_not_classic(&heartbeat.group)?;
         let (heartbeat_ms, session_ms) = (
             heartbeat.heartbeat.as_millis(),
             heartbeat.session_timeout.as_millis(),
@@ -245,7 +263,7 @@ impl Coordinator {
             );
             return Err(errors::invalid(heartbeat, &what));
         }
-        if heartbeat.generation == JOINING && self.member_count >= limits::MEMBERS_MAX {
+        if heartbeat.generation == JOINING && self.member_count() >= limits::MEMBERS_MAX {
             let count = limits::MEMBERS_MAX;
             return Err(Error::new(
                 ErrorCode::QuotaExceeded,
@@ -253,7 +271,7 @@ impl Coordinator {
             ));
         }
         let is_new = !self.groups.contains_key(heartbeat.group.as_str());
-        if is_new && self.groups.len() >= limits::GROUPS_MAX {
+        if is_new && self.len() >= limits::GROUPS_MAX {
             return Err(Error::new(
                 ErrorCode::QuotaExceeded,
                 format!(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::MemberId;
+use super::classic::ClassicView;
 use super::coordinator::Coordinator;
 use super::state::{Due, Group};
 use crate::ids::TopicPartition;
@@ -18,12 +19,16 @@ pub enum GroupState {
     Reconciling,
     /// The broker has started, and its members are waited for.
     Recovering,
+    /// Members of a classic group join again.
+    PreparingRebalance,
+    /// The leader of a classic group decides.
+    CompletingRebalance,
     /// There is no such group.
     Dead,
 }
 
 impl GroupState {
-    /// `Empty`, `Stable`, `Reconciling`, `Recovering` or `Dead`.
+    /// The name of the variant.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,6 +36,8 @@ impl GroupState {
             Self::Stable => "Stable",
             Self::Reconciling => "Reconciling",
             Self::Recovering => "Recovering",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
             Self::Dead => "Dead",
         }
     }
@@ -45,6 +52,8 @@ pub struct GroupView {
     pub generation: i32,
     /// Its members, by id.
     pub members: Vec<MemberView>,
+    /// What only groups of the classic protocol have.
+    pub classic: Option<ClassicView>,
 }
 
 /// A member and what it holds.
@@ -68,6 +77,9 @@ impl Coordinator {
     /// The group with this id, while it has members or waits for them.
     #[must_use]
     pub fn describe(&self, group: &str) -> Option<GroupView> {
+        if let Some(found) = self.classic.describe(group) {
+            return Some(found);
+        }
         let group = self.group(group)?;
         let members = group.members.values().map(|member| MemberView {
             id: Arc::clone(&member.id),
@@ -81,12 +93,13 @@ impl Coordinator {
             state: group.state(),
             generation: group.generation,
             members: members.collect(),
+            classic: None,
         })
     }
 }
 
 impl Group {
-    fn state(&self) -> GroupState {
+    pub(super) fn state(&self) -> GroupState {
         if self.recovery.is_some() {
             return GroupState::Recovering;
         }

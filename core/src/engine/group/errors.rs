@@ -67,6 +67,14 @@ pub(super) fn recovering(group: &str, missing: usize) -> Error {
     )
 }
 
+pub(super) fn non_empty(group: &str, member: &str, count: usize) -> Error {
+    let who = if count == 1 { "a member" } else { "members" };
+    Error::new(
+        ErrorCode::NonEmptyGroup,
+        format!("group `{group}` has {who}, `{member}`; close it first"),
+    )
+}
+
 pub(super) fn group_full(group: &str) -> Error {
     Error::new(
         ErrorCode::GroupMaxSizeReached,

@@ -21,6 +21,8 @@
 //! - Who is silent for too long, or does not let go in time, is removed; for a while it is remembered why.
 //! - After a restart the log tells who was a member. They are waited for, and keep what they say they hold.
 //!
+//! Kafka's classic protocol, in which members share out partitions among themselves, is `classic`.
+//!
 //! What a committed offset is, and how a group is kept in the log, is `engine/groups.rs`.
 
 use std::collections::BTreeSet;
@@ -31,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::ids::TopicPartition;
 
 pub mod assignor;
+pub mod classic;
 mod commit;
 mod coordinator;
 mod describe;
@@ -113,6 +116,20 @@ pub enum Output {
         ticket: u64,
         /// What the member may hold, or why it is none.
         result: Result<Assigned, Error>,
+    },
+    /// One who joins a classic group is answered.
+    Joined {
+        /// The join.
+        ticket: u64,
+        /// Its generation, or why it is in none.
+        result: Result<classic::Joined, Error>,
+    },
+    /// A member of a classic group gets its assignment.
+    Synced {
+        /// The sync.
+        ticket: u64,
+        /// The assignment, or why it has none.
+        result: Result<classic::Synced, Error>,
     },
     /// The log has to know. To be told by [`Coordinator::persisted`]; one at a time for each group.
     Persist {

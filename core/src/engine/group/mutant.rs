@@ -16,6 +16,18 @@ pub(super) enum Mutant {
     ToldUnpersisted,
     /// A member may commit for partitions that it does not hold.
     CommitUnowned,
+    /// A classic generation is told before the log has it.
+    ClassicToldUnpersisted,
+    /// A classic member may name any generation.
+    ClassicAnyGeneration,
+    /// A static member's earlier self stays a member.
+    ClassicNoFencing,
+    /// A classic generation begins although members came or went since the log was told.
+    ClassicOtherRoster,
+    /// A static member is told of its place before the log has it there.
+    ClassicReplacedUnlisted,
+    /// A leader that is gone before it decided is waited for.
+    ClassicLeaderForgotten,
 }
 
 thread_local! {

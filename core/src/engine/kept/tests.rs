@@ -21,6 +21,8 @@ enum Step {
     RaiseTerm,
     LogStart(u8, i64),
     Commit(u8, u8, i64),
+    /// A commit with something noted beside the offset; -1 takes it back.
+    Note(u8, u8, i64),
     Group(u8, bool),
     Ids(i64),
     /// Asks for the changes.
@@ -36,6 +38,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(Step::RaiseTerm),
         (0..4_u8, 0..5_i64).prop_map(|(topic, offset)| Step::LogStart(topic, offset)),
         (0..3_u8, 0..4_u8, 0..9_i64).prop_map(|(group, topic, at)| Step::Commit(group, topic, at)),
+        (0..3_u8, 0..4_u8, -1..9_i64).prop_map(|(group, topic, at)| Step::Note(group, topic, at)),
         (0..3_u8, any::<bool>()).prop_map(|(group, is_deleted)| Step::Group(group, is_deleted)),
         (1..9_i64).prop_map(Step::Ids),
         Just(Step::Ask),
@@ -62,12 +65,16 @@ struct Applied {
 
 impl Applied {
     fn apply(&self, kind: Kind, partition: u32, payload: &[u8]) {
+        self.apply_version(kind, 1, partition, payload);
+    }
+
+    fn apply_version(&self, kind: Kind, version: u16, partition: u32, payload: &[u8]) {
         let entry = Entry {
             index: self.index,
             term: LeaderEpoch(self.term),
             time_ms: 0,
             kind,
-            version: 1,
+            version,
             partition: PartitionId(partition),
             location: Location {
                 segment: 1,
@@ -118,6 +125,26 @@ impl Applied {
                 };
                 self.control(Kind::OffsetCommit, 0, &commit);
             }
+            Step::Note(group, topic, offset) if self.ids.contains_key(&topic) => {
+                let noted = control::CommittedOffset {
+                    topic: self.uuid(topic),
+                    partition: 0,
+                    offset,
+                };
+                let commit = control::OffsetCommit {
+                    group: format!("g{group}"),
+                    generation: 1,
+                    offsets: vec![noted],
+                };
+                let details = vec![CommitDetails {
+                    leader_epoch: i32::from(group) - 1,
+                    metadata: "x".repeat(usize::from(topic)),
+                }];
+                let detailed = control::DetailedOffsetCommit { commit, details };
+                let payload = control::encode(&detailed).unwrap();
+                let version = control::OFFSET_COMMIT_VERSION;
+                self.apply_version(Kind::OffsetCommit, version, 0, &payload);
+            }
             Step::Group(group, is_deleted) => {
                 let change = control::Group {
                     group: format!("g{group}"),
@@ -133,7 +160,7 @@ impl Applied {
                 let ids = control::ProducerIds { first, count };
                 self.control(Kind::ProducerIds, 0, &ids);
             }
-            Step::Create(_) | Step::Commit(..) | Step::Ask => {}
+            Step::Create(_) | Step::Commit(..) | Step::Note(..) | Step::Ask => {}
         }
     }
 
@@ -239,6 +266,7 @@ proptest! {
         let (groups, groups_again) = (state.groups.lock(), again.groups.lock());
         for ((_, one), (_, other)) in groups.iter().zip(groups_again.iter()) {
             prop_assert_eq!(&one.members, &other.members);
+            prop_assert_eq!(&one.offsets, &other.offsets);
         }
     }
 }
@@ -307,4 +335,21 @@ fn a_group_kept_before_members_were_has_none() {
     let groups = state.groups.lock();
     let group = groups.get("g").unwrap();
     assert_eq!((group.generation, group.members.len()), (7, 0));
+}
+
+#[test]
+fn an_offset_beside_which_nothing_is_noted_is_kept_as_it_always_was() {
+    #[derive(Serialize)]
+    struct Before {
+        offset: i64,
+    }
+    let place = offset_key("g", &[1; 16], 2);
+    let before = StatePair::new(place, Some(Before { offset: 300 }));
+    let state = new_state();
+    state.restore(std::slice::from_ref(&before)).unwrap();
+    let groups = state.groups.lock();
+    let committed = &groups.get("g").unwrap().offsets[&([1; 16], 2)];
+    assert_eq!((committed.offset, &committed.details), (300, &None));
+    drop(groups);
+    assert!(state.pairs(Scope::All).contains(&before));
 }

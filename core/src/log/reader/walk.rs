@@ -8,7 +8,7 @@ use super::{Candidate, Damage, Ending, FoundFrame, FoundSegment, Item, Reader, V
 use crate::log::Kind;
 use crate::log::control::{self, Vote};
 use crate::log::error::{OpenError, Problem};
-use crate::log::frame::{CrcSeed, FrameError, FrameHeader, PAYLOAD_VERSION};
+use crate::log::frame::{CrcSeed, FrameError, FrameHeader};
 use crate::log::order::Order;
 use crate::log::rebuild;
 use crate::log::recovery::{Limits, Reached};
@@ -391,7 +391,7 @@ pub(super) fn parts_of<'a>(
 ) -> Result<Vec<Part<'a>>, FrameError> {
     let known = header.known_kind().filter(|kind| {
         let is_read = kind.is_supported() || kind.is_of_group();
-        *kind == Kind::Footer || (is_read && header.version == PAYLOAD_VERSION)
+        *kind == Kind::Footer || (is_read && kind.reads_version(header.version))
     });
     let Some(kind) = known else {
         let (kind, version) = (header.kind, header.version);

@@ -299,6 +299,7 @@ fn what_a_newer_version_wrote_is_named_and_left_alone() {
         (99, 1),
         (Kind::Vote.number(), 1),
         (Kind::LogStart.number(), 2),
+        (Kind::OffsetCommit.number(), 3),
     ] {
         let error = newer(kind, version).unwrap_err();
         assert_eq!(error.code(), crate::ErrorCode::FolderTooNew, "{error}");

@@ -38,7 +38,8 @@ use super::control::{self, PartitionOpen};
 use super::storage::Storage;
 use super::storage::faulty::FaultyStorage;
 use super::{
-    Append, Appended, Entry, Kind, Location, Log, LogOptions, Machine, Run, Scope, StatePair,
+    Append, Appended, Entry, Kind, Location, Log, LogOptions, Machine, PAYLOAD_VERSION, Run, Scope,
+    StatePair,
 };
 
 pub(super) const LOG_UUID: [u8; 16] = *b"headwater-tests!";
@@ -253,6 +254,7 @@ pub(super) fn submit(log: &Log, request: Request, run: Run) -> Pending<Appended>
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) kind: Kind,
+    pub(super) version: u16,
     pub(super) partition: PartitionId,
     pub(super) payload: Vec<u8>,
     pub(super) ack: Durability,
@@ -263,6 +265,7 @@ impl Request {
     pub(super) fn into_append(self, completion: Completion<Appended>) -> Append {
         let Self {
             kind,
+            version,
             partition,
             payload,
             ack,
@@ -270,6 +273,7 @@ impl Request {
         } = self;
         Append {
             kind,
+            version,
             partition,
             payload,
             ack,
@@ -288,6 +292,7 @@ impl Request {
 pub(super) fn control<T: serde::Serialize>(kind: Kind, partition: u32, payload: &T) -> Request {
     Request {
         kind,
+        version: PAYLOAD_VERSION,
         partition: PartitionId(partition),
         payload: control::encode(payload).unwrap(),
         ack: Durability::Os,
@@ -326,6 +331,7 @@ pub(super) fn produced(
     }
     Request {
         kind: Kind::Records,
+        version: PAYLOAD_VERSION,
         partition: PartitionId(partition),
         payload: builder.finish(producer_id, epoch, sequence).unwrap(),
         ack: Durability::Os,

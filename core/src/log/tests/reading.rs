@@ -77,6 +77,7 @@ fn timed(partition: u32, time_ms: i64, records: usize, bytes: usize) -> Request 
     }
     Request {
         kind: Kind::Records,
+        version: PAYLOAD_VERSION,
         partition: PartitionId(partition),
         payload: builder.finish(-1, -1, -1).unwrap(),
         ack: Durability::Os,

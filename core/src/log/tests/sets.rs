@@ -12,6 +12,7 @@ use crate::record::{BatchHeader, batch};
 fn part(request: Request) -> SetPart {
     SetPart {
         kind: request.kind,
+        version: request.version,
         partition: request.partition,
         payload: request.payload,
         log_append_time: false,

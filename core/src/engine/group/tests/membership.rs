@@ -103,7 +103,7 @@ fn group_that_is_deleted_does_not_come_back_by_what_was_under_way() {
     let mut stage = Stage::new(2);
     stage.ask(heartbeat("a", JOINING)).unwrap();
     assert_eq!(
-        code(stage.coordinator.forget(GROUP)),
+        code(stage.coordinator.forget(stage.now, GROUP)),
         ErrorCode::NonEmptyGroup
     );
     stage.is_log_prompt = false;
@@ -111,7 +111,7 @@ fn group_that_is_deleted_does_not_come_back_by_what_was_under_way() {
     let earlier = stage.write;
     stage.ask(heartbeat("a", LEAVING)).unwrap();
     stage.ask(heartbeat("b", LEAVING)).unwrap();
-    stage.coordinator.forget(GROUP).unwrap();
+    stage.coordinator.forget(stage.now, GROUP).unwrap();
     stage.unpersisted = None;
     let c = stage.send(heartbeat("c", JOINING));
     // What the group before was still being told is not what this one waits for.
@@ -382,7 +382,7 @@ fn members_of_all_groups_beyond_the_limit_are_refused() {
         let outputs = coordinator.heartbeat(stage.now, &asked, 0);
         let answers = outputs.into_iter().filter_map(|output| match output {
             Output::Answer { result, .. } => result.err().map(|error| error.code()),
-            Output::Persist { .. } => None,
+            _ => None,
         });
         answers.collect::<Vec<_>>()
     };

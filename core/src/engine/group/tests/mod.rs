@@ -135,6 +135,7 @@ impl Stage {
                     let earlier = self.answers.insert(ticket, result);
                     assert!(earlier.is_none(), "ticket {ticket} is answered twice");
                 }
+                Output::Joined { .. } | Output::Synced { .. } => unreachable!("{output:?}"),
                 Output::Persist {
                     write,
                     generation,

@@ -1,14 +1,16 @@
 //! What is played before the power goes. A script is a function over a stage whose log is not open yet;
 //! it ends with `None` as soon as a word of it does. The coda is what every later life plays.
 
+mod commits;
 mod zeroes;
 
 use super::stage::{Keeping, Stage};
 use super::*;
-use crate::log::control::{OffsetCommit, ProducerExpire, TopicDelete};
+use crate::log::control::{ProducerExpire, TopicDelete};
 use crate::log::storage::faulty::CrashMode;
 use crate::log::{SetPart, encode_set};
 use crate::record::BatchHeader;
+use commits::commit;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Script {
@@ -100,6 +102,7 @@ fn open_of(topic: u8, partition: u32) -> Request {
 fn set_of(requests: Vec<Request>) -> Request {
     let part = |request: Request| SetPart {
         kind: request.kind,
+        version: request.version,
         partition: request.partition,
         payload: request.payload,
         log_append_time: false,
@@ -107,22 +110,12 @@ fn set_of(requests: Vec<Request>) -> Request {
     let parts: Vec<_> = requests.into_iter().map(part).collect();
     Request {
         kind: Kind::Set,
+        version: PAYLOAD_VERSION,
         partition: PartitionId(0),
         payload: encode_set(&parts),
         ack: Durability::Os,
         topic: Durability::Os,
     }
-}
-
-/// An offset commit of about `len` bytes.
-fn commit(stage: &mut Stage, len: usize) -> Request {
-    let value = stage.value(len);
-    let commit = OffsetCommit {
-        group: value.iter().map(|byte| char::from(byte & 0x7f)).collect(),
-        generation: stage.value(8)[0].into(),
-        offsets: Vec::new(),
-    };
-    control(Kind::OffsetCommit, 0, &commit)
 }
 
 impl Request {

@@ -147,6 +147,7 @@ impl World {
                         result,
                     });
                 }
+                Output::Joined { .. } | Output::Synced { .. } => unreachable!("{output:?}"),
                 Output::Persist {
                     write,
                     generation,

@@ -1,0 +1,126 @@
+//! DescribeGroups: groups and their members. Groups of the native protocol are shown as consumers that were
+//! assigned what they hold.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use headwater::engine::group::classic::ClassicMemberView;
+use headwater::engine::group::{GroupState, GroupView, MemberView};
+use headwater::ids::TopicPartition;
+use kafka_protocol::messages::DescribeGroupsResponse;
+use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+
+use super::answer::Answer;
+use super::api::Request;
+use super::context::Context;
+use super::error::code;
+use super::groups::{group_id, state_name, text};
+use super::operations;
+use super::wire::Malformed;
+
+/// What the protocols of consumers are for.
+pub(super) const CONSUMER: &str = "consumer";
+
+pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
+    let version = request.version;
+    let fields = &mut request.fields;
+    let groups = fields.array("groups", |fields| fields.string("group_id"))?;
+    let with_operations = version >= 3 && fields.bool("include_authorized_operations")?;
+    fields.end()?;
+    let groups = groups.into_iter().map(|id| {
+        let group = match context.service().group(id) {
+            Some(view) => described(version, &view),
+            None => unknown(version, id),
+        };
+        let group = group.with_group_id(group_id(id));
+        if with_operations {
+            return group.with_authorized_operations(operations::GROUP);
+        }
+        group
+    });
+    let response = DescribeGroupsResponse::default().with_groups(groups.collect());
+    Ok(Answer::now(&response, version))
+}
+
+fn unknown(version: i16, id: &str) -> DescribedGroup {
+    let group = DescribedGroup::default().with_group_state(text(state_name(GroupState::Dead)));
+    if version < 6 {
+        return group;
+    }
+    let message = format!("group `{}` does not exist", id.escape_debug());
+    group
+        .with_error_code(code::GROUP_ID_NOT_FOUND)
+        .with_error_message(Some(text(&message)))
+}
+
+fn described(version: i16, view: &GroupView) -> DescribedGroup {
+    let group = DescribedGroup::default().with_group_state(text(state_name(view.state)));
+    let Some(classic) = &view.classic else {
+        let protocol_type = if view.members.is_empty() {
+            ""
+        } else {
+            CONSUMER
+        };
+        let members = view.members.iter().map(|member| {
+            let own = member_of_heartbeats(&member.partitions);
+            described_member(version, member, own)
+        });
+        return group
+            .with_protocol_type(text(protocol_type))
+            .with_members(members.collect());
+    };
+    let members = view.members.iter().zip(&classic.members);
+    let members = members.map(|(member, own)| described_member(version, member, own.clone()));
+    group
+        .with_protocol_type(text(&classic.protocol_type))
+        .with_protocol_data(text(&classic.protocol))
+        .with_members(members.collect())
+}
+
+fn described_member(
+    version: i16,
+    member: &MemberView,
+    own: ClassicMemberView,
+) -> DescribedGroupMember {
+    let host = format!("/{}", member.host);
+    let found = DescribedGroupMember::default()
+        .with_member_id(text(&member.id))
+        .with_client_id(text(&member.client_name))
+        .with_client_host(text(&host))
+        .with_member_metadata(own.metadata)
+        .with_member_assignment(own.assignment);
+    match &member.instance_id {
+        Some(instance) if version >= 4 => found.with_group_instance_id(Some(text(instance))),
+        _ => found,
+    }
+}
+
+/// What a member of the native protocol holds, as a consumer's subscription and assignment of version 0.
+fn member_of_heartbeats(partitions: &[TopicPartition]) -> ClassicMemberView {
+    let topics = || partitions.chunk_by(|one, next| one.topic == next.topic);
+    let (mut metadata, mut assignment) = (BytesMut::new(), BytesMut::new());
+    for bytes in [&mut metadata, &mut assignment] {
+        bytes.put_i16(0);
+        bytes.put_i32(count(topics().count()));
+    }
+    for partitions in topics() {
+        let name = partitions.first().map_or("", |first| &*first.topic);
+        for bytes in [&mut metadata, &mut assignment] {
+            bytes.put_i16(i16::try_from(name.len()).unwrap_or_default());
+            bytes.extend_from_slice(name.as_bytes());
+        }
+        assignment.put_i32(count(partitions.len()));
+        for partition in partitions {
+            assignment.put_i32(partition.partition);
+        }
+    }
+    // No data of the user's.
+    metadata.put_i32(-1);
+    assignment.put_i32(-1);
+    ClassicMemberView {
+        metadata: Bytes::from(metadata),
+        assignment: Bytes::from(assignment),
+    }
+}
+
+fn count(found: usize) -> i32 {
+    i32::try_from(found).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,348 @@
+//! Committed offsets with what their readers noted beside them, and taking them back: Kafka's OffsetCommit,
+//! OffsetFetch and OffsetDelete.
+//!
+//! Who may commit is asked once for all (`membership.rs`); what is wrong with one partition is answered
+//! there and leaves the others alone, as Kafka's clients expect it. Whatever is written is one entry.
+
+use std::sync::Arc;
+
+use super::groups::{check_group_id, unknown_group};
+use super::{Inner, Run, Session, unknown_partition, unknown_topic};
+use crate::completion::{Completion, Wakes};
+use crate::engine::groups::Committed;
+use crate::engine::topics::{Topic, Topics};
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::{Durability, PartitionId, TopicPartition};
+use crate::limits;
+use crate::log::control::{
+    self, CommitDetails, CommittedOffset, DetailedOffsetCommit, NO_LEADER_EPOCH, NO_OFFSET,
+    OFFSET_COMMIT_VERSION,
+};
+use crate::log::{Appended, Kind, PAYLOAD_VERSION};
+use crate::protocol::request::{Member, PartitionOffset};
+
+/// The offset of a partition, with what its reader noted beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotedOffset {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The offset of the next record to read; -1, only in what is read: nothing is committed.
+    pub offset: i64,
+    /// The leader epoch of the last record before it; -1: not known.
+    pub leader_epoch: i32,
+    /// The reader's own words, at most [`limits::OFFSET_METADATA_BYTES_MAX`] bytes; empty: none.
+    pub metadata: String,
+}
+
+/// For each partition asked for, in that order, whether it was done.
+pub type EachPartition = Vec<Result<()>>;
+
+impl Session {
+    /// Commits offsets of a group with what is noted beside them; answered once they are as durable as
+    /// their topics. `member` is who commits; none: by hand, while the group has no member.
+    ///
+    /// Each partition has its own answer: `UNKNOWN_TOPIC_OR_PARTITION`, `OFFSET_METADATA_TOO_LARGE`,
+    /// `INVALID_ARGUMENT` for a negative offset. The whole fails, and nothing is committed, with
+    /// `INVALID_GROUP_ID`, with what [`Coordinator::check_commit`] says of the member, or with the log.
+    ///
+    /// [`Coordinator::check_commit`]: crate::engine::group::Coordinator::check_commit
+    pub fn commit_noted(
+        &self,
+        group: String,
+        member: Option<&Member>,
+        offsets: &[NotedOffset],
+        run: Run,
+        completion: Completion<EachPartition>,
+    ) {
+        let inner = &self.service().inner;
+        match inner.check_noted(group, member, offsets) {
+            Ok(checked) => inner.append_checked(checked, run, completion),
+            Err(error) => completion.finish(Err(error)),
+        }
+    }
+
+    /// What a group has committed for these partitions, in the order asked; none: for all that it has
+    /// committed something for, by topic and partition. A group that is not known has committed nothing.
+    ///
+    /// # Errors
+    /// `CLOSED`.
+    pub fn committed(
+        &self,
+        group: &str,
+        partitions: Option<&[TopicPartition]>,
+    ) -> Result<Vec<NotedOffset>> {
+        let inner = &self.service().inner;
+        inner.check_open()?;
+        Ok(inner.noted_offsets(group, partitions))
+    }
+
+    /// Takes back what a group has committed for these partitions; answered once that is durable.
+    ///
+    /// Each partition has its own answer: `UNKNOWN_TOPIC_OR_PARTITION`, and `GROUP_SUBSCRIBED_TO_TOPIC`
+    /// while a member of the group reads the topic. To take back what is not there is done at once. The
+    /// whole fails with `GROUP_ID_NOT_FOUND`, with `COORDINATOR_LOAD_IN_PROGRESS` while members of before a
+    /// restart are waited for, or with the log.
+    pub fn forget_offsets(
+        &self,
+        group: String,
+        partitions: &[TopicPartition],
+        run: Run,
+        completion: Completion<EachPartition>,
+    ) {
+        let inner = &self.service().inner;
+        match inner.check_forget(group, partitions) {
+            Ok(checked) => inner.append_checked(checked, run, completion),
+            Err(error) => completion.finish(Err(error)),
+        }
+    }
+}
+
+/// What is to be written, and what each partition is answered once it is.
+struct Checked {
+    commit: DetailedOffsetCommit,
+    level: Durability,
+    answers: EachPartition,
+}
+
+impl Inner {
+    fn append_checked(&self, checked: Checked, run: Run, completion: Completion<EachPartition>) {
+        let Checked {
+            commit,
+            level,
+            answers,
+        } = checked;
+        if let Err(closed) = self.check_open() {
+            return completion.finish(Err(closed));
+        }
+        if commit.commit.offsets.is_empty() {
+            return completion.finish(Ok(answers));
+        }
+        // Version 1 wherever it says the same: it is smaller, and older builds read it.
+        let is_plain = commit.details.is_empty()
+            && !commit
+                .commit
+                .offsets
+                .iter()
+                .any(|at| at.offset == NO_OFFSET);
+        let encoded = if is_plain {
+            control::encode(&commit.commit).map(|payload| (PAYLOAD_VERSION, payload))
+        } else {
+            control::encode(&commit).map(|payload| (OFFSET_COMMIT_VERSION, payload))
+        };
+        let (version, payload) = match encoded {
+            Ok(encoded) => encoded,
+            Err(error) => return completion.finish(Err(error)),
+        };
+        let done = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+            completion.complete(result.map(|_| answers), wakes);
+        });
+        let frame = (Kind::OffsetCommit, version, PartitionId(0));
+        self.append_version(frame, payload, Some(level), run, done);
+    }
+
+    /// Commits what may be committed in this generation.
+    pub(super) fn commit_checked(
+        &self,
+        group: String,
+        generation: i32,
+        offsets: &[NotedOffset],
+        run: Run,
+        completion: Completion<EachPartition>,
+    ) {
+        let checked = self.check_offsets(group, generation, offsets);
+        self.append_checked(checked, run, completion);
+    }
+
+    fn check_noted(
+        &self,
+        group: String,
+        member: Option<&Member>,
+        offsets: &[NotedOffset],
+    ) -> Result<Checked> {
+        check_group_id(&group)?;
+        let places: Vec<_> = offsets.iter().map(NotedOffset::place).collect();
+        let generation = self.check_member(&group, member, &places)?;
+        Ok(self.check_offsets(group, generation, offsets))
+    }
+
+    fn check_offsets(&self, group: String, generation: i32, offsets: &[NotedOffset]) -> Checked {
+        let topics = self.state.topics.read();
+        let mut level = Durability::Os;
+        let (mut committed, mut details) = (Vec::new(), Vec::new());
+        let answers = offsets.iter().map(|noted| {
+            let topic = noted.check(&topics)?;
+            level = level.max(topic.config.durability);
+            committed.push(CommittedOffset {
+                topic: topic.uuid,
+                partition: noted.partition,
+                offset: noted.offset,
+            });
+            details.push(CommitDetails {
+                leader_epoch: noted.leader_epoch.max(NO_LEADER_EPOCH),
+                metadata: noted.metadata.clone(),
+            });
+            Ok(())
+        });
+        let answers = answers.collect();
+        if details.iter().all(|said| *said == CommitDetails::default()) {
+            details.clear();
+        }
+        let commit = control::OffsetCommit {
+            group,
+            generation,
+            offsets: committed,
+        };
+        Checked {
+            commit: DetailedOffsetCommit { commit, details },
+            level: level.min(self.identity_level()),
+            answers,
+        }
+    }
+
+    fn noted_offsets(
+        &self,
+        group: &str,
+        partitions: Option<&[TopicPartition]>,
+    ) -> Vec<NotedOffset> {
+        let topics = self.state.topics.read();
+        let groups = self.state.groups.lock();
+        let group = groups.get(group);
+        if let Some(partitions) = partitions {
+            let noted = partitions.iter().map(|found| {
+                let topic = topics.get(&found.topic);
+                let key = topic.map(|topic| (topic.uuid, found.partition));
+                let committed = key.and_then(|key| group?.offsets.get(&key));
+                NotedOffset::new(&found.topic, found.partition, committed)
+            });
+            return noted.collect();
+        }
+        let all = group.into_iter().flat_map(|group| &group.offsets);
+        let all = all.filter_map(|((uuid, partition), committed)| {
+            let name = &topics.by_uuid(uuid)?.name;
+            Some(NotedOffset::new(name, *partition, Some(committed)))
+        });
+        let mut all: Vec<_> = all.collect();
+        all.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        all
+    }
+
+    fn check_forget(&self, group: String, partitions: &[TopicPartition]) -> Result<Checked> {
+        if self.state.groups.lock().get(&group).is_none() {
+            return Err(unknown_group(&group));
+        }
+        let membership = self.membership.lock();
+        let topics = self.state.topics.read();
+        let groups = self.state.groups.lock();
+        let found = groups.get(&group);
+        let mut offsets = Vec::new();
+        let mut answers = EachPartition::new();
+        for place in partitions {
+            let is_read = membership.coordinator().is_read(&group, &place.topic)?;
+            let topic = match partition_of(&topics, &place.topic, place.partition) {
+                Ok(topic) if !is_read => topic,
+                Ok(_) => {
+                    answers.push(Err(subscribed(&group, &place.topic)));
+                    continue;
+                }
+                Err(error) => {
+                    answers.push(Err(error));
+                    continue;
+                }
+            };
+            let key = (topic.uuid, place.partition);
+            if found.is_some_and(|found| found.offsets.contains_key(&key)) {
+                offsets.push(CommittedOffset {
+                    topic: topic.uuid,
+                    partition: place.partition,
+                    offset: NO_OFFSET,
+                });
+            }
+            answers.push(Ok(()));
+        }
+        let commit = control::OffsetCommit {
+            generation: found.map_or(0, |found| found.generation),
+            group,
+            offsets,
+        };
+        Ok(Checked {
+            commit: commit.into(),
+            level: self.identity_level(),
+            answers,
+        })
+    }
+}
+
+impl NotedOffset {
+    fn new(topic: &str, partition: i32, committed: Option<&Committed>) -> Self {
+        let details = committed.and_then(|committed| committed.details.as_deref());
+        let details = details.cloned().unwrap_or_default();
+        Self {
+            topic: topic.to_owned(),
+            partition,
+            offset: committed.map_or(NO_OFFSET, |committed| committed.offset),
+            leader_epoch: details.leader_epoch,
+            metadata: details.metadata,
+        }
+    }
+
+    fn place(&self) -> PartitionOffset {
+        PartitionOffset {
+            topic: self.topic.clone(),
+            partition: self.partition,
+            offset: self.offset,
+        }
+    }
+
+    /// The topic, if this can be committed.
+    fn check<'a>(&self, topics: &'a Topics) -> Result<&'a Topic> {
+        let topic = partition_of(topics, &self.topic, self.partition)?;
+        let (name, partition) = (&topic.name, self.partition);
+        if self.offset < 0 {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!(
+                    "offset {} to commit for topic `{name}`, partition {partition}; it must be 0 or more",
+                    self.offset
+                ),
+            ));
+        }
+        if self.metadata.len() > limits::OFFSET_METADATA_BYTES_MAX {
+            return Err(Error::new(
+                ErrorCode::OffsetMetadataTooLarge,
+                format!(
+                    "the metadata to commit for topic `{name}`, partition {partition} has {} bytes; at most {} \
+                     are allowed",
+                    self.metadata.len(),
+                    limits::OFFSET_METADATA_BYTES_MAX
+                ),
+            ));
+        }
+        Ok(topic)
+    }
+}
+
+fn partition_of<'a>(topics: &'a Topics, name: &str, partition: i32) -> Result<&'a Topic> {
+    let topic = topics.get(name).ok_or_else(|| unknown_topic(name))?;
+    match topic.partition(partition) {
+        Some(_) => Ok(topic),
+        None => Err(unknown_partition(
+            &topic.name,
+            partition,
+            topic.partitions.len(),
+        )),
+    }
+}
+
+fn subscribed(group: &str, topic: &Arc<str>) -> Error {
+    Error::new(
+        ErrorCode::GroupSubscribedToTopic,
+        format!(
+            "a member of group `{group}` reads topic `{topic}`: what is committed for it cannot be deleted"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;
