@@ -94,15 +94,14 @@ def answers(port):
 
 
 class Headwater(Broker):
-    """As it is by default, and with no wait for the members of a new group."""
+    """As it is by default, but that topics are created as they are used, as Apache Kafka does by default."""
 
     name = "headwater"
-    options = ()
+    options = ("--set", "auto_create_topics=true")
 
     def command(self):
         program = TARGET / "debug" / "headwater"
-        listen = f"tcp://127.0.0.1:{self.port}"
-        return [program, "serve", str(self.folder / "data"), "--listen", listen, *self.options]
+        return [program, "serve", "--data", self.folder / "data", "--listen", self.address, *self.options]
 
     def prepare(self):
         command = ["cargo", "build", "--locked", "--quiet", "-p", "headwater-broker", "--bin", "headwater"]

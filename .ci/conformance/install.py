@@ -130,7 +130,7 @@ def kcat():
 
 
 def go_driver():
-    files = [SUITE / "go" / name for name in ("go.mod", "go.sum", "main.go", "admin.go")]
+    files = [SUITE / "go" / name for name in ("go.mod", "go.sum", "main.go", "admin.go", "commit.go")]
 
     def fill(folder):
         folder.mkdir()
