@@ -82,11 +82,21 @@ impl Broker {
         };
         let server = Server::new(service.clone(), server_options);
         let counts = Arc::default();
+        #[cfg(feature = "kafka")]
+        let kafka = Kafka::new(service.clone(), kafka_options(config, &addresses)?);
         let speakers = Speakers {
             #[cfg(feature = "http")]
-            http: Http::new(service.clone(), server.clone(), Arc::clone(&counts)),
+            http: Http::new(
+                service.clone(),
+                server.clone(),
+                Arc::clone(&counts),
+                vec![
+                    #[cfg(feature = "kafka")]
+                    ("kafka", kafka.counter()),
+                ],
+            ),
             #[cfg(feature = "kafka")]
-            kafka: Kafka::new(service.clone(), kafka_options(config, &addresses)?),
+            kafka,
             server,
         };
         let places = listen::Places::new(options.max_connections(), counts);

@@ -56,6 +56,9 @@ pub(super) enum Command {
     Bench(Bench),
     /// Print or verify the files of a data folder, offline
     Dump(Dump),
+    /// Print which APIs of Kafka's protocol the port speaks, and in which versions
+    #[cfg(feature = "kafka")]
+    KafkaCompat,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -71,6 +74,9 @@ pub(super) struct Serve {
     /// An address to listen on; may be given more than once [default: 127.0.0.1:9092]
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) listen: Vec<String>,
+    /// What Kafka's clients are told to connect to [default: the address that they have connected to]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) advertise: Option<String>,
     /// A log in memory that creates topics as they are used, for development
     #[arg(long)]
     pub(super) dev: bool,

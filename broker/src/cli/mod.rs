@@ -9,6 +9,8 @@ mod bench;
 mod consume;
 mod dump;
 mod group;
+#[cfg(feature = "kafka")]
+mod kafka_compat;
 mod lines;
 mod output;
 mod produce;
@@ -121,6 +123,8 @@ fn dispatch(args: Args, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
         Command::Group(group) => group::run(group, &address, io, stop),
         Command::Bench(bench) => bench::run(&bench, &address, io, stop),
         Command::Dump(dump) => dump::run(&dump, io, stop),
+        #[cfg(feature = "kafka")]
+        Command::KafkaCompat => kafka_compat::run(io),
         Command::Completions { shell } => args::completions(shell, io),
     }
 }

@@ -39,6 +39,7 @@ fn config(args: &Serve) -> Result<Config, Error> {
     };
     config.options.listen = (!args.listen.is_empty()).then(|| args.listen.clone());
     config.allow_remote = args.allow_remote;
+    config.advertise.clone_from(&args.advertise);
     for (name, value) in &args.set {
         config.options.set(name, value)?;
     }

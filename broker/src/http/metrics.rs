@@ -113,6 +113,9 @@ fn about_connections(page: &mut Page, broker: &Inner) {
         broker.server.connection_count(),
     );
     page.line(open, "{protocol=\"http\"}", broker.connection_count());
+    for (protocol, count) in &broker.others {
+        page.line(open, &format!("{{protocol=\"{protocol}\"}}"), count());
+    }
     for (name, help, count) in [
         (
             "headwater_connections_accepted_total",

@@ -42,11 +42,16 @@ struct Inner {
     service: Service,
     server: Server,
     counts: Arc<Counts>,
+    /// How many connections of other protocols there are, by the protocol's name.
+    others: Others,
     started: Instant,
     places: Semaphore,
     /// True once the broker closes. Each connection holds a receiver until its last answer.
     closing: watch::Sender<bool>,
 }
+
+/// Connections of other protocols on the port: the protocol's name, and how many there are.
+pub(crate) type Others = Vec<(&'static str, Box<dyn Fn() -> usize + Send + Sync>)>;
 
 impl Inner {
     fn connection_count(&self) -> usize {
@@ -62,11 +67,17 @@ enum Unanswered {
 
 impl Http {
     /// HTTP about a broker that has just started.
-    pub(crate) fn new(service: Service, server: Server, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(
+        service: Service,
+        server: Server,
+        counts: Arc<Counts>,
+        others: Others,
+    ) -> Self {
         Self(Arc::new(Inner {
             service,
             server,
             counts,
+            others,
             started: Instant::now(),
             places: Semaphore::new(HTTP_CONNECTIONS_MAX),
             closing: watch::Sender::new(false),

@@ -11,7 +11,7 @@ use super::*;
 fn http() -> Http {
     let service = Service::open_memory("", &ServiceOptions::default()).unwrap();
     let server = Server::new(service.clone(), ServerOptions::default());
-    Http::new(service, server, Arc::default())
+    Http::new(service, server, Arc::default(), Vec::new())
 }
 
 fn dial(http: &Http, buffer_bytes: usize, first: &[u8]) -> (DuplexStream, JoinHandle<()>) {

@@ -27,7 +27,8 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
                 version: version.to_owned(),
             };
             if context.introduce(client) {
-                tracing::debug!(name, version, "a Kafka client");
+                let client_id = request.client_id.unwrap_or_default();
+                tracing::debug!(client_id, name, version, "a Kafka client");
             }
         } else {
             error_code = code::INVALID_REQUEST;

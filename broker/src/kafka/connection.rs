@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
@@ -124,18 +124,18 @@ where
 {
     let idle_timeout = allowance.idle_timeout;
     let mut frames = FrameReader::new(first, allowance.frame_bytes_max);
-    let reads = AtomicU64::new(0);
+    let activity = Activity::default();
     let budget = Arc::new(Semaphore::new(limits::CONNECTION_BYTES_MAX));
     let (sender, receiver) = mpsc::channel(1);
     let queue = Queue::new(context.clone());
-    let mut answering = pin!(answer(writer, receiver, queue, idle_timeout));
+    let mut answering = pin!(answer(writer, receiver, queue, &activity, idle_timeout));
     let end = tokio::select! {
         biased;
         // It ends by itself only with a fault: the requests have not ended.
         answered = &mut answering => return answered.err().unwrap_or(End::PeerClosed),
-        end = receive(reader, &mut frames, (&reads, &budget), sender) => end,
+        end = receive(reader, &mut frames, (&activity, &budget), sender) => end,
         _ = closing.wait_for(|is_closing| *is_closing) => End::Closing,
-        () = silence(&reads, &budget, idle_timeout) => End::Idle { timeout: idle_timeout },
+        () = silence(&activity, idle_timeout) => End::Idle { timeout: idle_timeout },
     };
     // Nothing more comes: long polls end, and all there is to be said is said.
     context.end();
@@ -148,13 +148,20 @@ where
     }
 }
 
+/// What happens on a connection, for whoever looks whether it is silent.
+#[derive(Debug, Default)]
+struct Activity {
+    reads: AtomicU64,
+    under_way: AtomicUsize,
+}
+
 type Incoming = (Arrived, OwnedSemaphorePermit);
 
 /// Takes in frames; never ends but for a reason.
 async fn receive<R: AsyncRead + Unpin>(
     reader: &mut R,
     frames: &mut FrameReader,
-    (reads, budget): (&AtomicU64, &Arc<Semaphore>),
+    (activity, budget): (&Activity, &Arc<Semaphore>),
     sender: Sender<Incoming>,
 ) -> End {
     loop {
@@ -187,10 +194,11 @@ async fn receive<R: AsyncRead + Unpin>(
                 Ok(count) => frames.received(count),
                 Err(error) => return End::Lost(error),
             }
-            reads.fetch_add(1, Ordering::Relaxed);
+            activity.reads.fetch_add(1, Ordering::Relaxed);
         };
         match (arrived, permit) {
             (Ok(arrived), Some(permit)) => {
+                activity.under_way.fetch_add(1, Ordering::Relaxed);
                 if sender.send((arrived, permit)).await.is_err() {
                     return End::PeerClosed;
                 }
@@ -206,6 +214,7 @@ async fn answer<W: AsyncWrite + Unpin>(
     writer: &mut W,
     mut receiver: Receiver<Incoming>,
     mut queue: Queue,
+    activity: &Activity,
     write_timeout: Duration,
 ) -> Result<(), End> {
     let mut outgoing = Outgoing::default();
@@ -222,10 +231,11 @@ async fn answer<W: AsyncWrite + Unpin>(
                 continue;
             }
             answered = poll_fn(|task| queue.poll_next(task)) => {
+                activity.under_way.fetch_sub(1, Ordering::Relaxed);
                 outgoing.add(answered.map_err(End::Malformed)?).map_err(End::Unsayable)?;
             }
         }
-        let gathered = gather(&mut queue, &mut outgoing);
+        let gathered = gather(&mut queue, &mut outgoing, activity);
         let written = timeout(write_timeout, outgoing.write_to(writer)).await;
         written
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -236,24 +246,25 @@ async fn answer<W: AsyncWrite + Unpin>(
 }
 
 /// What is ready behind an answer goes with it.
-fn gather(queue: &mut Queue, outgoing: &mut Outgoing) -> Result<(), End> {
+fn gather(queue: &mut Queue, outgoing: &mut Outgoing, activity: &Activity) -> Result<(), End> {
     let mut task = TaskContext::from_waker(Waker::noop());
     while outgoing.bytes() < limits::PUSH_BYTES_MAX
         && let Poll::Ready(answered) = queue.poll_next(&mut task)
     {
+        activity.under_way.fetch_sub(1, Ordering::Relaxed);
         let answered = answered.map_err(End::Malformed)?;
         outgoing.add(answered).map_err(End::Unsayable)?;
     }
     Ok(())
 }
 
-/// Ends when nothing was read for so long while nothing was in flight.
-async fn silence(reads: &AtomicU64, budget: &Semaphore, idle_timeout: Duration) {
+/// Ends when nothing was read for so long while nothing was under way.
+async fn silence(activity: &Activity, idle_timeout: Duration) {
     loop {
-        let seen = reads.load(Ordering::Relaxed);
+        let seen = activity.reads.load(Ordering::Relaxed);
         tokio::time::sleep(idle_timeout).await;
-        let is_idle = budget.available_permits() == limits::CONNECTION_BYTES_MAX;
-        if reads.load(Ordering::Relaxed) == seen && is_idle {
+        let is_idle = activity.under_way.load(Ordering::Relaxed) == 0;
+        if activity.reads.load(Ordering::Relaxed) == seen && is_idle {
             return;
         }
     }

@@ -4,7 +4,6 @@
 //! word for becomes the code that makes its clients do the right thing: try again, or not.
 
 use headwater::{Error, ErrorCode, limits};
-use kafka_protocol::protocol::StrBytes;
 
 use super::context::Context;
 
@@ -115,10 +114,6 @@ pub(crate) fn of(error: &Error) -> i16 {
 }
 
 /// What is said of it, cut where it is too long for a message.
-pub(crate) fn message(error: &Error) -> StrBytes {
-    StrBytes::from_string(text(error))
-}
-
 fn text(error: &Error) -> String {
     let mut text = error.message().to_owned();
     let max = limits::KAFKA_ERROR_MESSAGE_BYTES_MAX;

@@ -79,6 +79,14 @@ use tokio::sync::watch;
 use connection::{Allowance, Halves};
 use context::{Context, Node};
 
+/// What is spoken: an API's name, its key and its versions, from the first to the last.
+#[cfg(any(feature = "cli", test))]
+pub(crate) fn spoken() -> impl Iterator<Item = (&'static str, i16, std::ops::RangeInclusive<i16>)> {
+    api::APIS
+        .iter()
+        .map(|api| (api.name, api.key, api.versions()))
+}
+
 /// Serves connections of Kafka's protocol. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Kafka(Arc<Inner>);
@@ -174,9 +182,11 @@ impl Kafka {
         }
     }
 
-    /// How many connections there are.
-    pub(crate) fn connection_count(&self) -> usize {
-        self.0.closing.receiver_count()
+    /// Counts the connections there are, whenever it is asked.
+    #[cfg(any(feature = "http", test))]
+    pub(crate) fn counter(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
+        let kafka = self.clone();
+        Box::new(move || kafka.0.closing.receiver_count())
     }
 
     /// Lets every connection answer what it was asked, and waits for it, at most `timeout`.

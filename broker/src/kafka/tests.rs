@@ -1,5 +1,9 @@
 //! The adapter against the independent codec of `kafka-protocol`, and against bytes that are no requests.
 
+mod damaged;
+mod lookups;
+mod records;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -74,6 +78,18 @@ impl Client {
         frame.to_vec()
     }
 
+    /// Sends a request without waiting for the answer.
+    pub(super) async fn request<Q: Encodable + HeaderVersion>(
+        &mut self,
+        key: i16,
+        version: i16,
+        message: &Q,
+    ) {
+        self.next_id += 1;
+        let frame = Self::frame(key, version, self.next_id, message);
+        self.send(&frame).await;
+    }
+
     pub(super) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
@@ -92,9 +108,12 @@ impl Client {
         Q: Encodable + HeaderVersion,
         A: Decodable + HeaderVersion,
     {
-        self.next_id += 1;
-        self.send(&Self::frame(key, version, self.next_id, message))
-            .await;
+        self.request(key, version, message).await;
+        self.answer(version).await
+    }
+
+    /// The answer to what was asked last, as `kafka-protocol` reads it.
+    pub(super) async fn answer<A: Decodable + HeaderVersion>(&mut self, version: i16) -> A {
         let mut frame = self.receive().await.expect("an answer");
         let header = ResponseHeader::decode(&mut frame, A::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, self.next_id);
@@ -289,7 +308,7 @@ async fn a_broker_that_closes_ends_its_connections() {
     let closing = kafka.close(Duration::from_secs(30));
     let (answer, ()) = tokio::join!(client.receive(), closing);
     assert!(answer.is_none());
-    assert_eq!(kafka.connection_count(), 0);
+    assert_eq!(kafka.counter()(), 0);
 }
 
 #[test]

@@ -309,8 +309,8 @@ fn recorded_sessions_with_bytes_changed_harm_nobody() {
 }
 
 /// A broker, and a good client that sends one record after the other and waits for each.
-struct Watched {
-    serving: Serving,
+pub(super) struct Watched {
+    pub(super) serving: Serving,
     log: PathBuf,
     data: PathBuf,
     acknowledged: Arc<AtomicU64>,
@@ -320,7 +320,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(options: &[&str]) -> Self {
+    pub(super) fn start(options: &[&str]) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let (data, log) = (scratch.path().join("data"), scratch.path().join("log"));
         let errors = File::create(&log).unwrap();
@@ -350,13 +350,13 @@ impl Watched {
         watched
     }
 
-    fn address(&self) -> &str {
+    pub(super) fn address(&self) -> &str {
         &self.serving.address
     }
 
     /// Waits until another record of the good client was acknowledged.
     #[track_caller]
-    fn serves(&self) {
+    pub(super) fn serves(&self) {
         let before = self.acknowledged.load(Ordering::Relaxed);
         while self.acknowledged.load(Ordering::Relaxed) == before {
             assert!(!self.sending.is_finished(), "the good client has failed");
@@ -367,7 +367,7 @@ impl Watched {
     /// At the end: the good client was served, its records are there and nothing else is in their topic, nothing
     /// has panicked, and the folder is whole.
     #[track_caller]
-    fn ends_well(mut self) {
+    pub(super) fn ends_well(mut self) {
         self.serves();
         self.is_over.store(true, Ordering::Relaxed);
         self.sending.join().unwrap();
@@ -418,7 +418,7 @@ fn goodbye(frames: &[Frame]) -> ErrorCode {
 }
 
 /// Whether the other side has closed; waits for it as long as the stream's time limit says.
-fn is_ended(stream: &mut TcpStream) -> bool {
+pub(super) fn is_ended(stream: &mut TcpStream) -> bool {
     match stream.read(&mut [0; 1_024]) {
         Ok(count) => count == 0,
         Err(error) => !matches!(

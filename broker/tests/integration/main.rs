@@ -11,6 +11,8 @@ mod harness;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod http;
+#[cfg(all(target_os = "linux", feature = "kafka"))]
+mod kafka;
 mod kill;
 // Resident memory is read from /proc.
 #[cfg(target_os = "linux")]

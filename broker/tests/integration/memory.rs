@@ -170,7 +170,7 @@ fn topic_to_read() -> Place {
     place
 }
 
-fn fill(address: &str) {
+pub(crate) fn fill(address: &str) {
     let records = (OFFERED_BYTES / VALUE_BYTES).to_string();
     let size = VALUE_BYTES.to_string();
     let bench = ["bench", "produce", "--topic", "orders", "--batch", "200"];

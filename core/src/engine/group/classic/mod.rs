@@ -40,6 +40,7 @@ mod protocols;
 mod recovery;
 mod subscription;
 mod sync;
+mod time;
 
 pub use describe::{ClassicMemberView, ClassicView};
 pub(super) use groups::Groups;
