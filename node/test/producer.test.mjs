@@ -51,7 +51,7 @@ test('everything of a record arrives as it was sent', async (t) => {
 
 test('compressed records come back as they were sent', async (t) => {
   const values = Array.from({ length: 2_000 }, (_, number) => `${number}: a value like many others`)
-  for (const compression of ['none', 'lz4', 'zstd']) {
+  for (const compression of ['none', 'gzip', 'snappy', 'lz4', 'zstd']) {
     const address = folder(t)
     const db = await log(t, { address })
     const p = db.producer({ compression, lingerMs: 1_000 })

@@ -115,5 +115,3 @@ def test_groups_are_listed_described_and_deleted(db: headwater.Client) -> None:
 def test_what_is_not_built_yet_says_so(db: headwater.Client) -> None:
     with pytest.raises(headwater.Unsupported):
         db.admin.create_topic("replicated", durability="quorum")
-    with pytest.raises(headwater.Unsupported):
-        db.producer(compression="gzip")

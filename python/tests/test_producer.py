@@ -54,9 +54,9 @@ def test_record_comes_back_as_it_was_sent(db: headwater.Client) -> None:
     assert (d.key, d.value, d.timestamp) == (None, b"", 1_704_067_200_000)
 
 
-@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_compressed_records_come_back_as_they_were_sent(
-    folder: Path, compression: Literal["none", "lz4", "zstd"]
+    folder: Path, compression: Literal["none", "gzip", "snappy", "lz4", "zstd"]
 ) -> None:
     values = [b"%d: a value like many others" % number for number in range(2_000)]
     with headwater.connect(folder) as db:

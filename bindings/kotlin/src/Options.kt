@@ -9,7 +9,7 @@ import headwater.ffi.NativeProducerOptions
 import headwater.ffi.NativeTopicOptions
 import kotlin.time.Duration
 
-/** How record batches are compressed. `Gzip` and `Snappy` are not built yet. */
+/** How record batches are compressed. */
 enum class Compression(internal val word: String) {
     None("none"), Gzip("gzip"), Snappy("snappy"), Lz4("lz4"), Zstd("zstd")
 }

@@ -3,7 +3,7 @@
 
 internal import HeadwaterNative
 
-/// How record batches are compressed. `gzip` and `snappy` are not built yet.
+/// How record batches are compressed.
 public enum Compression: String, Sendable, CaseIterable { case none, gzip, snappy, lz4, zstd }
 
 /// How a record without a partition of its own finds one.

@@ -266,7 +266,7 @@ pub(super) struct Bench {
     /// The topic's level: os or disk [default: disk, os in memory]
     #[arg(long)]
     pub(super) durability: Option<String>,
-    /// How batches are compressed: none, lz4 or zstd [default: none]
+    /// How batches are compressed: none, gzip, snappy, lz4 or zstd [default: none]
     #[arg(long)]
     pub(super) compression: Option<String>,
 }

@@ -86,12 +86,17 @@ pub(super) fn batches() -> Vec<Vec<u8>> {
     batches
 }
 
-const GOLDEN: [&[u8]; 8] = [
+const GOLDEN: [&[u8]; 13] = [
     include_bytes!("../../tests/golden/batch/compacted.bin"),
     include_bytes!("../../tests/golden/batch/emptied.bin"),
+    include_bytes!("../../tests/golden/batch/gzip.bin"),
+    include_bytes!("../../tests/golden/batch/gzip_python.bin"),
     include_bytes!("../../tests/golden/batch/lengths.bin"),
     include_bytes!("../../tests/golden/batch/lz4.bin"),
     include_bytes!("../../tests/golden/batch/lz4_linked.bin"),
+    include_bytes!("../../tests/golden/batch/snappy.bin"),
+    include_bytes!("../../tests/golden/batch/snappy_framed.bin"),
+    include_bytes!("../../tests/golden/batch/snappy_raw.bin"),
     include_bytes!("../../tests/golden/batch/timestamps.bin"),
     include_bytes!("../../tests/golden/batch/zstd.bin"),
     include_bytes!("../../tests/golden/batch/zstd_streamed.bin"),

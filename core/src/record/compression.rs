@@ -1,14 +1,18 @@
 //! The records of a batch compressed as one piece, in the frames that Kafka's clients write and
 //! read.
 //!
-//! Everything behind a batch's header is one LZ4 frame (`lz4`) or one zstd frame (`zstd`). What
+//! Everything behind a batch's header is one frame of `gzip`, `snappy`, `lz4` or `zstd`. What
 //! comes out of a frame is bounded (`UNCOMPRESSED_BYTES_MAX`), and memory is taken as bytes come
 //! out: by how many came and how many were received, never by a number in them. Each codec is a
-//! feature of this crate, and gzip and snappy are not there yet: what is not built in is refused by
-//! name. Nothing here knows what the bytes mean.
+//! feature of this crate: what is not built in is refused by name. Nothing here knows what the
+//! bytes mean.
 
+#[cfg(feature = "gzip")]
+mod gzip;
 #[cfg(feature = "lz4")]
 mod lz4;
+#[cfg(feature = "snappy")]
+mod snappy;
 #[cfg(feature = "zstd")]
 mod zstd;
 
@@ -16,7 +20,12 @@ use std::fmt;
 
 use super::{BatchError, Codec};
 use crate::limits::COMPRESSOR_BYTES_KEPT_MAX;
-#[cfg(any(feature = "lz4", feature = "zstd"))]
+#[cfg(any(
+    feature = "gzip",
+    feature = "lz4",
+    feature = "snappy",
+    feature = "zstd"
+))]
 use crate::limits::UNCOMPRESSED_BYTES_MAX;
 
 /// Compresses one batch after the other with one codec, and keeps its tables and its buffer.
@@ -45,6 +54,10 @@ pub struct Compressor {
 /// What a codec keeps from one batch to the next.
 enum Encoder {
     None,
+    #[cfg(feature = "gzip")]
+    Gzip(gzip::Encoder),
+    #[cfg(feature = "snappy")]
+    Snappy(snappy::Encoder),
     #[cfg(feature = "lz4")]
     Lz4(lz4::Encoder),
     #[cfg(feature = "zstd")]
@@ -57,7 +70,8 @@ impl Codec {
     pub const fn is_supported(self) -> bool {
         match self {
             Self::None => true,
-            Self::Gzip | Self::Snappy => false,
+            Self::Gzip => cfg!(feature = "gzip"),
+            Self::Snappy => cfg!(feature = "snappy"),
             Self::Lz4 => cfg!(feature = "lz4"),
             Self::Zstd => cfg!(feature = "zstd"),
         }
@@ -72,10 +86,20 @@ impl Compressor {
     pub fn new(codec: Codec) -> Result<Self, BatchError> {
         let encoder = match codec {
             Codec::None => Encoder::None,
+            #[cfg(feature = "gzip")]
+            Codec::Gzip => Encoder::Gzip(gzip::Encoder::default()),
+            #[cfg(feature = "snappy")]
+            Codec::Snappy => Encoder::Snappy(snappy::Encoder::default()),
             #[cfg(feature = "lz4")]
             Codec::Lz4 => Encoder::Lz4(lz4::Encoder::default()),
             #[cfg(feature = "zstd")]
             Codec::Zstd => Encoder::Zstd(zstd::Encoder::default()),
+            #[cfg(not(all(
+                feature = "gzip",
+                feature = "lz4",
+                feature = "snappy",
+                feature = "zstd"
+            )))]
             _ => return Err(BatchError::UnsupportedCodec { codec }),
         };
         Ok(Self {
@@ -97,6 +121,10 @@ impl Compressor {
         self.out.shrink_to(COMPRESSOR_BYTES_KEPT_MAX);
         match &mut self.encoder {
             Encoder::None => {}
+            #[cfg(feature = "gzip")]
+            Encoder::Gzip(encoder) => encoder.compress(section, &mut self.out),
+            #[cfg(feature = "snappy")]
+            Encoder::Snappy(encoder) => encoder.compress(section, &mut self.out),
             #[cfg(feature = "lz4")]
             Encoder::Lz4(encoder) => encoder.compress(section, &mut self.out),
             #[cfg(feature = "zstd")]
@@ -115,13 +143,36 @@ impl Compressor {
 pub(crate) fn decompress(codec: Codec, section: &[u8]) -> Result<Vec<u8>, BatchError> {
     match codec {
         Codec::None => Ok(section.to_vec()),
+        #[cfg(feature = "gzip")]
+        Codec::Gzip => gzip::decompress(section, UNCOMPRESSED_BYTES_MAX)
+            .map_err(|problem| BatchError::Compression { codec, problem }),
+        #[cfg(feature = "snappy")]
+        Codec::Snappy => snappy::decompress(section, UNCOMPRESSED_BYTES_MAX)
+            .map_err(|problem| BatchError::Compression { codec, problem }),
         #[cfg(feature = "lz4")]
         Codec::Lz4 => lz4::decompress(section, UNCOMPRESSED_BYTES_MAX)
             .map_err(|problem| BatchError::Compression { codec, problem }),
         #[cfg(feature = "zstd")]
         Codec::Zstd => zstd::decompress(section, UNCOMPRESSED_BYTES_MAX)
             .map_err(|problem| BatchError::Compression { codec, problem }),
+        #[cfg(not(all(
+            feature = "gzip",
+            feature = "lz4",
+            feature = "snappy",
+            feature = "zstd"
+        )))]
         _ => Err(BatchError::UnsupportedCodec { codec }),
+    }
+}
+
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "snappy"))]
+/// Room for `more` bytes: twice what there was, if that is more, so that growing costs little;
+/// never above `max`.
+fn make_room(out: &mut Vec<u8>, more: usize, max: usize) {
+    let needed = out.len() + more;
+    if needed > out.capacity() {
+        let wanted = (2 * out.capacity()).clamp(needed, max.max(needed));
+        out.reserve_exact(wanted - out.len());
     }
 }
 

@@ -4,7 +4,7 @@
 //! - [`batch`]: the batch header, its checks, the two stamps a log puts into it
 //! - [`records`]: the records of a batch, decoded one by one in place
 //! - [`builder`]: records encoded straight into a batch
-//! - [`compression`]: the records of a batch as one frame of lz4 or zstd, and back
+//! - [`compression`]: the records of a batch as one frame of gzip, snappy, lz4 or zstd, and back
 //! - `filter`: a batch without some of its records
 //! - [`block`]: receive blocks, send rows, completion rows (little-endian, versioned)
 //! - [`partitioner`], [`varint`]: small pure functions under them

@@ -165,7 +165,7 @@ macro_rules! words {
 }
 
 words!(
-    /// How record batches are compressed. gzip and snappy are not built yet.
+    /// How record batches are compressed.
     Compression {
         /// Not at all.
         None = "none",

@@ -405,7 +405,7 @@ fn compressor(compression: Compression) -> Result<Compressor> {
         Error::new(
             ErrorCode::UnsupportedCompressionType,
             format!(
-                "producer option `compression` is `{compression}`, which is not there yet; \
+                "producer option `compression` is `{compression}`, which is not built in; \
                  there are {}",
                 known.join(", ")
             ),

@@ -21,6 +21,7 @@
 use lz4_flex::block::{self, CompressTable, DecompressError};
 use twox_hash::XxHash32;
 
+use super::make_room;
 use crate::record::CompressionProblem;
 
 const MAGIC: u32 = 0x184d_2204;
@@ -290,16 +291,6 @@ impl<'a> Input<'a> {
             found,
             expected,
         })
-    }
-}
-
-/// Room for `more` bytes: twice what there was, if that is more, so that growing costs little;
-/// never above `max`.
-fn make_room(out: &mut Vec<u8>, more: usize, max: usize) {
-    let needed = out.len() + more;
-    if needed > out.capacity() {
-        let wanted = (2 * out.capacity()).clamp(needed, max.max(needed));
-        out.reserve_exact(wanted - out.len());
     }
 }
 

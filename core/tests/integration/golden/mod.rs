@@ -95,6 +95,12 @@ fn kept(folder: &str, name: &str, make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
     }
 }
 
+/// The bytes of `FOLDER/NAME.bin`, which another program made.
+fn kept_only(folder: &str, name: &str) -> Vec<u8> {
+    let path = Folder::new(folder).path.join(format!("{name}.bin"));
+    fs::read(path).expect("it is checked in")
+}
+
 /// A record of a description.
 #[derive(Debug, Clone, Copy, Default)]
 struct Made<'a> {
