@@ -14,7 +14,7 @@ import time
 
 import yaml
 
-from . import ROOT, SUITE, WORK, matrix, programs, scenario
+from . import ROOT, SUITE, WORK, matrix, programs, scenario, session
 from .brokers import BROKERS
 from .clients import CLIENTS
 from .driver import Broken, Driver
@@ -26,6 +26,8 @@ NOT_AVAILABLE = 3
 
 def main():
     args = arguments()
+    if args.session:
+        sys.exit(session.record() if args.record else 1 if session.compare() else 0)
     chosen = [one for one in CLIENTS if (not args.client or one.name in args.client) and (one.is_light or not args.light)]
     scenarios = [one for name in FILES for one in read(name) if args.scenario in one["name"]]
     begun = time.monotonic()
@@ -72,6 +74,8 @@ def arguments():
     parser.add_argument("--light", action="store_true", help="only clients that need neither a compiler nor a JVM")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each cell instead of the table")
     parser.add_argument("--table", metavar="FILE", help="write the matrix as Markdown too")
+    parser.add_argument("--session", action="store_true", help="instead, the session of raw requests, field by field")
+    parser.add_argument("--record", action="store_true", help="with --session: ask Apache Kafka for its answers anew")
     parser.add_argument("--jobs", type=int, default=4, help="how many clients run side by side (default 4)")
     return parser.parse_args()
 
