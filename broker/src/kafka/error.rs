@@ -5,8 +5,6 @@
 
 use headwater::{Error, ErrorCode, limits};
 
-use super::context::Context;
-
 /// No error.
 pub(crate) const NONE: i16 = 0;
 
@@ -60,20 +58,6 @@ impl Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         Self::new(of(error), text(error))
-    }
-}
-
-/// Whether a client's leader epoch is the one there is; -1 is not looked at (KIP-320).
-///
-/// # Errors
-/// Kafka's number: the client is to ask for the metadata again.
-pub(crate) fn check_epoch(context: &Context, current_leader_epoch: i32) -> Result<(), i16> {
-    let ours = context.service().leader_epoch().0;
-    match current_leader_epoch {
-        ..=-1 => Ok(()),
-        epoch if epoch < ours => Err(code::FENCED_LEADER_EPOCH),
-        epoch if epoch > ours => Err(code::UNKNOWN_LEADER_EPOCH),
-        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::answer::{Answer, Reply};
 use super::api::Request;
 use super::context::Context;
+use super::epochs;
 use super::error::{self, code};
 use super::wire::Malformed;
 
@@ -117,7 +118,7 @@ async fn look_up(context: &Context, version: i16, name: &str, row: &Row) -> Resu
     let topic = context.service().topic(name);
     let partition = topic.as_ref().and_then(|topic| topic.partition(row.index));
     let partition = partition.ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
-    error::check_epoch(context, row.current_leader_epoch)?;
+    epochs::check(context, row.current_leader_epoch)?;
     let status = partition.status();
     match row.timestamp {
         LATEST => Ok(at(partition, status.high_watermark)),

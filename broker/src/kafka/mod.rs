@@ -41,6 +41,7 @@ mod context;
 mod delete_groups;
 mod describe_cluster;
 mod describe_groups;
+mod epochs;
 mod error;
 mod fetch;
 mod find_coordinator;

@@ -10,7 +10,8 @@ use kafka_protocol::protocol::StrBytes;
 use super::answer::Answer;
 use super::api::Request;
 use super::context::Context;
-use super::error::{self, code};
+use super::epochs;
+use super::error::code;
 use super::wire::Malformed;
 
 pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
@@ -60,6 +61,6 @@ fn end(
     let topic = context.service().topic(name);
     let partition = topic.as_ref().and_then(|topic| topic.partition(index));
     let partition = partition.ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
-    error::check_epoch(context, current_leader_epoch)?;
-    Ok(partition.epoch_end_at(LeaderEpoch(wanted)))
+    epochs::check(context, current_leader_epoch)?;
+    Ok(epochs::end_at(context, partition, LeaderEpoch(wanted)))
 }

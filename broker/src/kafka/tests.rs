@@ -1,6 +1,6 @@
 //! The adapter against the independent codec of `kafka-protocol`, and against bytes that are no requests.
 
-mod damaged;
+pub(super) mod damaged;
 mod lookups;
 mod records;
 
@@ -24,7 +24,11 @@ pub(super) fn kafka(auto_create_topics: bool) -> Kafka {
         auto_create_topics,
         ..ServiceOptions::default()
     };
-    let service = Service::open_memory("", &service_options).unwrap();
+    kafka_of(Service::open_memory("", &service_options).unwrap())
+}
+
+/// Kafka's protocol for a service.
+pub(super) fn kafka_of(service: Service) -> Kafka {
     let options = Options {
         frame_bytes_max: usize::MAX,
         idle_timeout: Duration::from_secs(600),

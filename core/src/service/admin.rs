@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::groups::done;
-use super::{Inner, Run, retention, unknown_topic};
+use super::partitions::{Altered, Turns};
+use super::{Inner, Run, Service, retention, unknown_topic};
 use crate::completion::{Completion, Wakes};
-use crate::engine::topic_config::{TopicConfig, check_topic_name};
+use crate::engine::topic_config::{TopicConfig, TopicDefaults, check_topic_name};
 use crate::engine::topics::Topic;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{Durability, PartitionId};
@@ -20,10 +21,59 @@ pub(super) struct Creating {
     /// Who else waits for a topic of this name.
     waiting: HashMap<String, Vec<(bool, Completion<Response>)>>,
     /// The first partition id that no topic on its way has.
-    next_partition: u32,
+    pub(super) next_partition: u32,
+    /// Whose partitions are being changed.
+    pub(super) turns: Turns,
+}
+
+impl Service {
+    /// Whether a topic could be created now.
+    ///
+    /// # Errors
+    /// As for `CreateTopic`.
+    pub fn check_new_topic(&self, name: &str, config: &[(String, String)]) -> Result<()> {
+        self.inner.check_open()?;
+        self.inner.check_new(name, config)?;
+        let topics = self.inner.state.topics.read();
+        if topics.get(name).is_some() {
+            return existing(name, false).map(drop);
+        }
+        if topics.len() >= limits::TOPICS_MAX {
+            return Err(too_many_topics());
+        }
+        Ok(())
+    }
+
+    /// Whether these options of a topic could be set now.
+    ///
+    /// # Errors
+    /// As for `AlterTopic`.
+    pub fn check_alteration(&self, name: &str, config: &[(String, String)]) -> Result<()> {
+        self.inner.check_open()?;
+        self.inner.check_alter(name, config).map(drop)
+    }
+
+    /// What topics get that do not say otherwise.
+    #[must_use]
+    pub fn topic_defaults(&self) -> TopicDefaults {
+        self.inner.defaults
+    }
+
+    /// Whether a topic that does not exist is created when it is first named.
+    #[must_use]
+    pub fn creates_topics(&self) -> bool {
+        self.inner.auto_create_topics
+    }
 }
 
 impl Inner {
+    fn check_new(&self, name: &str, config: &[(String, String)]) -> Result<TopicConfig> {
+        check_topic_name(name)?;
+        let config = TopicConfig::requested(self.defaults, config)?;
+        self.check_possible(&config)?;
+        Ok(config)
+    }
+
     pub(super) fn create_topic(
         self: &Arc<Self>,
         name: &str,
@@ -32,10 +82,7 @@ impl Inner {
         run: Run,
         completion: Completion<Response>,
     ) {
-        let checked = check_topic_name(name)
-            .and_then(|()| TopicConfig::requested(self.defaults, config))
-            .and_then(|config| self.check_possible(&config).map(|()| config));
-        let config = match checked {
+        let config = match self.check_new(name, config) {
             Ok(config) => config,
             Err(error) => return completion.finish(Err(error)),
         };
@@ -174,35 +221,20 @@ impl Inner {
         completion: Completion<Response>,
     ) {
         let uuid = self.state.topics.read().get(name).map(|topic| topic.uuid);
-        match uuid {
-            Some(uuid) => {
-                self.start_housekeeping();
-                let delete = control::TopicDelete { uuid };
-                let deleted = self.deleted(name.to_owned(), completion);
-                self.append_control(
-                    Kind::TopicDelete,
-                    PartitionId(0),
-                    &delete,
-                    None,
-                    run,
-                    deleted,
-                );
+        let Some(uuid) = uuid else {
+            return completion.finish(Err(unknown_topic(name)));
+        };
+        let name = name.to_owned();
+        self.take_turn(uuid, run, move |inner, run| {
+            // Answers once the log has it, and the groups that read the topic have been told.
+            let completion = inner.ending_turn(uuid, name.clone(), completion);
+            if inner.state.topics.read().by_uuid(&uuid).is_none() {
+                return completion.finish(Err(unknown_topic(&name)));
             }
-            None => completion.finish(Err(unknown_topic(name))),
-        }
-    }
-
-    /// Answers once the log has it, and the groups that read the topic have been told.
-    fn deleted(
-        self: &Arc<Self>,
-        name: String,
-        completion: Completion<Response>,
-    ) -> Completion<Appended> {
-        let inner = Arc::clone(self);
-        Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
-            inner.note_topic(&name, wakes);
-            completion.complete(result.map(|_| Response::Done), wakes);
-        })
+            inner.start_housekeeping();
+            let (delete, done) = (control::TopicDelete { uuid }, done(completion));
+            inner.append_control(Kind::TopicDelete, PartitionId(0), &delete, None, run, done);
+        });
     }
 
     pub(super) fn alter_topic(
@@ -213,7 +245,14 @@ impl Inner {
         completion: Completion<Response>,
     ) {
         match self.check_alter(name, &config) {
-            Ok(uuid) => {
+            Ok(Altered { uuid, from, to }) if from < to => {
+                self.start_housekeeping();
+                let topic = (uuid, name.to_owned());
+                self.take_turn(uuid, run, move |inner, run| {
+                    inner.add_partitions(topic, config, run, completion);
+                });
+            }
+            Ok(Altered { uuid, .. }) => {
                 self.start_housekeeping();
                 let alter = control::TopicAlter { uuid, config };
                 let done = done(completion);
@@ -223,24 +262,29 @@ impl Inner {
         }
     }
 
-    fn check_alter(&self, name: &str, config: &[(String, String)]) -> Result<[u8; 16]> {
+    pub(super) fn check_alter(&self, name: &str, config: &[(String, String)]) -> Result<Altered> {
         let topic = self.state.topics.read().get(name).cloned();
         let topic = topic.ok_or_else(|| unknown_topic(name))?;
         let mut changed = TopicConfig::clone(&topic.config);
         for (option, value) in config {
             changed.set(option, value)?;
         }
-        if changed.partitions != topic.config.partitions {
+        let (from, to) = (topic.config.partitions, changed.partitions);
+        if to < from {
             return Err(Error::new(
-                ErrorCode::UnsupportedFeature,
+                ErrorCode::InvalidPartitions,
                 format!(
-                    "topic `{name}` has {} partitions; changing that is not there yet",
-                    topic.config.partitions
+                    "topic `{name}` has {from} partitions, which is more than {to}: there can be more of them, \
+                     not fewer"
                 ),
             ));
         }
         self.check_possible(&changed)?;
-        Ok(topic.uuid)
+        Ok(Altered {
+            uuid: topic.uuid,
+            from,
+            to,
+        })
     }
 
     pub(super) fn list_topics(&self) -> Response {
@@ -292,7 +336,11 @@ fn boxed(then: impl FnOnce(Result<()>, &mut Wakes) + Send + 'static) -> Then {
     Box::new(then)
 }
 
-fn part(kind: Kind, partition: PartitionId, payload: &impl serde::Serialize) -> Result<SetPart> {
+pub(super) fn part(
+    kind: Kind,
+    partition: PartitionId,
+    payload: &impl serde::Serialize,
+) -> Result<SetPart> {
     let payload = postcard::to_stdvec(payload).map_err(|error| {
         Error::new(
             ErrorCode::UnknownServerError,
@@ -331,7 +379,7 @@ mod tests {
     use crate::completion::Pending;
     use crate::log::storage::faulty::FaultyStorage;
     use crate::protocol::request::Request;
-    use crate::service::{Service, ServiceOptions};
+    use crate::service::ServiceOptions;
 
     #[test]
     fn a_topic_that_may_still_be_lost_is_not_said_to_exist() {

@@ -16,6 +16,7 @@ mod lookup;
 mod membership;
 mod offsets;
 mod open;
+mod partitions;
 mod produce;
 mod produce_and_commit;
 mod quota;

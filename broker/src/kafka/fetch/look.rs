@@ -9,6 +9,7 @@ use headwater::ids::LeaderEpoch;
 
 use super::{Asked, Row, VERSION_WITH_IDS};
 use crate::kafka::context::Context;
+use crate::kafka::epochs;
 use crate::kafka::error::{self, code};
 
 /// A partition of an answer.
@@ -82,10 +83,10 @@ async fn look(
             code::UNKNOWN_TOPIC_OR_PARTITION
         });
     }
-    if let Err(error_code) = error::check_epoch(context, row.current_leader_epoch) {
+    if let Err(error_code) = epochs::check(context, row.current_leader_epoch) {
         return Found::failed(error_code);
     }
-    match diverging(row, partition) {
+    match diverging(context, row, partition) {
         Ok(None) => {}
         Ok(diverging) => {
             return Found {
@@ -115,12 +116,16 @@ async fn look(
 }
 
 /// Where what a client says it has read is not what is there any more (KIP-320).
-fn diverging(row: &Row, partition: &Partition) -> Result<Option<(LeaderEpoch, i64)>, i16> {
+fn diverging(
+    context: &Context,
+    row: &Row,
+    partition: &Partition,
+) -> Result<Option<(LeaderEpoch, i64)>, i16> {
     if row.last_fetched_epoch < 0 {
         return Ok(None);
     }
     let read = LeaderEpoch(row.last_fetched_epoch);
-    match partition.epoch_end_at(read) {
+    match epochs::end_at(context, partition, read) {
         Some((epoch, end_offset)) if epoch < read || end_offset < row.offset => {
             Ok(Some((epoch, end_offset)))
         }

@@ -24,9 +24,9 @@ use kafka_protocol::messages::{
     OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
 
-use super::super::Kafka;
-use super::super::tests::{Client, kafka};
 use super::*;
+use crate::kafka::Kafka;
+use crate::kafka::tests::{Client, kafka};
 
 mod fuzz;
 

@@ -93,19 +93,24 @@ fn seed(key: i16, version: i16) -> Option<Vec<u8>> {
     })
 }
 
-fn context(kafka: &Kafka) -> Context {
+pub(in crate::kafka) fn context(kafka: &Kafka) -> Context {
     let node = Node {
         host: "broker.test".to_owned(),
         port: 9092,
     };
-    let context = Context::new(kafka.0.service.remote_session(), StrBytes::default(), node);
+    let context = Context::new(
+        kafka.0.service.remote_session(),
+        StrBytes::default(),
+        node,
+        "test",
+    );
     // Whoever would wait for something to happen is answered at once.
     context.end();
     context
 }
 
 /// Starts what these bytes ask for, and waits for the answer. None if they are no request.
-async fn carry_out(context: &Context, bytes: &[u8]) -> Option<Reply> {
+pub(in crate::kafka) async fn carry_out(context: &Context, bytes: &[u8]) -> Option<Reply> {
     let arrived = Arrived::of(Bytes::copy_from_slice(bytes)).ok()?;
     let reply = match arrived.start(context).ok()? {
         Answer::Now(reply) => reply,

@@ -1,5 +1,7 @@
 //! Offsets, epochs, producer ids, coordinators and the cluster.
 
+use std::path::Path;
+
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::list_offsets_response::ListOffsetsPartitionResponse;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
@@ -193,4 +195,64 @@ async fn the_cluster_is_one_broker_in_every_version() {
             }
         }
     }
+}
+
+/// Copies the files of a folder, and those of the folders in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy(&entry.path(), &to),
+            kind if kind.is_file() => drop(std::fs::copy(entry.path(), to).unwrap()),
+            // The socket by which others reach the folder's owner.
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_not_closed_begins_an_epoch_before_anything_is_written_in_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (data, left) = (scratch.path().join("data"), scratch.path().join("left"));
+    let options = ServiceOptions {
+        auto_create_topics: true,
+        ..ServiceOptions::default()
+    };
+    let service = Service::open_folder(&data, &options).unwrap();
+    let mut client = Client::of(&kafka_of(service.clone()));
+    let id = topic(&mut client, "orders").await;
+    let request = produce(9, "orders", id, batch(&["a"], 0));
+    let _: ProduceResponse = client.ask(0, 9, &request).await;
+    let old = service.leader_epoch().0;
+    // What a crash would leave.
+    copy(&data, &left);
+    service.close().unwrap();
+    let service = Service::open_folder(&left, &options).unwrap();
+    let new = service.leader_epoch().0;
+    assert!(new > old);
+    let mut client = Client::of(&kafka_of(service.clone()));
+    for (current, wanted, expected) in [
+        (new, old, (0, old, 1)),
+        (new, new, (0, new, 1)),
+        (new, new + 1, (0, -1, -1)),
+        (old, old, (74, -1, -1)),
+    ] {
+        let partition = OffsetForLeaderPartition::default()
+            .with_current_leader_epoch(current)
+            .with_leader_epoch(wanted);
+        let asked = OffsetForLeaderTopic::default()
+            .with_topic(topic_name("orders"))
+            .with_partitions(vec![partition]);
+        let request = OffsetForLeaderEpochRequest::default().with_topics(vec![asked]);
+        let answer: OffsetForLeaderEpochResponse = client.ask(23, 4, &request).await;
+        let found = &answer.topics[0].partitions[0];
+        let found = (found.error_code, found.leader_epoch, found.end_offset);
+        assert_eq!(found, expected, "{current} {wanted}");
+    }
+    let request = MetadataRequest::default().with_topics(None);
+    let answer: MetadataResponse = client.ask(3, 12, &request).await;
+    assert_eq!(answer.topics[0].partitions[0].leader_epoch, new);
+    service.close().unwrap();
 }

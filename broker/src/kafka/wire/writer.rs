@@ -75,10 +75,10 @@ impl Writer {
     pub(crate) fn pieces(&mut self, pieces: impl Iterator<Item = Bytes> + Clone) {
         let len = pieces.clone().map(|piece| piece.len()).sum();
         self.count(Some(len));
-        for piece in pieces {
+        if !self.buffer.is_empty() {
             self.pieces.push(self.buffer.split().freeze());
-            self.pieces.push(piece);
         }
+        self.pieces.extend(pieces);
     }
 
     /// The end of a struct, without tagged fields.

@@ -68,9 +68,13 @@ fn told(mut pending: Pending<Joined>) -> Generation {
 
 /// One that has joined alone and is assigned partition 0.
 fn member(session: &Session) -> Generation {
-    let id = match send(session, join("")).wait(None) {
-        Ok(Joined::IdRequired(id)) => id,
-        other => panic!("{other:?}"),
+    let id = loop {
+        match send(session, join("")).wait(None) {
+            Ok(Joined::IdRequired(id)) => break id,
+            // The log does not have the end of the group before yet.
+            Err(error) if error.is_retriable() => {}
+            other => panic!("{other:?}"),
+        }
     };
     assert!(
         id.starts_with("reader-") && id.len() == "reader-".len() + 36,

@@ -1,19 +1,16 @@
 //! Requests with bytes changed, cut and grown: each is answered, or refused as malformed.
 
-use super::super::super::api::{APIS, Arrived};
-use super::super::super::context::Node;
+use headwater::fuzzing::Mutator;
+
 use super::*;
+use crate::kafka::api::APIS;
+use crate::kafka::tests::damaged::{carry_out, context};
 
 /// The APIs of groups.
 const KEYS: [i16; 10] = [8, 9, 11, 12, 13, 14, 15, 16, 42, 47];
 
-/// Starts whatever these bytes ask for.
-fn check(context: &Context, frame: Vec<u8>) {
-    if let Ok(arrived) = Arrived::of(frame.into()) {
-        // Dropped at once: what it waits for comes to nobody.
-        let _ = arrived.start(context);
-    }
-}
+/// For each request so many damaged ones.
+const INPUTS: usize = 600;
 
 /// Proper requests of one API in every version, without their lengths.
 fn seeds(key: i16) -> Vec<Vec<u8>> {
@@ -64,53 +61,24 @@ fn fetch(version: i16) -> OffsetFetchRequest {
         .with_topics(Some(vec![topic]))
 }
 
-/// One after the other of a sequence that looks like chance.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, below: usize) -> usize {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let found = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(found).unwrap() % below
-    }
-
-    /// The same bytes with some changed, behind the key and the version.
-    fn damage(&mut self, seed: &[u8]) -> Vec<u8> {
-        let mut bytes = seed.to_vec();
-        for _ in 0..=self.below(4) {
-            let at = 4 + self.below(bytes.len() - 4);
-            match self.below(4) {
-                0 => bytes.truncate(at.max(5)),
-                1 => bytes.insert(at, [0, 1, 0x7F, 0x80, 0xFF][self.below(5)]),
-                2 => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF][self.below(5)],
-                _ => bytes[at] ^= 1 << self.below(8),
-            }
-        }
-        bytes
-    }
-}
-
 #[tokio::test]
 async fn damaged_requests_are_answered_or_refused() {
     let kafka = kafka(true);
-    let node = Node {
-        host: "broker.test".to_owned(),
-        port: 9092,
-    };
-    let mut chance = Chance(7);
+    let context = context(&kafka);
     for key in KEYS {
-        for seed in seeds(key) {
-            let session = kafka.0.service.remote_session();
-            let context = Context::new(session, text("cluster"), node.clone(), "test");
-            // As it is it is understood.
-            let arrived = Arrived::of(seed.clone().into()).unwrap();
-            assert!(arrived.start(&context).is_ok(), "{key}");
-            for _ in 0..500 {
-                check(&context, chance.damage(&seed));
-            }
+        let seeds = seeds(key);
+        for seed in &seeds {
+            // As it is it is understood; longer or cut it is not.
+            assert!(carry_out(&context, seed).await.is_some(), "{seed:02x?}");
+            let longer = [&seed[..], &[0]].concat();
+            assert!(carry_out(&context, &longer).await.is_none(), "{seed:02x?}");
         }
+        let mut mutator = Mutator::new(u64::try_from(key).unwrap());
+        let mut answered = 0;
+        for _ in 0..INPUTS {
+            let input = mutator.input(&seeds);
+            answered += usize::from(carry_out(&context, &input).await.is_some());
+        }
+        assert!((1..INPUTS).contains(&answered), "{key}: {answered}");
     }
 }

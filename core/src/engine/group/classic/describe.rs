@@ -122,7 +122,7 @@ impl Coordinator {
     pub fn summaries(&self) -> impl Iterator<Item = (&str, GroupState, bool, Arc<str>)> {
         let native = self.groups().map(|(id, group)| {
             let state = group.state();
-            (&**id, state, !group.members.is_empty(), Arc::from(""))
+            (&**id, state, true, Arc::from(""))
         });
         let classic = self.classic.iter().map(|(id, group)| {
             let protocol_type = Arc::clone(&group.protocol_type);

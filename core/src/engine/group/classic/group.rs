@@ -213,7 +213,7 @@ impl Group {
     }
 
     /// Whether the next generation can begin; who is too late for it is left out.
-    fn is_ready(&mut self, turn: &mut Turn<'_>) -> bool {
+    fn is_ready(&mut self, turn: &Turn<'_>) -> bool {
         let Phase::Preparing { until, quiet, .. } = self.phase else {
             return false;
         };

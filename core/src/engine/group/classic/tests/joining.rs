@@ -69,7 +69,7 @@ fn one_that_was_given_an_id_is_waited_for() {
         session: 2,
         ..new("b")
     };
-    stage.join(b.clone());
+    stage.join(b);
     stage.pass(ms(1_000));
     assert!(!stage.joined.contains_key(&a));
     let back = stage.join(Join {
