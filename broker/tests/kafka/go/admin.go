@@ -17,6 +17,12 @@ func (d *driver) administer(ctx context.Context, step string, f *fields) (any, e
 		return nil, d.createTopic(ctx, f)
 	case "delete_topic":
 		found, err := d.admin.DeleteTopics(ctx, f.Topic)
+		// A producer keeps the id of a topic that it knows.
+		d.lock.Lock()
+		defer d.lock.Unlock()
+		for _, producer := range d.producers {
+			producer.PurgeTopicsFromClient(f.Topic)
+		}
 		return nil, either(err, found[f.Topic].Err)
 	case "list_topics":
 		found, err := d.admin.ListTopics(ctx)

@@ -247,6 +247,7 @@ func (d *driver) produce(ctx context.Context, f *fields) (any, error) {
 type reader struct {
 	client   *kgo.Client
 	group    string
+	auto     bool
 	lock     sync.Mutex
 	left     []record
 	kept     []record
@@ -262,7 +263,7 @@ func (d *driver) reader(name string) *reader {
 }
 
 func (d *driver) consumer(f *fields) error {
-	one := &reader{group: f.Group, assigned: map[string]map[int32]bool{}}
+	one := &reader{group: f.Group, auto: f.AutoCommit, assigned: map[string]map[int32]bool{}}
 	start := kgo.NewOffset().AtStart()
 	if f.Start == "latest" {
 		start = kgo.NewOffset().AtEnd()
@@ -441,6 +442,12 @@ func (d *driver) close(name string) {
 	if one.stop != nil {
 		one.stop()
 		<-one.done
+	}
+	if one.auto {
+		// What the last poll gave counts as read with the next one, which does not come.
+		if err := one.client.CommitUncommittedOffsets(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "commit", err)
+		}
 	}
 	one.client.CloseAllowingRebalance()
 }

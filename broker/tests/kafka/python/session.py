@@ -6,6 +6,7 @@ The messages and their versions are those of kafka-python's schemas, which are K
 import json
 import re
 import socket
+import struct
 import sys
 import time
 import uuid
@@ -40,6 +41,9 @@ def main():
             except OSError as error:
                 connection = Connection(address)
                 found = {"closed": str(error)}
+            except struct.error as error:
+                # It lacks what an answer before was to give.
+                found = {"not asked": str(error)}
             answers.append({"api": step["api"], "name": step.get("name"), "version": version, "answer": found})
             for name, path in step.get("keep", {}).items():
                 try:
