@@ -10,9 +10,11 @@ use super::answer::Answer;
 use super::context::Context;
 use super::wire::{Malformed, Problem, Reader};
 use super::{
-    api_versions, delete_groups, describe_cluster, describe_groups, fetch, find_coordinator,
-    heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
-    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    alter_configs, api_versions, create_partitions, create_topics, delete_groups, delete_records,
+    delete_topics, describe_cluster, describe_configs, describe_groups, fetch, find_coordinator,
+    heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
+    list_offsets, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
+    produce, sync_group,
 };
 
 /// One API.
@@ -65,6 +67,9 @@ pub(crate) const APIS: &[Api] = &[
     api(15, "DescribeGroups", 0..=6, 5, describe_groups::answer),
     api(16, "ListGroups", 0..=5, 3, list_groups::answer),
     api(18, "ApiVersions", 0..=4, 3, api_versions::answer),
+    api(19, "CreateTopics", 2..=7, 5, create_topics::answer),
+    api(20, "DeleteTopics", 1..=6, 4, delete_topics::answer),
+    api(21, "DeleteRecords", 0..=2, 2, delete_records::answer),
     api(22, "InitProducerId", 0..=5, 2, init_producer_id::answer),
     api(
         23,
@@ -73,7 +78,17 @@ pub(crate) const APIS: &[Api] = &[
         4,
         offset_for_leader_epoch::answer,
     ),
+    api(32, "DescribeConfigs", 1..=4, 4, describe_configs::answer),
+    api(33, "AlterConfigs", 0..=2, 2, alter_configs::answer),
+    api(37, "CreatePartitions", 0..=3, 2, create_partitions::answer),
     api(42, "DeleteGroups", 0..=2, 2, delete_groups::answer),
+    api(
+        44,
+        "IncrementalAlterConfigs",
+        0..=1,
+        1,
+        incremental_alter_configs::answer,
+    ),
     api(47, "OffsetDelete", 0..=0, 1, offset_delete::answer),
     api(60, "DescribeCluster", 0..=2, 0, describe_cluster::answer),
 ];

@@ -24,6 +24,10 @@ use super::error::{self, code};
 use super::operations;
 use super::wire::Malformed;
 
+/// librdkafka asks for all topics, in the flexible form, with a count of four bytes where one belongs: the other three
+/// are read as the fields behind it, and what it meant for those is left over. Brokers of Kafka's pass over it.
+const ALL_SPARE_BYTES: usize = 3;
+
 /// A topic that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Wanted {
@@ -104,7 +108,8 @@ fn read(request: &mut Request<'_>) -> Result<Asked, Malformed> {
         (8..=10).contains(&version) && fields.bool("include_cluster_authorized_operations")?;
     let include_topic_operations =
         version >= 8 && fields.bool("include_topic_authorized_operations")?;
-    fields.end()?;
+    let asks_for_all = request.is_flexible && topics.is_none();
+    fields.end_within(if asks_for_all { ALL_SPARE_BYTES } else { 0 })?;
     Ok(Asked {
         version,
         topics,

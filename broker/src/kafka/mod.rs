@@ -33,13 +33,19 @@
 //!
 //! What it does not do: TLS, authentication, transactions, more than one node.
 
+mod alter_configs;
 mod answer;
 mod api;
 mod api_versions;
 mod connection;
 mod context;
+mod create_partitions;
+mod create_topics;
 mod delete_groups;
+mod delete_records;
+mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
 mod epochs;
 mod error;
@@ -47,6 +53,7 @@ mod fetch;
 mod find_coordinator;
 mod groups;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
@@ -64,6 +71,7 @@ mod queue;
 mod sync_group;
 #[cfg(test)]
 mod tests;
+mod topic_options;
 mod wire;
 
 use std::net::SocketAddr;

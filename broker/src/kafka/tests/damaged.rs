@@ -89,7 +89,7 @@ fn seed(key: i16, version: i16) -> Option<Vec<u8>> {
         }
         60 => Client::frame(key, version, 1, &DescribeClusterRequest::default()),
         // The APIs of groups and administration bring their own.
-        _ => return None,
+        _ => return admin::seed(key, version),
     })
 }
 

@@ -237,9 +237,14 @@ impl<'a> Reader<'a> {
 
     /// The end of the request: its own tagged fields, and nothing behind them.
     pub(crate) fn end(&mut self) -> Result<()> {
+        self.end_within(0)
+    }
+
+    /// The end of a request behind which some clients send so many bytes more, which are passed over.
+    pub(crate) fn end_within(&mut self, spare: usize) -> Result<()> {
         self.tags()?;
         match self.rest.len() {
-            0 => Ok(()),
+            left if left <= spare => Ok(()),
             left => self.wrong("end", Problem::Trailing { left }),
         }
     }
