@@ -91,7 +91,7 @@ def place(one):
 
 
 def is_given(value):
-    return value not in (None, "", 0, -1, "00000000-0000-0000-0000-000000000000")
+    return value not in (None, "", -1, "00000000-0000-0000-0000-000000000000")
 
 
 def ranges(session, theirs, ours):
