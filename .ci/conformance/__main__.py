@@ -22,6 +22,7 @@ from .install import Missing
 
 FILES = ("records", "reading", "groups", "admin")
 NOT_AVAILABLE = 3
+DEATHS_MAX = 3
 
 
 def main():
@@ -102,7 +103,7 @@ def run(client, started, scenarios, broker, args):
 
 def drive(client, started, scenarios, broker, log):
     command, environment = started
-    numbers = itertools.count(1)
+    numbers, deaths = itertools.count(1), 0
     driver = Driver(command, environment, broker.address, log)
     try:
         for one in scenarios:
@@ -111,10 +112,13 @@ def drive(client, started, scenarios, broker, log):
             begun = time.monotonic()
             outcome, why = scenario.run(one, client.name, driver, f".{client.name}-{next(numbers)}")
             if outcome == "failed" and (driver.process.poll() is not None or "no answer" in why):
-                # Whatever it was, the next scenario is not to suffer from it.
+                # Whatever it was, the next scenario is not to suffer from it; and one that cannot live is left alone.
                 driver.close()
                 driver = Driver(command, environment, broker.address, log)
+                deaths += 1
             yield one["name"], outcome, why, time.monotonic() - begun
+            if deaths == DEATHS_MAX:
+                raise Broken(f"it ended or hung {deaths} times; the other scenarios are left out")
     except Broken as error:
         yield "the driver", "failed", str(error), 0
     finally:
