@@ -65,7 +65,7 @@ find_python() {
 need_test_python() {
   local python made_for requirements=$CI_DIR/requirements.txt venv=$CACHE/venv
   python=$(find_python) || die "no Python $PYTHON_NEEDED or later with venv (make doctor)"
-  made_for="$("$python" -c 'import sys; print(sys.base_prefix, sys.version)') $(cksum <"$requirements")"
+  made_for="$("$python" -c 'import sys; print(sys.base_prefix, sys.version)') $(cat "$requirements" "$ROOT"/examples/*/requirements.txt | cksum)"
   if [ "$(cat "$venv/made-for" 2>/dev/null)" != "$made_for" ]; then
     warn "python: making $venv"
     keep_downloads_with_tools
@@ -95,6 +95,18 @@ keep_downloads_with_tools() {
   mkdir -p "$HEADWATER_TOOLS/downloads"
   export PIP_CACHE_DIR=$HEADWATER_TOOLS/downloads/pip
   export npm_config_cache=$HEADWATER_TOOLS/downloads/npm
+}
+
+# node_packages FOLDER: what its package-lock.json names, for development and never the build of a package, unless it
+# is there already.
+node_packages() {
+  local lock=$1/package-lock.json made_for
+  made_for=$CACHE/${1//\//-}-package-lock.json
+  [ -d "$1/node_modules" ] && cmp -s "$lock" "$made_for" && return 0
+  keep_downloads_with_tools
+  (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund) >&2
+  mkdir -p "$CACHE"
+  cp "$lock" "$made_for"
 }
 
 # install_once DIR FUNCTION: FUNCTION fills the folder it is given; DIR appears whole or not at all, so that a

@@ -215,7 +215,10 @@ export class Admin {
   commitOffsets(group: string, offsets: Iterable<TopicPartitionOffset>, options?: Abortable): Promise<void>
 }
 
-/** A broker inside this process: `connect(broker.address)`, from here or from any other. */
+/**
+ * A broker inside this process: `connect(broker.address)`, from here or from any other; Kafka's clients find it at
+ * `broker.brokers`. In a test suite, `useBroker` of `headwater/testing` starts and closes one.
+ */
 export class Broker implements AsyncDisposable {
   private constructor()
   /**
@@ -227,6 +230,10 @@ export class Broker implements AsyncDisposable {
   readonly addresses: string[]
   /** The first of them. */
   readonly address: string
+  /** The ports among them, for Kafka's clients: the `brokers` of kafkajs, the `bootstrapBrokers` of others. */
+  readonly brokers: string[]
+  /** The same in one string, as `bootstrap.servers` has it. */
+  readonly bootstrapServers: string
   /** Stops accepting, answers what was asked, closes the log; connections that are not done in time are cut. */
   close(timeoutMs?: number): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

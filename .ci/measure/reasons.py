@@ -3,31 +3,39 @@
 from .works import MANY, START
 
 HAND_OVERS = (
-    "An acknowledgement goes from thread to thread: the caller's, the broker's runtime, the client's runtime, the caller's "
-    "(`sleeps` says how often somebody waited). The others' client here reads its socket itself. It would change if "
-    "a caller that waits for a delivery read the connection meanwhile, as it writes to it already."
+    "By `perf trace`, a record wakes three threads, one after the other: the broker's, the client's, and the one that waits. A hand-over "
+    "of this kind takes 7 us on the machine this was written on (`perf bench sched pipe`), and more where a core went to sleep. The "
+    "others' client here reads its socket itself. It would change if a caller that waits for a delivery read the connection meanwhile, as "
+    "it writes to it already."
 )
 ENCODING = (
-    "Supposed, not profiled: the floor writes bytes that are there; here one thread makes and checks each of ten million records first, and each "
-    "batch is taken from it by the log (`make profile` says what that costs)."
+    "The floor writes bytes that are there. Here one thread makes ten million records first: 1,090 instructions each (`make profile`), "
+    "440 of them to take it in (locks, limits, the topic's number, the time), 300 to encode it, 93 for its checksum. "
+    "It would change with `send_rows`, which takes many at a time, and not for single records."
 )
-BUFFERS = (
-    "Processor time a record doubles. Supposed, not profiled: every connection has buffers of its own for a batch, in the "
-    "client and in the broker, and together they fit in no cache. It would change if connections that are between two batches gave "
-    "their buffers to those that are not."
+MANY_BUFFERS = (
+    "What a thousand producers have on their way, a batch of 100 KB each, fits in no cache, in the client or in the broker: the copies "
+    "into and out of sockets take up the difference (perf: `copy_folio_from_iter_atomic`, `_copy_to_iter`)."
 )
 TAIL = (
-    "The broker keeps what was written last for those who read near the end: 64 MiB (`tail_cache_bytes`), which 500,000 "
-    "records fill. It would change with the default; `--set tail_cache_bytes=8388608` is enough for readers that keep up."
+    "The broker keeps what was written last for those who read near the end: `tail_cache_bytes`, which 500,000 records fill. "
+    "It would change with the default; `--set tail_cache_bytes=8388608` is enough for readers that keep up."
 )
-READER = HAND_OVERS + " A record on its way to a reader takes one more: the thread that reads for the consumer."
+READER = (
+    HAND_OVERS + " A record on its way to a reader takes one more: the thread that reads for the consumer."
+)
+IO_THREAD = (
+    "`enqueue` never touches a file, since event loops call it: it hands what it has to the log's io thread, which writes it, and reads "
+    "for the consumer's thread. Those are two hand-overs (perf: 456 wake-ups each way for 500 records), of 7 us each on the machine this was written on."
+)
 
 REASONS = {
     ("broker", "one in flight"): HAND_OVERS,
     ("broker", "end to end"): READER,
-    ("broker", f"in, {MANY:,} connections"): BUFFERS,
+    ("broker", f"in, {MANY:,} connections"): MANY_BUFFERS,
     ("broker", START): TAIL,
     ("in process", "in, 100 B"): ENCODING,
+    ("in process", "end to end"): IO_THREAD,
 }
 NOT_LOOKED_INTO = "Not looked into yet; `make profile` and the log alone (`.ci/bench --log`) are where to begin."
 

@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use headwater::client::runtime::runtime;
 use headwater::completion::Shared;
+use headwater::runtime::{Runtime, runtime};
 use headwater::server::{Server, ServerOptions, share};
 use headwater::service::{Service, ServiceOptions};
 use headwater::sync::Mutex;
 use headwater::{Completion, ErrorCode, MaxBytesPolicy, Pending, Result, ServeOptions};
-use tokio::runtime::Runtime;
 
 use crate::config::{Config, DEFAULT_RETENTION_MS, Data};
 #[cfg(feature = "http")]
@@ -63,17 +62,18 @@ impl Broker {
         let options = &config.options;
         let runtime = runtime(Some(threads(options)))?;
         // The port first: a port in use must not leave a folder behind.
+        let lane = runtime.lane();
         let listeners = config
             .listen()
             .iter()
-            .map(|address| Bound::to(address, runtime))
+            .map(|address| Bound::to(address, lane))
             .collect::<Result<Vec<_>>>()?;
         let addresses = listeners
             .iter()
             .map(Bound::address)
             .collect::<Result<Vec<_>>>()?;
         let service = open(config)?;
-        share(&service, runtime.handle(), true);
+        share(&service, runtime, true);
         let server_options = ServerOptions {
             frame_bytes_max: usize::try_from(options.max_frame_bytes()).unwrap_or(usize::MAX),
             idle_timeout: Duration::from_millis(options.idle_timeout_ms()),
@@ -83,7 +83,11 @@ impl Broker {
         let server = Server::new(service.clone(), server_options);
         let counts = Arc::default();
         #[cfg(feature = "kafka")]
-        let kafka = Kafka::new(service.clone(), kafka_options(config, &addresses)?);
+        let kafka = Kafka::new(
+            service.clone(),
+            server.room(),
+            kafka_options(config, &addresses)?,
+        );
         let speakers = Speakers {
             #[cfg(feature = "http")]
             http: Http::new(
@@ -102,7 +106,7 @@ impl Broker {
         let places = listen::Places::new(options.max_connections(), counts);
         let listening = listeners
             .into_iter()
-            .map(|listener| listen::accept(listener, speakers.clone(), &places, runtime))
+            .map(|listener| listen::accept(listener, speakers.clone(), &places, (lane, runtime)))
             .collect::<Result<Vec<_>>>();
         let listening = match listening {
             Ok(listening) => listening,

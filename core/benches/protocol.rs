@@ -14,13 +14,13 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headwater::client::runtime::runtime;
 use headwater::completion::{Completion, Wake, Wakes};
 use headwater::protocol::fetched::FetchedBatch;
 use headwater::protocol::request::{PartitionOffset, Request, Subscribe};
 use headwater::protocol::response::Response;
 use headwater::record::builder::BatchBuilder;
 use headwater::record::{HeadersRef, RecordRef};
+use headwater::runtime::runtime;
 use headwater::server::{Server, ServerOptions};
 use headwater::service::{Service, ServiceOptions};
 use headwater::testing::{RawClient, RawFeed};

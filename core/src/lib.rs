@@ -37,6 +37,8 @@ pub mod limits;
 pub mod log;
 pub mod protocol;
 pub mod record;
+#[cfg(feature = "tcp")]
+pub mod runtime;
 #[doc(hidden)]
 pub mod seldom;
 #[cfg(feature = "tcp")]

@@ -62,6 +62,10 @@ pub const CONTROL_BYTES_MAX: usize = MIB;
 pub const APPEND_QUEUE_BYTES_MAX: usize = 64 * MIB;
 /// Bytes written by one write group.
 pub const WRITE_GROUP_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of record batches that one server has taken in and not answered; the connections that send more are held up.
+pub const SERVER_BATCH_BYTES_MAX: u32 = 16 * MIB as u32;
+/// Bytes of appends that a socket's thread writes by itself.
+pub const PROMPT_WRITE_BYTES_MAX: usize = MIB;
 /// Jobs waiting for one log's io thread; beyond it a job is refused with `Full`, but for the turns of loops, of
 /// which each has a few.
 pub const IO_JOBS_MAX: usize = 1_000_000;

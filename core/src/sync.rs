@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -125,28 +126,40 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
     }
 }
 
-/// Where threads wait for a change of what a [`Mutex`] holds.
+/// Where threads wait for a change of what a [`Mutex`] holds. The change is made under that lock, before they are
+/// woken; so whoever finds no waiters here has nobody to wake, and is spared a call of the system.
 #[derive(Debug, Default)]
-pub struct Condvar(std::sync::Condvar);
+pub struct Condvar {
+    changed: std::sync::Condvar,
+    /// Changed under the lock. More in a forked child than it has threads, which does no harm.
+    waiters: AtomicUsize,
+}
 
 impl Condvar {
     /// One that nobody waits at.
     pub const fn new() -> Self {
-        Self(std::sync::Condvar::new())
+        Self {
+            changed: std::sync::Condvar::new(),
+            waiters: AtomicUsize::new(0),
+        }
     }
 
     /// Wakes one of those that wait.
     pub fn notify_one(&self) {
         #[cfg(test)]
         world::simulated::wake_at(self.address(), false);
-        self.0.notify_one();
+        if self.waiters.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_one();
+        }
     }
 
     /// Wakes all that wait.
     pub fn notify_all(&self) {
         #[cfg(test)]
         world::simulated::wake_at(self.address(), true);
-        self.0.notify_all();
+        if self.waiters.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Gives the lock up and waits to be woken; may return for no reason.
@@ -156,7 +169,10 @@ impl Condvar {
             return;
         }
         if let Some(held) = guard.held.take() {
-            let held = self.0.wait(held).unwrap_or_else(PoisonError::into_inner);
+            self.waiters.fetch_add(1, Ordering::Relaxed);
+            let held = self.changed.wait(held);
+            self.waiters.fetch_sub(1, Ordering::Relaxed);
+            let held = held.unwrap_or_else(PoisonError::into_inner);
             guard.held = Some(held);
         }
     }
@@ -170,10 +186,10 @@ impl Condvar {
         let Some(held) = guard.held.take() else {
             return TimedOut(false);
         };
-        let (held, waited) = self
-            .0
-            .wait_timeout(held, timeout)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        let woken = self.changed.wait_timeout(held, timeout);
+        self.waiters.fetch_sub(1, Ordering::Relaxed);
+        let (held, waited) = woken.unwrap_or_else(PoisonError::into_inner);
         guard.held = Some(held);
         TimedOut(waited.timed_out())
     }

@@ -50,6 +50,18 @@ class Broker {
     return this.addresses[0]
   }
 
+  /** The ports among them: what Kafka's clients are given, such as kafkajs as its `brokers`. */
+  get brokers() {
+    const ports = this.addresses.filter((address) => !address.startsWith('unix:'))
+    if (ports.length > 0) return ports
+    throw errorOf('INVALID_STATE', `Kafka's clients need a port, and the broker listens on ${this.addresses.join(', ')}`)
+  }
+
+  /** The same in one string, as `bootstrap.servers` has it. */
+  get bootstrapServers() {
+    return this.brokers.join(',')
+  }
+
   /** Stops accepting, answers what was asked, closes the log; connections that are not done in time are cut. */
   close(timeoutMs) {
     this.#closing ??= this.#close(timeoutMs).finally(hub.release)

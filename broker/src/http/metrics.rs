@@ -12,9 +12,9 @@
 use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use headwater::client::runtime;
 use headwater::limits::{METRICS_PARTITIONS_MAX, METRICS_TOPICS_MAX};
 use headwater::protocol::version::SOFTWARE_VERSION;
+use headwater::runtime;
 use headwater::service::TopicFigures;
 
 use super::Inner;

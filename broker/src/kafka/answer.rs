@@ -41,6 +41,8 @@ impl fmt::Debug for Answer {
 pub(crate) enum Reply {
     /// Nothing is said.
     Nothing,
+    /// Nothing may be said, though something went wrong: the end of the connection is what tells it.
+    End,
     /// These bytes, one piece after the other.
     Pieces(Vec<Bytes>),
     /// A bug of ours: it cannot be said in this version. The connection ends.

@@ -26,7 +26,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
             group: group.clone(),
         };
         let session = context.session();
-        session.submit(delete, bytes::Bytes::new(), Run::Io, completion);
+        session.submit(delete, bytes::Bytes::new(), Run::Prompt, completion);
         (group, pending)
     });
     let deletions: Vec<_> = deletions.collect();

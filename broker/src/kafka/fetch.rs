@@ -10,6 +10,7 @@
 mod look;
 mod write;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -210,8 +211,12 @@ async fn poll(context: &Context, asked: &Asked) -> Reply {
 /// A signal that every partition fires when more of it becomes readable, and what it notifies.
 fn watch(asked: &Asked) -> (Arc<Signal>, Arc<Notify>) {
     let signal = Arc::new(Signal::default());
+    let mut watched = HashSet::new();
     for row in asked.topics.iter().flat_map(|topic| &topic.rows) {
-        if let Ok(partition) = &row.partition {
+        // Once each: what is watched looks through all that watch it.
+        if let Ok(partition) = &row.partition
+            && watched.insert(partition.id)
+        {
             partition.add_watcher(&signal);
         }
     }

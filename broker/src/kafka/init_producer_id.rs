@@ -34,7 +34,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     let request = NativeRequest::InitProducer;
     context
         .session()
-        .submit(request, Bytes::new(), Run::Io, completion);
+        .submit(request, Bytes::new(), Run::Prompt, completion);
     Ok(Answer::later(async move {
         let response = match pending.await {
             Ok(Response::Producer {

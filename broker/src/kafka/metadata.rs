@@ -3,7 +3,7 @@
 //! A topic that is missing is created if the broker creates topics as they are named (`auto_create_topics`) and the
 //! client does not ask it to leave that.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use headwater::engine::topic_config::check_topic_name;
 use headwater::engine::topics::Topic;
@@ -54,7 +54,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
         Vec::new()
     };
     if missing.is_empty() {
-        return Ok(Answer::Now(reply(context, &asked, &[])));
+        return Ok(Answer::Now(reply(context, &asked, &HashMap::new())));
     }
     // Asked for now, answered when the log has them.
     let creations: Vec<_> = missing
@@ -64,16 +64,16 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
             let names = vec![name.clone()];
             let describe = NativeRequest::DescribeTopics { names };
             let session = context.session();
-            session.submit(describe, bytes::Bytes::new(), Run::Io, completion);
+            session.submit(describe, bytes::Bytes::new(), Run::Prompt, completion);
             (name, pending)
         })
         .collect();
     let context = context.clone();
     Ok(Answer::later(async move {
-        let mut failures = Vec::new();
+        let mut failures = HashMap::new();
         for (name, pending) in creations {
             if let Err(error) = pending.await {
-                failures.push((name, error));
+                failures.insert(name, error);
             }
         }
         reply(&context, &asked, &failures)
@@ -131,7 +131,7 @@ fn missing(context: &Context, wanted: &[Wanted]) -> Vec<String> {
         .collect()
 }
 
-fn reply(context: &Context, asked: &Asked, failures: &[(String, Error)]) -> Reply {
+fn reply(context: &Context, asked: &Asked, failures: &HashMap<String, Error>) -> Reply {
     let topics = match &asked.topics {
         None => {
             let topics = context.service().topics();
@@ -165,7 +165,7 @@ fn look_up(
     context: &Context,
     asked: &Asked,
     wanted: &Wanted,
-    failures: &[(String, Error)],
+    failures: &HashMap<String, Error>,
 ) -> MetadataResponseTopic {
     let service = context.service();
     let topic = match wanted {
@@ -180,10 +180,9 @@ fn look_up(
             .with_name((asked.version < 12).then(TopicName::default))
             .with_topic_id(Uuid::from_bytes(*id)),
         (None, Wanted::Name(name)) => {
-            let failure = failures.iter().find(|(failed, _)| failed == name);
-            let error_code = match (check_topic_name(name), failure) {
+            let error_code = match (check_topic_name(name), failures.get(name)) {
                 (Err(error), _) => error::of(&error),
-                (Ok(()), Some((_, error))) => error::of(error),
+                (Ok(()), Some(error)) => error::of(error),
                 (Ok(()), None) => code::UNKNOWN_TOPIC_OR_PARTITION,
             };
             MetadataResponseTopic::default()

@@ -21,7 +21,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     let offsets: Vec<_> = topics.iter().flatten().cloned().collect();
     let (completion, pending) = Completion::pair();
     let session = context.session();
-    session.commit_classic(&speaker, &offsets, Run::Io, completion);
+    session.commit_classic(&speaker, &offsets, Run::Prompt, completion);
     Ok(Answer::later(async move {
         let response = reply(&topics, pending.await);
         Reply::of(&response, version)

@@ -38,7 +38,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     let all: Vec<_> = topics.iter().flatten().cloned().collect();
     let (completion, pending) = Completion::pair();
     let session = context.session();
-    session.forget_offsets(group, &all, Run::Io, completion);
+    session.forget_offsets(group, &all, Run::Prompt, completion);
     Ok(Answer::later(async move {
         let response = match pending.await {
             Ok(each) => reply(&topics, each),

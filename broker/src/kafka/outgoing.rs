@@ -29,6 +29,8 @@ pub(super) enum Unsayable {
     Message { api: &'static str, reason: String },
     #[error("an answer to {api} of {bytes} bytes")]
     TooLong { api: &'static str, bytes: usize },
+    #[error("{api} failed, and no answer is wanted")]
+    Unwanted { api: &'static str },
 }
 
 impl Outgoing {
@@ -40,12 +42,13 @@ impl Outgoing {
     /// Adds an answer: its length, its correlation id, and what it says.
     ///
     /// # Errors
-    /// When it cannot be said, which is a bug.
+    /// When it cannot be said, which is a bug, or may not.
     pub(super) fn add(&mut self, answered: Answered) -> Result<(), Unsayable> {
         let api = answered.api;
         let pieces = match answered.reply {
             Reply::Nothing => return Ok(()),
             Reply::Pieces(pieces) => pieces,
+            Reply::End => return Err(Unsayable::Unwanted { api }),
             Reply::Unsayable(reason) => return Err(Unsayable::Message { api, reason }),
         };
         let header_bytes = if answered.has_flexible_header { 5 } else { 4 };
@@ -124,6 +127,7 @@ mod tests {
         Answered {
             correlation_id,
             has_flexible_header,
+            is_pipelined: false,
             api: "Test",
             reply: Reply::Pieces(pieces.collect()),
         }

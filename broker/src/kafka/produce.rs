@@ -84,9 +84,14 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     });
     let under_way: Vec<_> = under_way.collect();
     Ok(Answer::later(async move {
-        // A producer that wants no answer is held back by what it has in flight, like any other.
-        let reply = finish(under_way, version, is_flexible).await;
-        if acks == 0 { Reply::Nothing } else { reply }
+        let (reply, is_done) = finish(under_way, version, is_flexible).await;
+        match acks {
+            // Whoever wants no answer is held back by what is in flight all the same, and looks at the metadata
+            // again when the connection ends.
+            0 if is_done => Reply::Nothing,
+            0 => Reply::End,
+            _ => reply,
+        }
     }))
 }
 
@@ -129,7 +134,7 @@ fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
                 durability: None,
             };
             let session = context.session();
-            session.submit(produce, payload, Run::Io, completion);
+            session.submit(produce, payload, Run::Prompt, completion);
             Ok(pending)
         });
         (index, started)
@@ -167,8 +172,9 @@ fn check(records: Bytes, version: i16) -> Result<Bytes, Failure> {
     Ok(records)
 }
 
-/// Waits for the acknowledgements, in order, and writes the answer.
-async fn finish(topics: Vec<UnderWay>, version: i16, is_flexible: bool) -> Reply {
+/// Waits for the acknowledgements, in order, and writes the answer; says too whether all there is was appended.
+async fn finish(topics: Vec<UnderWay>, version: i16, is_flexible: bool) -> (Reply, bool) {
+    let mut is_done = true;
     let mut writer = Writer::new(is_flexible);
     writer.count(Some(topics.len()));
     for topic in topics {
@@ -183,6 +189,7 @@ async fn finish(topics: Vec<UnderWay>, version: i16, is_flexible: bool) -> Reply
                 Ok(pending) => acknowledged(pending.await),
                 Err(failure) => Err(failure),
             };
+            is_done &= acknowledged.is_ok();
             let partition = topic
                 .topic
                 .as_ref()
@@ -202,7 +209,7 @@ async fn finish(topics: Vec<UnderWay>, version: i16, is_flexible: bool) -> Reply
     }
     writer.i32(0);
     writer.tags();
-    Reply::Pieces(writer.finish())
+    (Reply::Pieces(writer.finish()), is_done)
 }
 
 fn acknowledged(answer: headwater::Result<Response>) -> Result<ProduceAck, Failure> {

@@ -38,7 +38,7 @@ pub(super) fn kafka_of(service: Service) -> Kafka {
         advertise: Some(("broker.test".to_owned(), 9092)),
         address: None,
     };
-    Kafka::new(service, options)
+    Kafka::new(service, Room::default(), options)
 }
 
 /// A client that asks one thing after the other.

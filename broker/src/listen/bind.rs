@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use headwater::server::local;
 use headwater::{Error, ErrorCode, Result};
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 
 /// How an address that is a socket begins.
 const UNIX: &str = "unix:";
@@ -70,12 +70,12 @@ impl Bound {
     ///
     /// # Errors
     /// `ADDRESS_IN_USE`, `INVALID_ADDRESS`.
-    pub(crate) fn to(address: &str, runtime: &Runtime) -> Result<Self> {
+    pub(crate) fn to(address: &str, lane: &Handle) -> Result<Self> {
         let Some(path) = socket_path(address) else {
             let bound = TcpListener::bind(address).map(Self::Tcp);
             return bound.map_err(|error| refused(address, error));
         };
-        let _entered = runtime.enter();
+        let _entered = lane.enter();
         let bound = local::Listener::bind(path);
         let bound = bound.map(|listener| Self::Unix(SocketFile(path.to_owned()), listener));
         bound.map_err(|error| refused(address, error))

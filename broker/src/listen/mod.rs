@@ -10,12 +10,13 @@ use std::time::Duration;
 use headwater::limits::LINGER_TIMEOUT_MS;
 #[cfg(any(feature = "http", feature = "kafka"))]
 use headwater::protocol::version::Opening;
+use headwater::runtime::Runtime;
 use headwater::server::quiet::Quiet;
 use headwater::server::{Server, local};
 use headwater::{Error, ErrorCode, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -86,6 +87,16 @@ enum Stream {
     Unix(local::Stream),
 }
 
+impl Stream {
+    /// The same on the lane of this thread.
+    fn moved_here(self) -> std::io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream.into_std()?).map(Self::Tcp),
+            Self::Unix(stream) => stream.moved_here().map(Self::Unix),
+        }
+    }
+}
+
 /// What connections come from.
 enum Listener {
     Tcp(tokio::net::TcpListener),
@@ -125,7 +136,8 @@ impl Drop for Listening {
     }
 }
 
-/// Accepts connections on core's runtime and serves them.
+/// Accepts connections on a lane of core's runtime, that on which it was bound, and serves each on the lane whose
+/// turn it is.
 ///
 /// # Errors
 /// When the system refuses what a runtime needs of the listener.
@@ -133,7 +145,7 @@ pub(crate) fn accept(
     bound: Bound,
     speakers: Speakers,
     places: &Places,
-    runtime: &Runtime,
+    (lane, runtime): (&Handle, &'static Runtime),
 ) -> Result<Listening> {
     let failed = |error: std::io::Error| {
         Error::new(
@@ -145,7 +157,7 @@ pub(crate) fn accept(
     let listener = match bound {
         Bound::Tcp(listener) => {
             listener.set_nonblocking(true).map_err(failed)?;
-            let _entered = runtime.enter();
+            let _entered = lane.enter();
             Listener::Tcp(tokio::net::TcpListener::from_std(listener).map_err(failed)?)
         }
         Bound::Unix(file, listener) => Listener::Unix {
@@ -154,7 +166,7 @@ pub(crate) fn accept(
         },
     };
     let (accepting, stop) = watch::channel(true);
-    let task = runtime.spawn(run(listener, speakers, places.clone(), stop));
+    let task = lane.spawn(run(listener, speakers, places.clone(), runtime, stop));
     Ok(Listening { accepting, task })
 }
 
@@ -162,6 +174,7 @@ async fn run(
     listener: Listener,
     speakers: Speakers,
     places: Places,
+    runtime: &'static Runtime,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -170,7 +183,7 @@ async fn run(
             accepted = next(&listener, &places) => {
                 let Some(accepted) = accepted else { continue };
                 let (speakers, places) = (speakers.clone(), places.clone());
-                connections.spawn(async move {
+                let serving = async move {
                     match accepted {
                         Accepted::Served(stream, _place) => {
                             serve(&speakers, stream, &places.counts, None).await;
@@ -180,7 +193,8 @@ async fn run(
                             serve(&speakers, stream, &places.counts, Some(refusal)).await;
                         }
                     }
-                });
+                };
+                connections.spawn_on(serving, runtime.lane());
             }
             Some(_) = connections.join_next() => {}
             _ = stop.wait_for(|accepting| !accepting) => break,
@@ -227,6 +241,13 @@ struct Ends<'a> {
 
 /// Serves a connection, or tells it why not.
 async fn serve(speakers: &Speakers, stream: Stream, counts: &Arc<Counts>, refusal: Option<Error>) {
+    let stream = match stream.moved_here() {
+        Ok(stream) => stream,
+        Err(error) => {
+            headwater::seldom!(warn, %error, "a connection could not be served");
+            return;
+        }
+    };
     match stream {
         Stream::Tcp(stream) => {
             let peer = stream

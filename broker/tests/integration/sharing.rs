@@ -197,13 +197,9 @@ fn when_the_owner_is_killed_another_takes_over() {
     db.close(None).wait(Some(FOR_EVER)).unwrap();
     let found = folder.values();
     assert_eq!(found.len(), count + 2);
-    assert_eq!(
-        (
-            found.first().unwrap().as_str(),
-            found.last().unwrap().as_str()
-        ),
-        ("first", "last")
-    );
+    // A slow owner may say it after others have begun.
+    assert!(found.iter().any(|value| value == "first"));
+    assert_eq!(found.last().unwrap(), "last");
     verified(&folder.path);
 }
 

@@ -139,7 +139,7 @@ impl Plan {
             ..self.service_options()
         };
         let folder = Arc::new(SharedFolder::new(path.clone(), options));
-        let runtime = match super::runtime::runtime(self.threads()) {
+        let runtime = match crate::runtime::runtime(self.threads()) {
             Ok(runtime) => runtime,
             Err(error) if error.code() == ErrorCode::UnknownServerError => {
                 tracing::warn!(%error, "the folder is not shared with other processes");
@@ -147,7 +147,7 @@ impl Plan {
             }
             Err(error) => return Err(error),
         };
-        if let Some(service) = folder.open_here(runtime.handle())? {
+        if let Some(service) = folder.open_here(runtime)? {
             return Ok(Arc::new(InProcess::new(&service)));
         }
         let options = TcpOptions {
@@ -176,7 +176,7 @@ impl Plan {
     #[cfg(feature = "tcp")]
     fn open_endpoint(self, endpoint: Endpoint) -> Pending<Client> {
         let threads = self.threads();
-        let runtime = match super::runtime::runtime(threads) {
+        let runtime = match crate::runtime::runtime(threads) {
             Ok(runtime) => runtime,
             Err(error) => return Pending::ready(Err(error)),
         };

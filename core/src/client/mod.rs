@@ -20,9 +20,6 @@ mod process;
 mod producer;
 mod registry;
 mod retry;
-#[cfg(feature = "tcp")]
-pub mod runtime;
-#[cfg(feature = "tcp")]
 #[cfg(test)]
 mod tests;
 pub(crate) mod transport;

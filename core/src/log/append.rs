@@ -10,6 +10,9 @@ use super::Kind;
 pub enum Run {
     /// On the calling one: it writes at once, for itself and for all who queued, unless another does.
     Here,
+    /// On the calling one if that takes no wait, as far as can be told; else on the log's io thread. For threads
+    /// that serve others.
+    Prompt,
     /// On the log's io thread: for callers that must not touch a file.
     Io,
 }

@@ -60,6 +60,7 @@ mod open;
 mod order;
 pub mod owner;
 mod pair;
+mod prompt;
 mod queue;
 mod quota;
 #[doc(hidden)]

@@ -168,6 +168,11 @@ impl Queue {
         state.bytes = state.bytes.saturating_sub(bytes);
     }
 
+    /// Bytes of what waits, with what they take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
     /// Whether nothing waits that may be written.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.state.lock();

@@ -83,7 +83,7 @@ impl Writer {
     }
 
     /// Whether the active segment holds frames, the first of them older than a segment may be.
-    fn is_aged(&self, log: &Shared, time_ms: i64) -> bool {
+    pub(super) fn is_aged(&self, log: &Shared, time_ms: i64) -> bool {
         let age_ms = time_ms.saturating_sub(self.active_since_ms);
         self.active.position > segment::SEGMENT_HEADER_BYTES as u64
             && age_ms >= log.segment_ms.load(Ordering::Relaxed)
@@ -268,7 +268,7 @@ impl Shared {
 }
 
 /// Bytes at the end of a segment for what gives space back.
-fn spare_bytes(log: &Shared) -> usize {
+pub(super) fn spare_bytes(log: &Shared) -> usize {
     let part = log.options.segment_bytes / SPARE_PART;
     usize::try_from(part).map_or(SPARE_BYTES_MAX, |part| part.min(SPARE_BYTES_MAX))
 }

@@ -32,7 +32,7 @@ use super::tally::Tally;
 use super::writer::Writer;
 
 /// Write groups that one thread writes for others before the io thread takes over.
-const GROUPS_PER_TURN: usize = 16;
+pub(super) const GROUPS_PER_TURN: usize = 16;
 
 /// The age at which a segment rolls where no retention is shorter, ms: a day.
 const SEGMENT_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -149,6 +149,7 @@ impl Shared {
         }
         match run {
             Run::Here => self.drive(),
+            Run::Prompt => self.drive_promptly(),
             Run::Io => self.io.append(),
         }
     }

@@ -25,6 +25,7 @@ use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MARK_CLOSED, PAYLOAD_VERSION
 use super::group::{APPENDS_KEPT, Group, Staged};
 use super::mark::Mark;
 use super::pair::{Scope, StatePair};
+use super::prompt::Promptness;
 use super::recovery::{Found, LastEntry};
 use super::replay::{self, Effect};
 use super::roll::Refused;
@@ -53,6 +54,7 @@ pub(super) struct Writer {
     pub(super) group: Group,
     pub(super) taken: VecDeque<Append>,
     pub(super) acks: Vec<Ack>,
+    pub(super) promptness: Promptness,
 }
 
 /// What an append becomes, decided before it has a place.
@@ -96,6 +98,7 @@ impl Writer {
             group: Group::default(),
             taken: VecDeque::new(),
             acks: Vec::new(),
+            promptness: Promptness::default(),
         }
     }
 

@@ -58,7 +58,13 @@ pub(super) async fn serve<R, W>(
             let counts = Arc::clone(&server.counts);
             let mut connection = Connection {
                 decoder,
-                session: Session::new(door, Arc::clone(&link), counts, options),
+                session: Session::new(
+                    door,
+                    Arc::clone(&link),
+                    counts,
+                    server.room.clone(),
+                    options,
+                ),
                 reads: AtomicU64::new(0),
                 options,
             };
@@ -266,6 +272,7 @@ async fn receive<R: AsyncRead + Unpin>(
             Ok(Taken::All) => {}
             Ok(Taken::UpToLimit) => {
                 poll_fn(|context| session.poll_room(context)).await;
+                session.take_place().await;
                 continue;
             }
             Ok(Taken::Goodbye) => return End::PeerClosed,

@@ -56,7 +56,7 @@ impl Door for Session {
     }
 
     fn submit(&self, request: Request, payload: Bytes, completion: Completion<Response>) {
-        Self::submit(self, request, payload, Run::Io, completion);
+        Self::submit(self, request, payload, Run::Prompt, completion);
     }
 
     fn subscribe(&self, subscribe: &SubscribeAt) -> Result<Box<dyn Feed>> {

@@ -111,6 +111,14 @@ mod system {
     }
 
     impl Stream {
+        /// The same on the runtime of the thread that calls this: it may have been accepted on another.
+        ///
+        /// # Errors
+        /// The operating system's.
+        pub fn moved_here(self) -> io::Result<Self> {
+            UnixStream::from_std(self.0.into_std()?).map(Self)
+        }
+
         /// Its two directions.
         #[must_use]
         pub fn into_split(self) -> (OwnedReadHalf, Quiet<OwnedWriteHalf>) {
@@ -209,6 +217,14 @@ mod system {
     }
 
     impl Stream {
+        /// The same on the runtime of the thread that calls this: it may have been accepted on another.
+        ///
+        /// # Errors
+        /// None: there is no stream.
+        pub fn moved_here(self) -> io::Result<Self> {
+            match self.0 {}
+        }
+
         /// Its two directions.
         #[must_use]
         pub fn into_split(self) -> (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) {

@@ -22,6 +22,7 @@ mod notice;
 mod options;
 mod push;
 pub mod quiet;
+pub mod room;
 mod session;
 mod sharing;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use crate::service::Service;
 use closing::Closing;
 use counts::Counts;
 use notice::Notices;
+use room::Room;
 
 /// Serves connections. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +57,7 @@ struct Inner {
     closing: Arc<Closing>,
     notices: Notices,
     counts: Arc<Counts>,
+    room: Room,
 }
 
 impl Server {
@@ -76,6 +79,7 @@ impl Server {
             closing: Arc::default(),
             notices: Notices::default(),
             counts: Arc::default(),
+            room: Room::default(),
         }))
     }
 
@@ -116,6 +120,12 @@ impl Server {
     {
         self.0.notices.closed(peer, reason);
         connection::refuse(reader, writer, reason).await;
+    }
+
+    /// The room for record batches that its connections share, for who serves other protocols beside it.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.0.room.clone()
     }
 
     /// Requests taken in, and those of them that were answered with an error.

@@ -9,6 +9,7 @@ use super::door::Door;
 use super::load::Load;
 use super::options::ServerOptions;
 use super::push::{self, Pusher, Subscriber};
+use super::room::{Place, Room};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
 use crate::protocol::decoder::FrameDecoder;
@@ -39,6 +40,11 @@ pub(super) struct Session {
     requests_max: usize,
     bytes_max: usize,
     subscriptions_max: usize,
+    room: Room,
+    /// Record batches for which there is no room yet; what came behind them waits too.
+    held: Option<Frame>,
+    /// Room for them.
+    place: Option<Place>,
 }
 
 impl Session {
@@ -46,6 +52,7 @@ impl Session {
         door: Arc<dyn Door>,
         link: Arc<Link>,
         counts: Arc<Counts>,
+        room: Room,
         options: &ServerOptions,
     ) -> Self {
         Self {
@@ -58,6 +65,9 @@ impl Session {
             requests_max: options.requests_max,
             bytes_max: options.bytes_max,
             subscriptions_max: options.subscriptions_max,
+            room,
+            held: None,
+            place: None,
         }
     }
 
@@ -67,11 +77,19 @@ impl Session {
             if !self.load.is_below(self.requests_max, self.bytes_max) || !self.link.has_room() {
                 return Ok(Taken::UpToLimit);
             }
-            let Some(frame) = decoder.next_frame()? else {
-                return Ok(Taken::All);
+            let frame = match self.held.take() {
+                Some(frame) => frame,
+                None => match decoder.next_frame()? {
+                    Some(frame) => frame,
+                    None => return Ok(Taken::All),
+                },
             };
             if frame.kind == FrameKind::Goodbye {
                 return Ok(Taken::Goodbye);
+            }
+            if !self.has_place(&frame) {
+                self.held = Some(frame);
+                return Ok(Taken::UpToLimit);
             }
             self.take_in_frame(frame)?;
         }
@@ -84,6 +102,24 @@ impl Session {
                 .poll_below(self.requests_max, self.bytes_max, context)
         );
         self.link.poll_room(context)
+    }
+
+    /// Waits for room for what is held.
+    pub(super) async fn take_place(&mut self) {
+        if let Some(frame) = &self.held {
+            self.place = self.room.take(frame.payload.len()).await;
+        }
+    }
+
+    /// Whether there is room for the record batches of a frame, if it has some.
+    fn has_place(&mut self, frame: &Frame) -> bool {
+        if frame.payload.is_empty() {
+            return true;
+        }
+        if self.place.is_none() {
+            self.place = self.room.try_take(frame.payload.len());
+        }
+        self.place.is_some()
     }
 
     fn take_in_frame(&mut self, frame: Frame) -> Result<(), FrameError> {
@@ -148,12 +184,16 @@ impl Session {
         let counts = Arc::clone(&self.counts);
         let link = Arc::clone(&self.link);
         let load = Arc::clone(&self.load);
+        let place = self.place.take();
         let completion = Completion::call(move |result: Result<Response>, wakes: &mut Wakes| {
             if result.is_err() {
                 counts.refused_request();
             }
             answer(&link, id, &result, wakes);
             load.end(bytes, wakes);
+            if let Some(place) = place {
+                wakes.push(place.give_back());
+            }
         });
         self.door.submit(request, frame.payload, completion);
         Ok(())

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -21,6 +20,7 @@ use crate::completion::Completion;
 use crate::error::{Error, ErrorCode};
 use crate::limits;
 use crate::log::owner::{self, Access, Token};
+use crate::runtime::Runtime;
 use crate::service::Service;
 
 /// Serves the log of a folder to the other processes of this user, on `runtime`, until the last opening of the
@@ -29,7 +29,7 @@ use crate::service::Service;
 /// `is_broker` says that this process comes back when it has ended, so that nobody else need take over.
 ///
 /// Creates files: not for an event loop's thread.
-pub fn share(service: &Service, runtime: &Handle, is_broker: bool) {
+pub fn share(service: &Service, runtime: &'static Runtime, is_broker: bool) {
     if !service.begin_announcing() {
         return;
     }
@@ -53,18 +53,23 @@ struct Sharing {
     server: Server,
     socket: PathBuf,
     accepting: JoinHandle<()>,
-    runtime: Handle,
+    runtime: &'static Runtime,
 }
 
-fn listen(service: &Service, runtime: &Handle, is_broker: bool) -> io::Result<(Access, Sharing)> {
+fn listen(
+    service: &Service,
+    runtime: &'static Runtime,
+    is_broker: bool,
+) -> io::Result<(Access, Sharing)> {
     let path = local::place(&socket_name(service))?;
     if !owner::can_be_told(&path) {
         let message = format!("{} cannot be written in OWNER", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let token = Token::random()?;
+    let lane = runtime.lane();
     let listener = {
-        let _entered = runtime.enter();
+        let _entered = lane.enter();
         Listener::bind_own(&path)?
     };
     let options = ServerOptions {
@@ -72,12 +77,12 @@ fn listen(service: &Service, runtime: &Handle, is_broker: bool) -> io::Result<(A
         ..ServerOptions::default()
     };
     let server = Server::new(service.clone(), options);
-    let accepting = runtime.spawn(accept(listener, server.clone()));
+    let accepting = lane.spawn(accept(listener, server.clone(), runtime));
     let sharing = Sharing {
         server,
         socket: path.clone(),
         accepting,
-        runtime: runtime.clone(),
+        runtime,
     };
     let access = Access::Socket {
         path,
@@ -95,7 +100,7 @@ fn socket_name(service: &Service) -> String {
     format!("{:016x}.sock", hasher.finish())
 }
 
-async fn accept(listener: Listener, server: Server) {
+async fn accept(listener: Listener, server: Server, runtime: &'static Runtime) {
     let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -106,10 +111,11 @@ async fn accept(listener: Listener, server: Server) {
                 Ok(stream) => {
                     let place = Arc::clone(&places).try_acquire_owned();
                     let server = server.clone();
-                    connections.spawn(async move {
+                    let serving = async move {
                         serve(&server, stream, place.is_ok()).await;
                         drop(place);
-                    });
+                    };
+                    connections.spawn_on(serving, runtime.lane());
                 }
                 Err(error) => {
                     // Out of file descriptors, or one that was gone before it was accepted.
@@ -122,7 +128,13 @@ async fn accept(listener: Listener, server: Server) {
 }
 
 async fn serve(server: &Server, stream: Stream, has_place: bool) {
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = match stream.moved_here() {
+        Ok(stream) => stream.into_split(),
+        Err(error) => {
+            crate::seldom!(warn, %error, "a connection could not be served");
+            return;
+        }
+    };
     if has_place {
         server.serve_connection(reader, writer, &[], PEER).await;
     } else {

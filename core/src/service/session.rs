@@ -52,7 +52,7 @@ impl Session {
     /// Asks; never waits, and may answer before it returns.
     ///
     /// `payload` is the record batch of a `Produce`, or those of a `ProduceAndCommit`, and empty otherwise. With [`Run::Here`] this thread
-    /// may write to the log and read files; with [`Run::Io`] it does neither.
+    /// may write to the log and read files; with [`Run::Prompt`] it writes what takes no wait; with [`Run::Io`] it does neither.
     pub fn submit(
         &self,
         request: Request,
@@ -181,7 +181,7 @@ impl Session {
         let reads = queries
             .iter()
             .any(|query| matches!(query.at, OffsetAt::Time(_)));
-        if reads && run == Run::Io {
+        if reads && run != Run::Here {
             let job = move || completion.finish(inner.list_offsets(&queries));
             // A job that is refused drops the completion, which answers `Closed`.
             let _ = self.0.service.schedule(job);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use headwater::client::runtime::runtime;
 use headwater::protocol::frame::{Frame, FrameKind};
 use headwater::protocol::header::Goodbye;
 use headwater::protocol::request::{GroupHeartbeat, Request, TopicPartitions};
 use headwater::protocol::response::{GroupAssignment, Response};
+use headwater::runtime::runtime;
 use headwater::{ErrorCode, PartitionOffset};
 
 use super::server::{Broker, Raw};

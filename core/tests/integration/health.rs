@@ -73,7 +73,7 @@ fn without_its_broker_it_says_since_when_why_and_what_waits() {
     let sent = producer.send("orders", &Record::new(b"before")).unwrap();
     sent.wait(None).unwrap();
     let server = broker.server;
-    let closing = headwater::client::runtime::runtime(None)
+    let closing = headwater::runtime::runtime(None)
         .unwrap()
         .spawn(async move { server.close(Duration::from_millis(1)).await });
     let began = Instant::now();

@@ -101,7 +101,7 @@ fn after_the_broker_has_gone_sends_and_reads_wait_for_another_until_the_client_i
         .unwrap();
     assert!(consumer.next_batch_wait(None).unwrap().is_some());
     let server = broker.server;
-    let closing = headwater::client::runtime::runtime(None)
+    let closing = headwater::runtime::runtime(None)
         .unwrap()
         .spawn(async move { server.close(Duration::from_secs(60)).await });
     let read = consumer.next_batch_wait(Some(Duration::from_millis(20)));

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use headwater::client::runtime::runtime;
 use headwater::protocol::decoder::FrameDecoder;
 use headwater::protocol::frame::{self, Frame, FrameKind};
 use headwater::protocol::header::{Goodbye, Push, WireError};
@@ -14,6 +13,7 @@ use headwater::protocol::response::Response;
 use headwater::protocol::version::{ClientHello, MAGIC};
 use headwater::record::builder::BatchBuilder;
 use headwater::record::{HeadersRef, RecordRef};
+use headwater::runtime::runtime;
 use headwater::server::{Server, ServerOptions};
 use headwater::service::{Run, Service, ServiceOptions};
 use headwater::{Completion, Error, ErrorCode, PartitionOffset, limits};

@@ -1,5 +1,6 @@
 // The same package by `require`: its types must resolve there too.
 import headwater = require('headwater')
+import testing = require('headwater/testing')
 
 async function main(): Promise<number> {
   const db: headwater.Client = await headwater.connect('mem:')
@@ -7,4 +8,6 @@ async function main(): Promise<number> {
   return unsentRecords
 }
 
-void main()
+const broker: testing.TestBroker = testing.useBroker({ each: true })
+
+void main().then(() => broker.address)

@@ -13,6 +13,8 @@ import {
   type TopicPartition,
   connect,
 } from 'headwater'
+import { after, before } from 'node:test'
+import { type TestBroker, useBroker } from 'headwater/testing'
 
 const { signal } = new AbortController()
 await using db = await connect('./data', { signal, create: true, segmentBytes: 1 << 20 })
@@ -57,6 +59,16 @@ console.log(partition, offset, durability, sent, report, c.positions())
 
 await using broker = await Broker.start({ data: './served', listen: ['127.0.0.1:0'] })
 await connect(broker.address)
+const [server]: string[] = broker.brokers
+const servers: string = broker.bootstrapServers
+
+const own = useBroker({ topics: { orders: 4 }, each: true, env: 'KAFKA', maxConnections: 10 })
+const shared: TestBroker = useBroker({ topics: ['orders'], hooks: { beforeAll: before, afterAll: after } })
+console.log(server, servers, own.address, shared.brokers)
+// @ts-expect-error topics have a number of partitions
+useBroker({ topics: { orders: 'four' } })
+// @ts-expect-error an option that does not exist
+useBroker({ topic: ['orders'] })
 
 try {
   await db.close()

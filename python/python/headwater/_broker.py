@@ -19,6 +19,9 @@ class Broker:
         with headwater.Broker() as broker, headwater.connect(broker.address) as db:
             ...
 
+    The same port speaks Kafka's protocol: ``bootstrap_servers`` is what Kafka's clients are given.
+    In asyncio, :class:`headwater.aio.Broker`; in a test suite, the fixtures of ``pytest_headwater``.
+
     ``data`` is the folder to serve, by default on 127.0.0.1:9092. An address that other machines
     can reach needs ``allow_remote=True``: there is no authentication yet.
     """
@@ -47,8 +50,13 @@ class Broker:
         return self._native.addresses
 
     @property
+    def bootstrap_servers(self) -> str:
+        """What Kafka's clients connect to: ``"127.0.0.1:54321"``, several parted by commas."""
+        return bootstrap_servers(self.addresses)
+
+    @property
     def connection_count(self) -> int:
-        """How many connections there are."""
+        """How many connections of the native protocol there are."""
         return self._native.connection_count
 
     def close(self, timeout: float | None = None) -> None:
@@ -74,3 +82,12 @@ class Broker:
     def __repr__(self) -> str:
         """Where it listens."""
         return f"<headwater.Broker on {', '.join(self.addresses)}>"
+
+
+def bootstrap_servers(addresses: list[str]) -> str:
+    """Those of the addresses that Kafka's clients can connect to, as they want them."""
+    servers = [address for address in addresses if not address.startswith("unix:")]
+    if not servers:
+        message = f"Kafka's clients need a port, and the broker listens on {', '.join(addresses)}"
+        raise _native.make_error("INVALID_STATE", message)
+    return ",".join(servers)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from headwater import _native
 from headwater._aio_admin import Admin
+from headwater._aio_broker import Broker
 from headwater._client import address_text, notes, raise_if_lost
 from headwater._errors import HeadwaterError
 from headwater._handlers import BatchHandler, Handler, process_in_tasks
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from headwater._types import Data, Headers, ProducerRecord
 
-__all__ = ["Admin", "Client", "Consumer", "KeptDelivery", "Producer", "connect"]
+__all__ = ["Admin", "Broker", "Client", "Consumer", "KeptDelivery", "Producer", "connect"]
 
 
 def connect(address: str | os.PathLike[str], **options: Unpack[ConnectOptions]) -> Connecting:

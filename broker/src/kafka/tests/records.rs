@@ -216,6 +216,28 @@ async fn who_wants_no_acknowledgement_gets_none() {
 }
 
 #[tokio::test]
+async fn who_wants_no_acknowledgement_is_told_of_a_failure_by_the_end_of_the_connection() {
+    let kafka = kafka(true);
+    let mut client = Client::of(&kafka);
+    let id = topic(&mut client, "orders").await;
+    let silent = produce(9, "none", id, batch(&["a"], 0)).with_acks(0);
+    client.request(0, 9, &silent).await;
+    assert!(client.receive().await.is_none());
+}
+
+/// The topic was watched once for each time it was named, and each time all that watch it were looked through.
+#[tokio::test]
+async fn a_partition_that_is_named_over_and_over_is_watched_once() {
+    let kafka = kafka(true);
+    let mut client = Client::of(&kafka);
+    let id = topic(&mut client, "orders").await;
+    let rows = vec![from(0); 200_000];
+    let request = fetch(12, "orders", id, rows).with_max_wait_ms(1);
+    let answer: FetchResponse = client.ask(1, 12, &request).await;
+    assert_eq!(partitions(answer).len(), 200_000);
+}
+
+#[tokio::test]
 async fn batches_behind_each_other_are_in_the_log_in_their_order() {
     let kafka = kafka(true);
     let mut client = Client::of(&kafka);

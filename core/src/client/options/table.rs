@@ -292,7 +292,7 @@ options! {
         /// What happens when the folder has no room for another segment.
         max_bytes_policy: MaxBytesPolicy, default(MaxBytesPolicy::Refuse, "refuse"), Range::Words(MaxBytesPolicy::WORDS);
         /// Recent records kept in memory.
-        tail_cache_bytes: u64, default(64 << 20, "67108864"), numbers(0, 16 << 30);
+        tail_cache_bytes: u64, default(16 << 20, "16777216"), numbers(0, 16 << 30);
         /// Threads of the runtime for sockets.
         threads: u32, none("the cores, at most 4"), numbers(1, 64);
         /// Connections at most.

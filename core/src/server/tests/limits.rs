@@ -7,7 +7,7 @@ use crate::protocol::frame::FrameKind;
 use crate::protocol::request::{Request, Subscribe};
 use crate::protocol::response::Response;
 use crate::server::ServerOptions;
-use crate::server::fake::{Fake, from_start};
+use crate::server::fake::{Asked, Fake, from_start};
 
 /// Lets everything happen that can happen now.
 async fn settle() {
@@ -40,6 +40,52 @@ async fn no_more_requests_than_allowed_are_taken_in_at_a_time() {
     assert!(fake.asked.try_recv().is_err(), "an eleventh");
 }
 
+fn produce() -> Request {
+    Request::Produce {
+        topic: "orders".to_owned(),
+        partition: 0,
+        durability: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_of_all_connections_wait_for_room_in_turn_and_hold_up_nobody_else() {
+    let (server, mut fake) = Fake::server(options());
+    let half = vec![0; limits::SERVER_BATCH_BYTES_MAX as usize / 2];
+    let mut peers = Vec::new();
+    for _ in 0..4 {
+        let (mut peer, task) = connect(&server).await;
+        peer.send_with(1, FrameKind::Request, &produce(), &half)
+            .await;
+        // Behind it, and so after it.
+        ask(&mut peer, 2, &Request::ListTopics).await;
+        peers.push((peer, task));
+    }
+    settle().await;
+    let mut taken = Vec::new();
+    while let Ok(asked) = fake.asked.try_recv() {
+        taken.push(asked);
+    }
+    let is_batch = |asked: &&Asked| !asked.payload.is_empty();
+    assert_eq!(taken.iter().filter(is_batch).count(), 2);
+    assert_eq!(taken.len(), 4);
+
+    let (mut other, _task) = connect(&server).await;
+    ask(&mut other, 1, &Request::Ping).await;
+    assert_eq!(fake.next().await.request, Request::Ping);
+
+    // One that goes before its turn makes room for the next.
+    let (peer, task) = peers.remove(2);
+    drop(peer);
+    task.abort();
+    for asked in taken {
+        asked.answer(Ok(Response::Done));
+    }
+    let last = fake.next().await;
+    assert_eq!(last.payload.len(), half.len());
+    assert_eq!(fake.next().await.request, Request::ListTopics);
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_more_bytes_than_allowed_are_taken_in_beyond_the_last_request() {
     let (server, mut fake) = Fake::server(ServerOptions {
@@ -47,13 +93,8 @@ async fn no_more_bytes_than_allowed_are_taken_in_beyond_the_last_request() {
         ..options()
     });
     let (mut peer, _task) = connect(&server).await;
-    let produce = Request::Produce {
-        topic: "orders".to_owned(),
-        partition: 0,
-        durability: None,
-    };
     for id in 1..=4 {
-        peer.send_with(id, FrameKind::Request, &produce, &[0; 600])
+        peer.send_with(id, FrameKind::Request, &produce(), &[0; 600])
             .await;
     }
     let first = fake.next().await;

@@ -8,7 +8,7 @@ use crate::client::options::Start;
 use crate::client::transport::Feed;
 use crate::client::transport::in_process::InProcess;
 use crate::client::transport::tcp::{Endpoint, TcpOptions, TcpTransport};
-use crate::client::{HostPort, Until, runtime};
+use crate::client::{HostPort, Until};
 use crate::ids::Durability;
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
 use crate::protocol::out_of_range::OutOfRange;
@@ -79,7 +79,7 @@ fn over_tcp(service: &Service) -> Arc<dyn Transport> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
-    runtime::runtime(None).unwrap().spawn(async move {
+    crate::runtime::runtime(None).unwrap().spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let (reader, writer) = stream.into_split();

@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::TcpOptions;
@@ -25,6 +24,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
 use crate::log::lock::read_owner;
 use crate::log::owner::{Access, Owner};
+use crate::runtime::{Runtime, runtime};
 use crate::server::local::Stream;
 use crate::server::{Server, ServerOptions, share};
 use crate::service::{Found, Service, ServiceOptions};
@@ -98,7 +98,7 @@ impl SharedFolder {
     ///
     /// # Errors
     /// As [`Service::open_folder`], except that it is held.
-    pub(crate) fn open_here(&self, runtime: &Handle) -> Result<Option<Service>> {
+    pub(crate) fn open_here(&self, runtime: &'static Runtime) -> Result<Option<Service>> {
         match Service::find_folder(&self.path, &self.options)? {
             Found::Here(service) => {
                 share(&service, runtime, false);
@@ -145,12 +145,12 @@ impl SharedFolder {
 
     /// Looks on a thread of its own, which may read files and wait.
     fn look_in_background(self: &Arc<Self>) -> Pending<Place> {
-        let (folder, runtime) = (Arc::clone(self), Handle::current());
-        open_on_a_thread(move || folder.look(&runtime))
+        let folder = Arc::clone(self);
+        open_on_a_thread(move || folder.look(runtime(None)?))
     }
 
     /// Where the log is open; opens it here if it is nowhere.
-    fn look(&self, runtime: &Handle) -> Result<Place> {
+    fn look(&self, runtime: &'static Runtime) -> Result<Place> {
         let owned = self.state.lock().owned.clone();
         if let Some(service) = owned.filter(|service| !service.is_closed()) {
             return Ok(Place::Here(service));
@@ -192,7 +192,7 @@ impl SharedFolder {
         (state.is_known, state.is_brokers, state.gone) = (true, is_brokers, None);
     }
 
-    fn take_over(&self, service: Service, runtime: &Handle) -> Result<Place> {
+    fn take_over(&self, service: Service, runtime: &'static Runtime) -> Result<Place> {
         // First: what ends the sharing is run by the close.
         share(&service, runtime, false);
         let mut state = self.state.lock();

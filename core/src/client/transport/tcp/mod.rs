@@ -36,12 +36,12 @@ use self::connect::Opened;
 use self::line::{Connector, Line};
 use super::{Feed, Transport};
 use crate::client::health::LinkHealth;
-use crate::client::runtime;
 use crate::completion::{Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::{self, REQUEST_TIMEOUT_MS};
 use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
+use crate::runtime;
 
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::folder::SharedFolder;

@@ -1,13 +1,22 @@
-//! The process's one tokio runtime: made at the first socket, shared by all, never torn down.
+//! The process's one runtime: made at the first socket, shared by all, never torn down.
+//!
+//! It is some *lanes*: threads with a single-threaded tokio runtime each. A connection is given to one and stays
+//! there with all its tasks. One runtime over several threads would share the work better; but whenever one of its
+//! threads has something to do it wakes another to look for more, which costs each request of a connection that
+//! waits for its answers more than serving it.
 //!
 //! Its threads are threads of Headwater's own: they never wait for a completion. It is not the
 //! application's runtime, which may not exist, may be stopped, and is not ours to load. A child after a
 //! fork has none of its parent's threads and is given a runtime of its own.
 
+use std::future::{Future, pending};
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use crate::sync::Mutex;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinHandle;
 
 use crate::completion::mark_own_thread;
 use crate::error::{Error, ErrorCode, Result};
@@ -23,6 +32,53 @@ static RUNTIMES: PerFork<Mutex<Option<&'static Runtime>>> =
     PerFork::new([const { Mutex::new(None) }; FORK_GENERATIONS_MAX]);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
+/// The lanes of a process.
+#[derive(Debug)]
+pub struct Runtime {
+    lanes: Vec<Handle>,
+    /// Counts who was given a lane.
+    turn: AtomicUsize,
+}
+
+impl Runtime {
+    fn new(threads: usize) -> io::Result<Self> {
+        let lanes = (0..threads).map(|_| lane()).collect::<io::Result<_>>()?;
+        Ok(Self {
+            lanes,
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    /// The lane whose turn it is, for a connection and all that serves it, or for whoever accepts connections.
+    #[must_use]
+    pub fn lane(&self) -> &Handle {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        // There is one at least.
+        &self.lanes[turn % self.lanes.len()]
+    }
+
+    /// Has the lane whose turn it is do this.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.lane().spawn(future)
+    }
+}
+
+/// A thread that does what is given to its runtime, for as long as the process lives.
+fn lane() -> io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name("headwater-net".to_owned())
+        .spawn(move || {
+            mark_own_thread();
+            runtime.block_on(pending::<()>());
+        })?;
+    Ok(handle)
+}
+
 /// The runtime, made now if it is the first call. `threads` counts only then; `HEADWATER_THREADS` wins
 /// over it; without both there are 2.
 ///
@@ -34,19 +90,13 @@ pub fn runtime(threads: Option<usize>) -> Result<&'static Runtime> {
         return Ok(runtime);
     }
     let threads = threads_wanted(std::env::var("HEADWATER_THREADS").ok().as_deref(), threads)?;
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("headwater-net")
-        .on_thread_start(mark_own_thread)
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Error::new(
-                ErrorCode::UnknownServerError,
-                format!("the system gives no {threads} threads for sockets: {error}"),
-            )
-            .with_source(error)
-        })?;
+    let runtime = Runtime::new(threads).map_err(|error| {
+        Error::new(
+            ErrorCode::UnknownServerError,
+            format!("the system gives no {threads} threads for sockets: {error}"),
+        )
+        .with_source(error)
+    })?;
     // Leaked on purpose: at exit its threads simply stop with the process.
     let runtime: &'static Runtime = Box::leak(Box::new(runtime));
     *made = Some(runtime);
@@ -101,5 +151,23 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         first.spawn(async move { sender.send(crate::completion::is_own_thread()) });
         assert_eq!(receiver.recv(), Ok(true));
+    }
+
+    #[test]
+    fn lanes_take_turns_and_what_is_spawned_on_one_stays_there() {
+        let runtime = Runtime::new(2).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        for _ in 0..4 {
+            let sender = sender.clone();
+            runtime.spawn(async move {
+                let outer = thread::current().id();
+                let inner = tokio::spawn(async { thread::current().id() }).await;
+                sender.send((outer, inner.unwrap()))
+            });
+        }
+        let threads: Vec<_> = receiver.iter().take(4).collect();
+        assert!(threads.iter().all(|(outer, inner)| outer == inner));
+        let distinct: std::collections::HashSet<_> = threads.into_iter().collect();
+        assert_eq!(distinct.len(), 2);
     }
 }
