@@ -100,12 +100,15 @@ class Headwater(Broker):
     options = ("--set", "auto_create_topics=true")
 
     def command(self):
-        program = TARGET / "debug" / "headwater"
-        return [program, "serve", "--data", self.folder / "data", "--listen", self.address, *self.options]
+        return [self.program, "serve", "--data", self.folder / "data", "--listen", self.address, *self.options]
 
     def prepare(self):
-        command = ["cargo", "build", "--locked", "--quiet", "-p", "headwater-broker", "--bin", "headwater"]
-        subprocess.run(command, cwd=ROOT, check=True)
+        """HEADWATER_PROGRAM: a broker that is built already."""
+        self.program = os.environ.get("HEADWATER_PROGRAM")
+        if not self.program:
+            command = ["cargo", "build", "--locked", "--quiet", "-p", "headwater-broker", "--bin", "headwater"]
+            subprocess.run(command, cwd=ROOT, check=True)
+            self.program = TARGET / "debug" / "headwater"
 
 
 class ApacheKafka(Broker):

@@ -30,18 +30,13 @@ class Ours(Headwater):
 
     durability = "disk"
 
-    def command(self):
-        return [self.program(), "serve", "--data", self.folder / "data", "--listen", self.address]
+    options = ()
 
     def prepare(self):
-        pass
-
-    @staticmethod
-    def program():
-        return TARGET / "release" / "headwater"
+        self.program = TARGET / "release" / "headwater"
 
     def create(self, topic):
-        command = [self.program(), "--quiet", "--address", self.address, "topic", "create", topic]
+        command = [self.program, "--quiet", "--address", self.address, "topic", "create", topic]
         subprocess.run([*command, "--config", f"durability={self.durability}"], check=True)
 
 
