@@ -1,10 +1,10 @@
 # The commands of this repository; `make` alone lists them. Each is a script in .ci/.
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor demo test chaos bench profile check fmt clippy clean
+.PHONY: help doctor demo test chaos bench bench-peers profile check fmt clippy clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 doctor: ## is everything here that building needs? for what is missing, the command that mends it
 	@.ci/doctor
@@ -23,6 +23,10 @@ chaos: ## real processes killed at random for five minutes, and nothing may be l
 bench: ## records per second, latency and memory on this machine, beside the floors, the budgets, NATS and Redis
 	@.ci/doctor
 	@.ci/bench
+
+bench-peers: ## clients of Kafka against our broker and against Apache Kafka (a JDK and Maven are needed)
+	@.ci/doctor
+	@.ci/bench-peers
 
 profile: ## instructions that a record costs, by function (valgrind)
 	@.ci/doctor
