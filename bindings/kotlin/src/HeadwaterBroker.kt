@@ -51,10 +51,11 @@ class HeadwaterBroker private constructor(private val process: Process, private 
         @JvmStatic
         @JvmOverloads
         fun start(options: Map<String, String> = emptyMap()): HeadwaterBroker {
-            val command = listOf(program.toString(), "--json", "serve", "--dev", "--listen", "127.0.0.1:0") +
+            val log = File.createTempFile("headwater-broker-", ".log").apply { deleteOnExit() }
+            val arguments = listOf("--json", "serve", "--dev", "--listen", "127.0.0.1:0") +
                 options.flatMap { (name, value) -> listOf("--set", "$name=$value") }
-            val log = File.createTempFile("headwater-broker-", ".log")
-            val process = ProcessBuilder(listOf("/bin/sh", "-c", GUARD) + command).redirectError(log).start()
+            val command = listOf("/bin/sh", "-c", GUARD, program.toString(), log.path) + arguments
+            val process = ProcessBuilder(command).redirectError(log).start()
             val line = process.inputStream.bufferedReader().readLine()
             val listening = line?.let { Regex("\"listening\":\\[\"([^\"]+)\"").find(it) }?.groupValues?.get(1)
             if (listening != null) return HeadwaterBroker(process, log, listening)
@@ -64,9 +65,12 @@ class HeadwaterBroker private constructor(private val process: Process, private 
             throw IOException("the broker did not start: ${line ?: said}")
         }
 
-        /** Ends the command when its own input ends, which happens when this process ends, be it killed. */
-        private const val GUARD =
-            "\"\$0\" \"\$@\" & broker=\$!; exec >/dev/null; cat; kill \"\$broker\" 2>/dev/null; wait \"\$broker\""
+        /**
+         * Runs the program until a line comes, or the end of the input, which is the end of this process, be it killed:
+         * then nobody else removes the files.
+         */
+        private const val GUARD = "log=\$1; shift; \"\$0\" \"\$@\" & broker=\$!; exec >/dev/null; " +
+            "read closed || rm -f \"\$0\" \"\$log\"; kill \"\$broker\" 2>/dev/null; wait \"\$broker\""
 
         /** The program, unpacked once for this process, and removed with it. */
         private val program: Path by lazy {
@@ -90,7 +94,8 @@ class HeadwaterBroker private constructor(private val process: Process, private 
             }
 
         private fun end(process: Process) {
-            process.outputStream.close()
+            // It may have ended before, and reads nothing then.
+            runCatching { process.outputStream.use { it.write('\n'.code) } }
             if (process.waitFor(CLOSE_TIMEOUT_S, TimeUnit.SECONDS)) return
             process.descendants().forEach { it.destroyForcibly() }
             process.destroyForcibly().waitFor()

@@ -1,6 +1,7 @@
 // The broker for test suites, and Kafka's own client.
 package headwater
 
+import java.io.File
 import java.io.IOException
 import java.time.Duration
 import java.util.concurrent.TimeUnit
@@ -57,9 +58,11 @@ class BrokerTest {
         for (ending in listOf("return", "exit", "kill")) {
             val process = ProcessBuilder(javaCommand("headwater.LeftOpenKt", ending)).start()
             val broker = ProcessHandle.of(process.inputStream.bufferedReader().readLine().toLong()).get()
+            val program = File(broker.info().command().get())
             if (ending == "kill") process.destroyForcibly()
             broker.onExit().get(60, TimeUnit.SECONDS)
             process.waitFor()
+            assertFalse(program.exists(), ending)
         }
     }
 
