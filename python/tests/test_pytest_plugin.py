@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -255,7 +256,9 @@ def test_ctrl_c_ends_a_run_that_waits_for_a_record(pytester: pytest.Pytester) ->
         command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as running:
         while not (pytester.path / "waiting").exists():
-            assert running.poll() is None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(0.05)
+            assert running.returncode is None
         running.send_signal(signal.SIGINT)
         out, _ = running.communicate(timeout=120)
     assert running.returncode == pytest.ExitCode.INTERRUPTED, out
