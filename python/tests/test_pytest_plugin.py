@@ -215,7 +215,8 @@ def test_clients_that_a_test_leaves_open_hold_nobody_up(pytester: pytest.Pyteste
             consumer = confluent_kafka.Consumer(
                 {"bootstrap.servers": kafka_bootstrap, "group.id": "g", "fetch.wait.max.ms": 60000,
                  "auto.offset.reset": "earliest", "log_level": 0})
-            producer = confluent_kafka.Producer({"bootstrap.servers": kafka_bootstrap, "log_level": 0})
+            producer = confluent_kafka.Producer(
+                {"bootstrap.servers": kafka_bootstrap, "log_level": 0})
             producer.produce("orders", b"v")
             producer.flush(60)
             consumer.subscribe(["orders"])
