@@ -82,7 +82,8 @@ fn read_offset(
     Ok(NotedOffset {
         topic: topic.to_owned(),
         partition,
-        offset,
+        // kafkajs commits where it was told to begin, -1 or -2, when its offset is not there any more.
+        offset: offset.max(-1),
         leader_epoch,
         metadata: metadata.unwrap_or_default().to_owned(),
     })
