@@ -28,12 +28,12 @@ const EXPANSION: (usize, usize) = (64, 3);
 
 /// Writes frames, with a table that is kept from one to the next.
 pub(super) struct Encoder {
-    encoder: snap::raw::Encoder,
+    encoder: Box<snap::raw::Encoder>,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
-        let encoder = snap::raw::Encoder::new();
+        let encoder = Box::new(snap::raw::Encoder::new());
         Self { encoder }
     }
 }
@@ -106,9 +106,11 @@ fn block_at(section: &[u8], position: usize) -> Result<(usize, &[u8]), Compressi
         part,
     };
     let rest = section.get(position..).unwrap_or_default();
-    let (length, rest) = rest.split_first_chunk().ok_or(cut("block length"))?;
+    let (length, rest) = rest
+        .split_first_chunk()
+        .ok_or_else(|| cut("block length"))?;
     let length = u32::from_be_bytes(*length) as usize;
-    let block = rest.get(..length).ok_or(cut("block"))?;
+    let block = rest.get(..length).ok_or_else(|| cut("block"))?;
     Ok((length, block))
 }
 
