@@ -234,6 +234,9 @@ export class Broker implements AsyncDisposable {
   readonly brokers: string[]
   /** The same in one string, as `bootstrap.servers` has it. */
   readonly bootstrapServers: string
+  /** Lets the process end although it is not closed, and undoes that: as those of Node's own servers. */
+  unref(): this
+  ref(): this
   /** Stops accepting, answers what was asked, closes the log; connections that are not done in time are cut. */
   close(timeoutMs?: number): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

@@ -152,7 +152,7 @@ export interface ServeOptions {
   maxBytes?: number
   /** What happens when the folder has no room for another segment. Default: refuse. */
   maxBytesPolicy?: 'refuse' | 'drop_oldest'
-  /** Recent records kept in memory. Default: 67108864. */
+  /** Recent records kept in memory. Default: 16777216. */
   tailCacheBytes?: number
   /** Threads of the runtime for sockets. Default: the cores, at most 4. */
   threads?: number

@@ -218,6 +218,7 @@ fn open(config: &Config) -> Result<Service> {
         tail_cache_bytes: usize::try_from(options.tail_cache_bytes()).unwrap_or(usize::MAX),
         retention_ms: DEFAULT_RETENTION_MS,
         auto_create_topics: options.auto_create_topics.unwrap_or(false),
+        group_initial_delay: config.group_initial_delay()?,
         is_shared: matches!(config.data, Data::Folder(_)),
     };
     match &config.data {

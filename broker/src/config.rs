@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
+use headwater::engine::group::classic::INITIAL_DELAY;
+use headwater::limits::GROUP_INITIAL_DELAY_MS_MAX;
 use headwater::{Error, ErrorCode, Result, ServeOptions};
 
 use crate::listen::socket_path;
@@ -25,6 +28,9 @@ pub struct Config {
     pub allow_remote: bool,
     /// `HOST:PORT` that Kafka's clients are told to connect to. None: the address that they have connected to.
     pub advertise: Option<String>,
+    /// How long a group of Kafka's clients that begins waits for more members, ms, up to 60,000; extended while they
+    /// come, up to ten times. None: 50.
+    pub group_initial_delay_ms: Option<u64>,
     /// The options of the table's group `serve`; port 0 in `listen` takes a free one.
     pub options: ServeOptions,
 }
@@ -42,6 +48,7 @@ impl Config {
             data: Data::Folder(path.into()),
             allow_remote: false,
             advertise: None,
+            group_initial_delay_ms: None,
             options: ServeOptions::default(),
         }
     }
@@ -58,7 +65,24 @@ impl Config {
             data: Data::Memory,
             allow_remote: false,
             advertise: None,
+            group_initial_delay_ms: None,
             options,
+        }
+    }
+
+    /// How long a group of Kafka's clients that begins waits for more members.
+    ///
+    /// # Errors
+    /// `INVALID_OPTION` beyond a minute.
+    pub(crate) fn group_initial_delay(&self) -> Result<Duration> {
+        let most = GROUP_INITIAL_DELAY_MS_MAX;
+        match self.group_initial_delay_ms {
+            None => Ok(INITIAL_DELAY),
+            Some(ms) if ms <= most => Ok(Duration::from_millis(ms)),
+            Some(ms) => Err(Error::new(
+                ErrorCode::InvalidOption,
+                format!("group_initial_delay_ms is {ms}; it must be 0 to {most}"),
+            )),
         }
     }
 
@@ -100,6 +124,7 @@ impl Config {
         self.options.check()?;
         self.options.sizes()?;
         self.advertised()?;
+        self.group_initial_delay()?;
         let listen = self.listen();
         if listen.is_empty() {
             return Err(Error::new(
@@ -162,6 +187,19 @@ mod tests {
         };
         config.options.listen = Some(vec![address.to_owned()]);
         config.check()
+    }
+
+    #[test]
+    fn a_group_waits_for_more_for_a_minute_at_most() {
+        let with = |ms| Config {
+            group_initial_delay_ms: Some(ms),
+            ..Config::memory()
+        };
+        let delay = with(0).group_initial_delay();
+        assert_eq!(delay, Ok(Duration::ZERO));
+        assert_eq!(with(60_000).check(), Ok(()));
+        let refused = with(60_001).check().unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InvalidOption);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub const GROUP_MEMBERS_REMEMBERED_MAX: usize = 4_096;
 /// Bytes of the name that a member of a classic group goes by: its instance id, or its client's, of which its id is
 /// made; and of its host.
 pub const CLASSIC_NAME_BYTES_MAX: usize = 200;
+/// Milliseconds that a classic group that begins waits for more members, as an option.
+pub const GROUP_INITIAL_DELAY_MS_MAX: u64 = 60_000;
 /// Protocols that one member of a classic group names.
 pub const CLASSIC_PROTOCOLS_MAX: usize = 64;
 /// Bytes of what one member of a classic group says of itself, for all of its protocols.
@@ -176,6 +178,10 @@ pub const KAFKA_REQUEST_BYTES_MAX: usize = 64 * MIB;
 pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
 /// Bytes of record batches in one answer to a Kafka client, however many it asks for; one batch may exceed it.
 pub const KAFKA_FETCH_BYTES_MAX: usize = 4 * MIB;
+/// Partitions of which one request of Kafka's clients commits or deletes offsets; more do not fit an entry of the log.
+pub const KAFKA_COMMIT_PARTITIONS_MAX: usize = 50_000;
+/// Bytes of an answer about groups to Kafka's clients, beyond which no more is looked up for it.
+pub const KAFKA_GROUPS_ANSWER_BYTES_MAX: usize = 16 * MIB;
 /// Requests in flight on one connection of Kafka's protocol; beyond it nothing more is read.
 pub const KAFKA_CONNECTION_REQUESTS_MAX: usize = 256;
 /// Bytes of the text that a Kafka client is given with an error; what is longer is cut.

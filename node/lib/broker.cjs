@@ -12,12 +12,13 @@ const started = Symbol('started')
 class Broker {
   #native
   #closing
+  #isHeld = false
 
   constructor(key, inner) {
     if (key !== started) throw errorOf('INVALID_STATE', 'a broker is made by `await Broker.start()`')
     this.#native = inner
     // As a server of Node's own, it keeps the process alive until it is closed.
-    hub.hold()
+    this.ref()
   }
 
   /** Serves the folder `data`, or without it a log in memory on a free port of this machine. */
@@ -62,9 +63,24 @@ class Broker {
     return this.brokers.join(',')
   }
 
+  /** Keeps the process alive again, after `unref`. */
+  ref() {
+    if (this.#isHeld || this.#closing) return this
+    hub.hold()
+    this.#isHeld = true
+    return this
+  }
+
+  /** Lets the process end although it is not closed. */
+  unref() {
+    if (this.#isHeld) hub.release()
+    this.#isHeld = false
+    return this
+  }
+
   /** Stops accepting, answers what was asked, closes the log; connections that are not done in time are cut. */
   close(timeoutMs) {
-    this.#closing ??= this.#close(timeoutMs).finally(hub.release)
+    this.#closing ??= this.#close(timeoutMs).finally(() => this.unref())
     return this.#closing
   }
 

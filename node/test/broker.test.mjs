@@ -115,6 +115,20 @@ test('a broker keeps the process alive until it is closed', async () => {
   assert.deepEqual({ code, said }, { code: 0, said: ['alive'] })
 })
 
+test('a broker that is not referenced lets the process end, in use and not closed', async () => {
+  const { code, said, stderr } = await run(`
+    import { Broker } from 'headwater'
+    const broker = (await Broker.start()).unref().ref().unref().unref()
+    const other = (await Broker.start()).unref()
+    const db = await connect(broker.address)
+    await db.producer().send('orders', 'v')
+    await other.close()
+    other.ref()
+    say('sent')
+  `)
+  assert.deepEqual({ code, said, stderr }, { code: 0, said: ['sent'], stderr: '' })
+})
+
 test('the command line is the same program', (t) => {
   const path = folder(t)
   assert.match(headwater('--help').stdout, /serve.*topic.*produce.*consume/s)

@@ -1,4 +1,4 @@
-"""Kafka's own clients and the broker in this process: producing, consuming, and a group's commits."""
+"""Kafka's own clients and the broker in this process: they produce, consume, commit in a group."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -214,7 +215,8 @@ def test_clients_that_a_test_leaves_open_hold_nobody_up(pytester: pytest.Pyteste
             consumer = confluent_kafka.Consumer(
                 {"bootstrap.servers": kafka_bootstrap, "group.id": "g", "fetch.wait.max.ms": 60000,
                  "auto.offset.reset": "earliest", "log_level": 0})
-            producer = confluent_kafka.Producer({"bootstrap.servers": kafka_bootstrap, "log_level": 0})
+            producer = confluent_kafka.Producer(
+                {"bootstrap.servers": kafka_bootstrap, "log_level": 0})
             producer.produce("orders", b"v")
             producer.flush(60)
             consumer.subscribe(["orders"])
@@ -255,7 +257,9 @@ def test_ctrl_c_ends_a_run_that_waits_for_a_record(pytester: pytest.Pytester) ->
         command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as running:
         while not (pytester.path / "waiting").exists():
-            assert running.poll() is None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(0.05)
+            assert running.returncode is None
         running.send_signal(signal.SIGINT)
         out, _ = running.communicate(timeout=120)
     assert running.returncode == pytest.ExitCode.INTERRUPTED, out

@@ -33,10 +33,13 @@ internal inline fun fails(kind: ErrorKind, code: String, call: () -> Unit): Head
 internal fun headwater(vararg arguments: String): String = run(listOf(cli) + arguments)
 
 /** Runs `main` of a class in a JVM of its own. */
-internal fun java(mainClass: String, vararg arguments: String): String {
+internal fun java(mainClass: String, vararg arguments: String): String = run(javaCommand(mainClass, *arguments))
+
+/** The command that does so. */
+internal fun javaCommand(mainClass: String, vararg arguments: String): List<String> {
     val java = File(System.getProperty("java.home"), "bin/java").path
     val properties = listOf("jna.tmpdir", "jna.library.path").map { "-D$it=${System.getProperty(it)}" }
-    return run(listOf(java) + properties + listOf("-cp", System.getProperty("java.class.path"), mainClass) + arguments)
+    return listOf(java) + properties + listOf("-cp", System.getProperty("java.class.path"), mainClass) + arguments
 }
 
 private fun run(command: List<String>): String {

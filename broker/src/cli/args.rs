@@ -77,6 +77,9 @@ pub(super) struct Serve {
     /// What Kafka's clients are told to connect to [default: the address that they have connected to]
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) advertise: Option<String>,
+    /// How long a group of Kafka's clients that begins waits for more members [default: 50]
+    #[arg(long, value_name = "MS")]
+    pub(super) group_initial_delay_ms: Option<u64>,
     /// A log in memory that creates topics as they are used, for development
     #[arg(long)]
     pub(super) dev: bool,

@@ -40,6 +40,7 @@ fn config(args: &Serve) -> Result<Config, Error> {
     config.options.listen = (!args.listen.is_empty()).then(|| args.listen.clone());
     config.allow_remote = args.allow_remote;
     config.advertise.clone_from(&args.advertise);
+    config.group_initial_delay_ms = args.group_initial_delay_ms;
     for (name, value) in &args.set {
         config.options.set(name, value)?;
     }

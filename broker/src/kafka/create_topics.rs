@@ -218,7 +218,9 @@ async fn result(
         Err(failure) => Err(failure),
     };
     let topic = context.service().topic(&name);
-    let result = CreatableTopicResult::default().with_name(TopicName(name.into()));
+    let result = CreatableTopicResult::default()
+        .with_name(TopicName(name.into()))
+        .with_error_message(None);
     match done {
         Ok(Some(_)) => {
             let topic = topic.map(|topic| described(context, version, result.clone(), &topic));

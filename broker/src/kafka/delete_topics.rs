@@ -44,10 +44,18 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     fields.i32("timeout_ms")?;
     fields.end()?;
     let mut seen = HashSet::new();
-    let deletions: Vec<_> = wanted
+    // All are found before the first one goes.
+    let found: Vec<_> = wanted
         .into_iter()
         .map(|mut wanted| {
-            let deletion = find(context, &mut wanted).and_then(|name| {
+            let found = find(context, &mut wanted);
+            (wanted, found)
+        })
+        .collect();
+    let deletions: Vec<_> = found
+        .into_iter()
+        .map(|(wanted, found)| {
+            let deletion = found.and_then(|name| {
                 if seen.insert(name.clone()) {
                     Ok(delete(context, name))
                 } else {

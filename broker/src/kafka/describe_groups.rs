@@ -1,10 +1,13 @@
 //! DescribeGroups: groups and their members. Groups of the native protocol are shown as consumers that were
 //! assigned what they hold.
 
+use std::collections::HashSet;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use headwater::engine::group::classic::ClassicMemberView;
 use headwater::engine::group::{GroupState, GroupView, MemberView};
 use headwater::ids::TopicPartition;
+use headwater::limits;
 use kafka_protocol::messages::DescribeGroupsResponse;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 
@@ -25,10 +28,32 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     let groups = fields.array("groups", |fields| fields.string("group_id"))?;
     let with_operations = version >= 3 && fields.bool("include_authorized_operations")?;
     fields.end()?;
-    let groups = groups.into_iter().map(|id| {
+    // Named twice is answered once, and what is too much together is to be asked for one by one.
+    let mut seen = HashSet::new();
+    let groups = groups.into_iter().filter(|id| seen.insert(*id));
+    let mut room = limits::KAFKA_GROUPS_ANSWER_BYTES_MAX;
+    let groups = groups.map(|id| {
         let group = match context.service().group(id) {
-            Some(view) => described(version, &view),
-            None => unknown(version, id),
+            Some(view) => match room.checked_sub(size_bytes(&view)) {
+                Some(left) => {
+                    room = left;
+                    described(version, &view)
+                }
+                None => refused(
+                    version,
+                    code::INVALID_REQUEST,
+                    "too much to describe at once",
+                ),
+            },
+            None => {
+                let group = DescribedGroup::default();
+                let group = group.with_group_state(text(state_name(GroupState::Dead)));
+                if version < 6 {
+                    group
+                } else {
+                    refused(version, code::GROUP_ID_NOT_FOUND, "there is no such group")
+                }
+            }
         };
         let group = group.with_group_id(group_id(id));
         if with_operations {
@@ -40,15 +65,26 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     Ok(Answer::now(&response, version))
 }
 
-fn unknown(version: i16, id: &str) -> DescribedGroup {
-    let group = DescribedGroup::default().with_group_state(text(state_name(GroupState::Dead)));
-    if version < 6 {
-        return group;
+fn refused(version: i16, error_code: i16, what: &str) -> DescribedGroup {
+    let group = DescribedGroup::default()
+        .with_group_state(text(state_name(GroupState::Dead)))
+        .with_error_code(error_code);
+    if version >= 6 {
+        return group.with_error_message(Some(text(what)));
     }
-    let message = format!("group `{}` does not exist", id.escape_debug());
     group
-        .with_error_code(code::GROUP_ID_NOT_FOUND)
-        .with_error_message(Some(text(&message)))
+}
+
+/// Bytes that a group takes in an answer, and more.
+fn size_bytes(view: &GroupView) -> usize {
+    let members = view.members.iter().map(|member| {
+        let partitions = member.partitions.iter();
+        let partitions = partitions.map(|it| 4 + it.topic.len()).sum::<usize>();
+        size_of::<DescribedGroupMember>() + 4 * limits::NAME_BYTES_MAX + 2 * partitions
+    });
+    let classic = view.classic.iter().flat_map(|classic| &classic.members);
+    let own = classic.map(|member| member.metadata.len() + member.assignment.len());
+    members.chain(own).sum()
 }
 
 fn described(version: i16, view: &GroupView) -> DescribedGroup {

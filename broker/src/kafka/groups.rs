@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::engine::group::{GroupState, MemberId};
-use headwater::{Error, Pending};
+use headwater::{Error, Pending, limits};
 use kafka_protocol::messages::{GroupId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
@@ -26,6 +26,19 @@ pub(super) fn group_id(id: &str) -> GroupId {
 /// A topic's name in an answer.
 pub(super) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
+}
+
+/// Partitions of a request, topic by topic as they were named.
+pub(super) type Named = Vec<(String, Vec<i32>)>;
+
+/// A topic's name as it is looked up. One that is too long is no topic's; it is not copied for each of the partitions
+/// that are named with it.
+pub(super) fn to_look_up(name: &str) -> &str {
+    if name.len() > limits::NAME_BYTES_MAX {
+        ""
+    } else {
+        name
+    }
 }
 
 /// A member's id.

@@ -2,7 +2,7 @@
 
 use headwater::engine::group::classic::Speaker;
 use headwater::service::{EachPartition, NotedOffset, Run};
-use headwater::{Completion, Error};
+use headwater::{Completion, limits};
 use kafka_protocol::messages::OffsetCommitResponse;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -11,25 +11,31 @@ use kafka_protocol::messages::offset_commit_response::{
 use super::answer::{Answer, Reply};
 use super::api::Request;
 use super::context::Context;
-use super::error;
-use super::groups::{code_of, instance_id, member_id, topic_name};
+use super::error::{self, code};
+use super::groups::{Named, code_of, instance_id, member_id, to_look_up, topic_name};
 use super::wire::{Malformed, Reader};
 
 pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
     let version = request.version;
-    let (speaker, topics) = read(request)?;
-    let offsets: Vec<_> = topics.iter().flatten().cloned().collect();
+    let (speaker, topics, offsets) = read(request)?;
+    if offsets.len() > limits::KAFKA_COMMIT_PARTITIONS_MAX {
+        let response = reply(&topics, Some(code::INVALID_REQUEST), Vec::new());
+        return Ok(Answer::now(&response, version));
+    }
     let (completion, pending) = Completion::pair();
     let session = context.session();
     session.commit_classic(&speaker, &offsets, Run::Prompt, completion);
     Ok(Answer::later(async move {
-        let response = reply(&topics, pending.await);
+        let response = match pending.await {
+            Ok(each) => reply(&topics, None, each),
+            Err(error) => reply(&topics, Some(code_of(&error)), Vec::new()),
+        };
         Reply::of(&response, version)
     }))
 }
 
-/// Who commits, and what: topic by topic.
-fn read(request: &mut Request<'_>) -> Result<(Speaker, Vec<Vec<NotedOffset>>), Malformed> {
+/// Who commits, and what.
+fn read(request: &mut Request<'_>) -> Result<(Speaker, Named, Vec<NotedOffset>), Malformed> {
     let version = request.version;
     let fields = &mut request.fields;
     let group = fields.string("group_id")?.to_owned();
@@ -44,14 +50,20 @@ fn read(request: &mut Request<'_>) -> Result<(Speaker, Vec<Vec<NotedOffset>>), M
         // How long offsets are kept is not for each commit to say.
         fields.i64("retention_time_ms")?;
     }
+    let mut offsets = Vec::new();
     let topics = fields.array("topics", |fields| {
-        let name = fields.string("name")?.to_owned();
-        let offsets = fields.array("partitions", |fields| read_offset(fields, version, &name))?;
+        let name = fields.string("name")?;
+        let partitions = fields.array("partitions", |fields| {
+            let offset = read_offset(fields, version, to_look_up(name))?;
+            let partition = offset.partition;
+            offsets.push(offset);
+            Ok(partition)
+        })?;
         fields.tags()?;
-        Ok(offsets)
+        Ok((name.to_owned(), partitions))
     })?;
     fields.end()?;
-    Ok((speaker, topics))
+    Ok((speaker, topics, offsets))
 }
 
 fn read_offset(
@@ -70,33 +82,26 @@ fn read_offset(
     Ok(NotedOffset {
         topic: topic.to_owned(),
         partition,
-        offset,
+        // kafkajs commits where it was told to begin, -1 or -2, when its offset is not there any more.
+        offset: offset.max(-1),
         leader_epoch,
         metadata: metadata.unwrap_or_default().to_owned(),
     })
 }
 
-fn reply(
-    topics: &[Vec<NotedOffset>],
-    committed: Result<EachPartition, Error>,
-) -> OffsetCommitResponse {
-    let of_all = committed.as_ref().err().map(code_of);
-    let mut each = committed.unwrap_or_default().into_iter();
-    let topics = topics.iter().filter_map(|offsets| {
-        let name = topic_name(&offsets.first()?.topic);
-        let partitions = offsets.iter().map(|offset| {
+fn reply(topics: &Named, of_all: Option<i16>, each: EachPartition) -> OffsetCommitResponse {
+    let mut each = each.into_iter();
+    let topics = topics.iter().map(|(name, partitions)| {
+        let partitions = partitions.iter().map(|partition| {
             let own = each.next().and_then(Result::err);
             let own = own.map_or(error::NONE, |error| code_of(&error));
             OffsetCommitResponsePartition::default()
-                .with_partition_index(offset.partition)
+                .with_partition_index(*partition)
                 .with_error_code(of_all.unwrap_or(own))
         });
-        let partitions = partitions.collect();
-        Some(
-            OffsetCommitResponseTopic::default()
-                .with_name(name)
-                .with_partitions(partitions),
-        )
+        OffsetCommitResponseTopic::default()
+            .with_partitions(partitions.collect())
+            .with_name(topic_name(name))
     });
     let topics = topics.collect();
     OffsetCommitResponse::default().with_topics(topics)

@@ -1,9 +1,12 @@
 //! OffsetFetch: how far groups came. Nothing is ever unstable here: there are no transactions.
+//!
+//! What is asked for many times is answered many times, with what was noted beside it; so an answer has a length that
+//! it does not go beyond, and what is asked for behind that is an error.
 
 use std::sync::Arc;
 
-use headwater::Error;
 use headwater::ids::TopicPartition;
+use headwater::limits;
 use headwater::service::NotedOffset;
 use kafka_protocol::messages::OffsetFetchResponse;
 use kafka_protocol::messages::offset_fetch_response::{
@@ -14,31 +17,41 @@ use kafka_protocol::messages::offset_fetch_response::{
 use super::answer::Answer;
 use super::api::Request;
 use super::context::Context;
-use super::groups::{code_of, group_id, text, topic_name};
+use super::error::code;
+use super::groups::{Named, code_of, group_id, text, to_look_up, topic_name};
 use super::wire::{Malformed, Reader};
 
 /// The first version that asks about many groups.
 const VERSION_BATCHED: i16 = 8;
 
-/// What is asked about one group: for each topic its partitions, or all that it has committed.
+/// Partitions that are looked up at a time.
+const AT_A_TIME: usize = 1_000;
+
+/// What is asked about one group: some partitions, or all that it has committed.
 #[derive(Debug)]
 struct Asked {
     group: String,
-    topics: Option<Vec<Vec<TopicPartition>>>,
+    topics: Option<Named>,
 }
+
+/// What a group has committed of a topic.
+type Found = (String, Vec<NotedOffset>);
 
 pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
     let version = request.version;
     let asked = read(request)?;
+    let mut room = limits::KAFKA_GROUPS_ANSWER_BYTES_MAX;
     let mut response = OffsetFetchResponse::default();
     if version >= VERSION_BATCHED {
-        let groups = asked.iter().map(|asked| batched(context, asked));
+        let groups = asked
+            .iter()
+            .map(|asked| batched(asked, look_up(context, asked, &mut room)));
         response.groups = groups.collect();
     } else if let Some(asked) = asked.first() {
-        match look_up(context, asked) {
+        match look_up(context, asked, &mut room) {
             Ok(topics) => response.topics = topics.iter().map(|it| single(version, it)).collect(),
             // Before it had a code it had none for this: what is not said is not committed.
-            Err(error) if version >= 2 => response.error_code = code_of(&error),
+            Err(error_code) if version >= 2 => response.error_code = error_code,
             Err(_) => {}
         }
     }
@@ -72,42 +85,65 @@ fn read(request: &mut Request<'_>) -> Result<Vec<Asked>, Malformed> {
     Ok(groups)
 }
 
-fn read_topics(fields: &mut Reader<'_>) -> Result<Option<Vec<Vec<TopicPartition>>>, Malformed> {
+fn read_topics(fields: &mut Reader<'_>) -> Result<Option<Named>, Malformed> {
     fields.nullable_array("topics", |fields| {
-        let topic = Arc::<str>::from(fields.string("name")?);
-        let partitions = fields.array("partition_indexes", |fields| {
-            let partition = fields.i32("partition_index")?;
-            Ok(TopicPartition {
-                topic: Arc::clone(&topic),
-                partition,
-            })
-        })?;
+        let name = fields.string("name")?.to_owned();
+        let partitions =
+            fields.array("partition_indexes", |fields| fields.i32("partition_index"))?;
         fields.tags()?;
-        Ok(partitions)
+        Ok((name, partitions))
     })
 }
 
-/// What a group has committed, topic by topic.
-fn look_up(context: &Context, asked: &Asked) -> Result<Vec<Vec<NotedOffset>>, Error> {
+/// What a group has committed, as far as there is room for it in the answer.
+fn look_up(context: &Context, asked: &Asked, room: &mut usize) -> Result<Vec<Found>, i16> {
     let session = context.session();
     let Some(topics) = &asked.topics else {
-        let all = session.committed(&asked.group, None)?;
+        let all = session.committed(&asked.group, None);
+        let all = all.map_err(|error| code_of(&error))?;
+        take_room(room, &all)?;
         let topics = all.chunk_by(|one, next| one.topic == next.topic);
-        return Ok(topics.map(<[_]>::to_vec).collect());
+        let topics =
+            topics.filter_map(|found| Some((found.first()?.topic.clone(), found.to_vec())));
+        return Ok(topics.collect());
     };
-    let topics = topics.iter().filter(|topic| !topic.is_empty());
-    topics
-        .map(|topic| session.committed(&asked.group, Some(topic)))
-        .collect()
+    let mut found = Vec::with_capacity(topics.len());
+    for (name, partitions) in topics {
+        let topic = Arc::<str>::from(to_look_up(name));
+        let mut offsets = Vec::new();
+        for partitions in partitions.chunks(AT_A_TIME) {
+            let places = partitions.iter().map(|partition| TopicPartition {
+                topic: Arc::clone(&topic),
+                partition: *partition,
+            });
+            let places: Vec<_> = places.collect();
+            let some = session.committed(&asked.group, Some(&places));
+            let some = some.map_err(|error| code_of(&error))?;
+            take_room(room, &some)?;
+            offsets.extend(some);
+        }
+        found.push((name.clone(), offsets));
+    }
+    Ok(found)
 }
 
-fn batched(context: &Context, asked: &Asked) -> OffsetFetchResponseGroup {
+/// Counts what these take, here and in the answer.
+fn take_room(room: &mut usize, offsets: &[NotedOffset]) -> Result<(), i16> {
+    let sizes = offsets.iter();
+    let bytes: usize = sizes
+        .map(|it| size_of::<NotedOffset>() + it.topic.len() + it.metadata.len())
+        .sum();
+    *room = room.checked_sub(bytes).ok_or(code::INVALID_REQUEST)?;
+    Ok(())
+}
+
+fn batched(asked: &Asked, found: Result<Vec<Found>, i16>) -> OffsetFetchResponseGroup {
     let group = OffsetFetchResponseGroup::default().with_group_id(group_id(&asked.group));
-    let topics = match look_up(context, asked) {
+    let topics = match found {
         Ok(topics) => topics,
-        Err(error) => return group.with_error_code(code_of(&error)),
+        Err(error_code) => return group.with_error_code(error_code),
     };
-    let topics = topics.iter().map(|offsets| {
+    let topics = topics.iter().map(|(name, offsets)| {
         let partitions = offsets.iter().map(|offset| {
             OffsetFetchResponsePartitions::default()
                 .with_partition_index(offset.partition)
@@ -116,13 +152,13 @@ fn batched(context: &Context, asked: &Asked) -> OffsetFetchResponseGroup {
                 .with_metadata(Some(text(&offset.metadata)))
         });
         OffsetFetchResponseTopics::default()
-            .with_name(topic_name(name_of(offsets)))
+            .with_name(topic_name(name))
             .with_partitions(partitions.collect())
     });
     group.with_topics(topics.collect())
 }
 
-fn single(version: i16, offsets: &[NotedOffset]) -> OffsetFetchResponseTopic {
+fn single(version: i16, (name, offsets): &Found) -> OffsetFetchResponseTopic {
     let partitions = offsets.iter().map(|offset| {
         let found = OffsetFetchResponsePartition::default()
             .with_partition_index(offset.partition)
@@ -134,10 +170,6 @@ fn single(version: i16, offsets: &[NotedOffset]) -> OffsetFetchResponseTopic {
         found
     });
     OffsetFetchResponseTopic::default()
-        .with_name(topic_name(name_of(offsets)))
+        .with_name(topic_name(name))
         .with_partitions(partitions.collect())
-}
-
-fn name_of(offsets: &[NotedOffset]) -> &str {
-    offsets.first().map_or("", |offset| &offset.topic)
 }

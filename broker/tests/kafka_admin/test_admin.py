@@ -1,7 +1,6 @@
 """Administration by real clients of Kafka's: topics, partitions, records and options.
 
-Run by `.cache/venv/bin/python -m pytest broker/tests/kafka_admin`, with confluent-kafka, kafka-python and aiokafka
-installed and the program built (`HEADWATER_PROGRAM` names another one).
+Run by `.ci/kafka-groups -k administers`, beside the groups of real clients; `HEADWATER_PROGRAM` names another program.
 """
 
 import asyncio

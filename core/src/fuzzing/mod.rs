@@ -9,6 +9,7 @@ mod address;
 mod blocks;
 mod cold;
 mod compression;
+mod consumer_protocol;
 mod folder;
 mod group;
 mod index;
@@ -47,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     log::SEGMENT_FILE,
     log::LOG_FRAMES,
     group::GROUP_FRAMES,
+    consumer_protocol::CONSUMER_PROTOCOL,
     index::FOOTER,
     snapshot::SNAPSHOT,
     cold::COLD_SEGMENT,

@@ -46,6 +46,7 @@ smoke! {
     segment_file,
     log_frames,
     group_frames,
+    consumer_protocol,
     footer,
     snapshot,
     cold_segment,

@@ -240,6 +240,8 @@ impl Inner {
         let membership = self.membership.lock();
         membership.coordinator().check_classic_commit(speaker)?;
         if speaker.generation < 0 {
+            // It may be the first that is heard of the group.
+            self.check_group_room(&speaker.group)?;
             return Ok(self.generation_in_log(&speaker.group));
         }
         Ok(speaker.generation)

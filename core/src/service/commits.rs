@@ -28,7 +28,7 @@ pub struct NotedOffset {
     pub topic: String,
     /// The partition's number.
     pub partition: i32,
-    /// The offset of the next record to read; -1, only in what is read: nothing is committed.
+    /// The offset of the next record to read; -1: nothing is committed.
     pub offset: i64,
     /// The leader epoch of the last record before it; -1: not known.
     pub leader_epoch: i32,
@@ -44,7 +44,7 @@ impl Session {
     /// their topics. `member` is who commits; none: by hand, while the group has no member.
     ///
     /// Each partition has its own answer: `UNKNOWN_TOPIC_OR_PARTITION`, `OFFSET_METADATA_TOO_LARGE`,
-    /// `INVALID_ARGUMENT` for a negative offset. The whole fails, and nothing is committed, with
+    /// `INVALID_ARGUMENT` for an offset below -1; to commit -1 takes back what was committed. The whole fails, and nothing is committed, with
     /// `INVALID_GROUP_ID`, with what [`Coordinator::check_commit`] says of the member, or with the log.
     ///
     /// [`Coordinator::check_commit`]: crate::engine::group::Coordinator::check_commit
@@ -299,11 +299,11 @@ impl NotedOffset {
     fn check<'a>(&self, topics: &'a Topics) -> Result<&'a Topic> {
         let topic = partition_of(topics, &self.topic, self.partition)?;
         let (name, partition) = (&topic.name, self.partition);
-        if self.offset < 0 {
+        if self.offset < NO_OFFSET {
             return Err(Error::new(
                 ErrorCode::InvalidArgument,
                 format!(
-                    "offset {} to commit for topic `{name}`, partition {partition}; it must be 0 or more",
+                    "offset {} to commit for topic `{name}`, partition {partition}; it must be 0 or more, or -1",
                     self.offset
                 ),
             ));

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Inner, Run};
 use crate::completion::{Completion, Wakes};
@@ -52,6 +52,15 @@ pub(super) enum Asked {
 }
 
 impl Membership {
+    /// With how long a classic group that begins waits for more members.
+    pub(super) fn new(group_initial_delay: Duration) -> Self {
+        let mut membership = Self::default();
+        membership
+            .coordinator
+            .set_initial_delay(group_initial_delay);
+        membership
+    }
+
     pub(super) const fn coordinator(&self) -> &Coordinator {
         &self.coordinator
     }

@@ -5,11 +5,13 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
 use super::{Inner, Service, admin, membership, produce};
 use crate::engine::State;
+use crate::engine::group::classic;
 use crate::engine::topic_config::TopicDefaults;
 use crate::error::Result;
 use crate::fork::{self, PerFork};
@@ -51,6 +53,9 @@ pub struct ServiceOptions {
     /// Whether a topic that does not exist is created when it is first named: described, produced to or
     /// joined. Default false.
     pub auto_create_topics: bool,
+    /// How long a group of Kafka's classic protocol that begins waits for more members; extended while they come, up
+    /// to ten times. Default 50 ms.
+    pub group_initial_delay: Duration,
     /// Whether other processes will be told how to reach the log of a folder; see [`Service::announce`].
     /// Default false.
     pub is_shared: bool,
@@ -66,6 +71,7 @@ impl Default for ServiceOptions {
             tail_cache_bytes: 8 << 20,
             retention_ms: -1,
             auto_create_topics: false,
+            group_initial_delay: classic::INITIAL_DELAY,
             is_shared: false,
         }
     }
@@ -211,7 +217,7 @@ impl Service {
             new_uuid: Arc::new(format::random_uuid),
             creating: Mutex::new(admin::Creating::default()),
             producer_ids: Mutex::new(produce::ProducerIds::new(state.next_producer_id())),
-            membership: Mutex::new(membership::Membership::default()),
+            membership: Mutex::new(membership::Membership::new(options.group_initial_delay)),
             next_session: AtomicU64::new(1),
             expiry_looked_ms: AtomicI64::new(0),
             is_limited: options.max_bytes.is_some(),

@@ -20,7 +20,7 @@ class Broker:
             ...
 
     The same port speaks Kafka's protocol: ``bootstrap_servers`` is what Kafka's clients are given.
-    In asyncio, :class:`headwater.aio.Broker`; in a test suite, the fixtures of ``pytest_headwater``.
+    In asyncio, :class:`headwater.aio.Broker`; in a test suite, fixtures of ``pytest_headwater``.
 
     ``data`` is the folder to serve, by default on 127.0.0.1:9092. An address that other machines
     can reach needs ``allow_remote=True``: there is no authentication yet.

@@ -11,8 +11,8 @@ Fixtures:
 
 - ``headwater_broker``: a :class:`headwater.Broker` of the test alone, in memory, on a free port.
 - ``kafka_bootstrap``: its ``"127.0.0.1:54321"``.
-- ``headwater_session_broker`` and ``kafka_session_bootstrap``: the same for all tests of the process
-  (with pytest-xdist: of the worker). What one test has sent there, the next one reads.
+- ``headwater_session_broker`` and ``kafka_session_bootstrap``: the same for all tests of the
+  process (with pytest-xdist: of the worker). What one test has sent there, the next one reads.
 
 Topics are created as they are used, with one partition. What a test wants otherwise it says with a
 marker, whose arguments are those of :class:`headwater.Broker` and ``topics``; what the whole suite

@@ -28,6 +28,7 @@ use super::*;
 use crate::kafka::Kafka;
 use crate::kafka::tests::{Client, kafka};
 
+mod bounds;
 mod fuzz;
 
 fn join(version: i16, group: &str, member: &str) -> JoinGroupRequest {

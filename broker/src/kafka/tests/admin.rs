@@ -193,20 +193,22 @@ async fn topics_are_created_and_deleted_in_every_version() {
     }
 }
 
+fn assigned(number: i32, broker: i32) -> CreatableReplicaAssignment {
+    CreatableReplicaAssignment::default()
+        .with_partition_index(number)
+        .with_broker_ids(vec![BrokerId(broker)])
+}
+
+fn by_hand(assignments: Vec<CreatableReplicaAssignment>) -> CreatableTopic {
+    creatable("x", -1, &[])
+        .with_replication_factor(-1)
+        .with_assignments(assignments)
+}
+
 #[tokio::test]
 async fn what_cannot_be_created_is_refused_with_kafkas_code_and_by_name() {
     let kafka = kafka(false);
     let mut client = Client::of(&kafka);
-    let assigned = |number: i32, broker: i32| {
-        CreatableReplicaAssignment::default()
-            .with_partition_index(number)
-            .with_broker_ids(vec![BrokerId(broker)])
-    };
-    let by_hand = |assignments: Vec<CreatableReplicaAssignment>| {
-        creatable("x", -1, &[])
-            .with_replication_factor(-1)
-            .with_assignments(assignments)
-    };
     for (topic, code, said) in [
         (
             creatable("x", 1, &[]).with_replication_factor(3),
@@ -262,6 +264,12 @@ async fn what_cannot_be_created_is_refused_with_kafkas_code_and_by_name() {
         assert_eq!(answer.topics[0].error_code, code, "{message}");
         assert!(message.contains(said), "{message}");
     }
+}
+
+#[tokio::test]
+async fn topics_are_named_once_may_be_tried_and_may_be_assigned_to_the_one_broker() {
+    let kafka = kafka(false);
+    let mut client = Client::of(&kafka);
     let twice = create(vec![creatable("x", 1, &[]), creatable("x", 2, &[])]);
     let answer: CreateTopicsResponse = client.ask(19, 7, &twice).await;
     assert!(answer.topics.iter().all(|it| it.error_code == 42));

@@ -128,7 +128,7 @@ fn what_is_wrong_with_one_partition_leaves_the_others_alone() {
         noted(0, 1, -1, &long),
         noted(1, 1, -1, &format!("{long}x")),
         noted(3, 1, -1, ""),
-        noted(2, -1, -1, ""),
+        noted(2, -2, -1, ""),
         elsewhere,
     ];
     let answers = commit(&session, &offsets).unwrap();
@@ -142,6 +142,18 @@ fn what_is_wrong_with_one_partition_leaves_the_others_alone() {
     assert_eq!(codes(&answers), expected);
     let found = session.committed("readers", None).unwrap();
     assert_eq!(found, offsets[..1]);
+    service.close().unwrap();
+}
+
+#[test]
+fn no_offset_committed_takes_back_what_was() {
+    let storage = Arc::new(FaultyStorage::new());
+    let (service, session) = with_topic(&storage);
+    commit(&session, &[noted(0, 7, -1, "a"), noted(1, 8, -1, "")]).unwrap();
+    let answers = commit(&session, &[noted(0, -1, -1, ""), noted(2, -1, -1, "")]).unwrap();
+    assert_eq!(codes(&answers), [None, None]);
+    let left = [noted(1, 8, -1, "")];
+    assert_eq!(session.committed("readers", None).unwrap(), left);
     service.close().unwrap();
 }
 

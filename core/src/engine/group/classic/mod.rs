@@ -38,7 +38,7 @@ mod leave;
 mod member;
 mod protocols;
 mod recovery;
-mod subscription;
+pub(crate) mod subscription;
 mod sync;
 mod time;
 

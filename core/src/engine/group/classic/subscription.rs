@@ -16,7 +16,7 @@ use crate::limits;
 pub(super) const PROTOCOL_TYPE: &str = "consumer";
 
 /// The topics that a consumer subscribed to.
-pub(super) fn topics(metadata: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn topics(metadata: &[u8]) -> Option<Vec<String>> {
     let mut rest = metadata;
     take::<2>(&mut rest)?;
     let count = length(i32::from_be_bytes(take(&mut rest)?))?;
@@ -24,7 +24,7 @@ pub(super) fn topics(metadata: &[u8]) -> Option<Vec<String>> {
 }
 
 /// The partitions that a consumer was assigned, in order.
-pub(super) fn assigned(assignment: &[u8]) -> Option<Vec<TopicPartition>> {
+pub(crate) fn assigned(assignment: &[u8]) -> Option<Vec<TopicPartition>> {
     let mut rest = assignment;
     take::<2>(&mut rest)?;
     let topics = length(i32::from_be_bytes(take(&mut rest)?))?;

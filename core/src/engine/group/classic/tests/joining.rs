@@ -308,3 +308,11 @@ fn process_that_stood_still_loses_no_members() {
     assert!(stage.beat("a", 1).is_ok());
     assert!(stage.beat("b", 1).is_ok());
 }
+
+#[test]
+fn group_that_is_to_wait_for_nobody_begins_at_once() {
+    let mut stage = Stage::new();
+    stage.coordinator.set_initial_delay(ms(0));
+    let a = stage.join(new("a"));
+    assert_eq!(stage.told(a).generation, 1);
+}
