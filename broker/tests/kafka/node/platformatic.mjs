@@ -159,6 +159,16 @@ const steps = {
   async create_topic({ topic, partitions = 1, config = {}, replication_factor = 1 }) {
     const configs = Object.entries(config).map(([name, value]) => ({ name, value }))
     await admin.createTopics({ topics: [topic], partitions, replicas: replication_factor, configs })
+    // Who produces before there is a leader produces twice.
+    const indexes = [...Array(partitions).keys()]
+    const asked = indexes.map((partitionIndex) => ({ partitionIndex, timestamp: ListOffsetTimestamps.LATEST }))
+    for (let i = 0; i < 50; i++) {
+      try {
+        return void (await admin.listOffsets({ topics: [{ name: topic, partitions: asked }] }))
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
   },
   delete_topic: ({ topic }) => admin.deleteTopics({ topics: [topic] }),
   list_topics: () => admin.listTopics(),

@@ -54,7 +54,10 @@ async fn main() {
         .build()
         .await
         .expect("the broker answers");
-    let driver = Arc::new(Driver { client, readers: Mutex::default() });
+    let driver = Arc::new(Driver {
+        client,
+        readers: Mutex::default(),
+    });
     let output = Arc::new(Mutex::new(tokio::io::stdout()));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -72,7 +75,10 @@ async fn main() {
             };
             answer["id"] = request["id"].clone();
             let mut output = output.lock().await;
-            output.write_all(format!("{answer}\n").as_bytes()).await.expect("a pipe");
+            output
+                .write_all(format!("{answer}\n").as_bytes())
+                .await
+                .expect("a pipe");
             output.flush().await.expect("a pipe");
         });
     }
@@ -113,7 +119,10 @@ impl Driver {
             }
             "create_topic" => self.create_topic(topic, fields).await,
             "delete_topic" => {
-                self.client.controller_client()?.delete_topic(topic, 10_000).await?;
+                self.client
+                    .controller_client()?
+                    .delete_topic(topic, 10_000)
+                    .await?;
                 Ok(Value::Null)
             }
             "list_topics" => {
@@ -122,19 +131,23 @@ impl Driver {
             }
             "list_offsets" => {
                 let partition = fields["partition"].as_i64().unwrap_or_default() as i32;
-                self.offset_at(topic, partition, &fields["at"]).await.map(Value::from)
+                self.offset_at(topic, partition, &fields["at"])
+                    .await
+                    .map(Value::from)
             }
             "delete_records" => self.delete_records(&fields["before"]).await,
-            "describe_topic" | "add_partitions" | "topic_config" | "alter_topic_config" | "describe_cluster" => {
-                Err(Failed::NotPossible("no such call"))
-            }
+            "describe_topic" | "add_partitions" | "topic_config" | "alter_topic_config"
+            | "describe_cluster" => Err(Failed::NotPossible("no such call")),
             _ => Err(Failed::NotPossible("no groups")),
         }
     }
 
     /// A new one each time: it holds the leader it has found, and topics come and go here.
     async fn partition(&self, topic: &str, partition: i32) -> Result<PartitionClient, Failed> {
-        Ok(self.client.partition_client(topic, partition, UnknownTopicHandling::Retry).await?)
+        Ok(self
+            .client
+            .partition_client(topic, partition, UnknownTopicHandling::Retry)
+            .await?)
     }
 
     async fn produce(&self, topic: &str, fields: &Value) -> Answer {
@@ -166,7 +179,7 @@ impl Driver {
         let mut offsets = HashMap::new();
         for (partition, records) in parts {
             let client = self.partition(topic, partition).await?;
-            offsets.insert(partition, client.produce(records, compression).await?.offsets);
+            offsets.insert(partition, client.produce(records, compression).await?);
         }
         let gives = places.into_iter().map(|(partition, i)| {
             json!({ "topic": topic, "partition": partition, "offset": offsets[&partition][i] })
@@ -202,20 +215,28 @@ impl Driver {
             left: Vec::new(),
         };
         let name = fields["as"].as_str().unwrap_or("consumer").to_owned();
-        self.readers.lock().await.insert(name, Arc::new(Mutex::new(reader)));
+        self.readers
+            .lock()
+            .await
+            .insert(name, Arc::new(Mutex::new(reader)));
         Ok(Value::Null)
     }
 
     async fn reader(&self, fields: &Value) -> Result<Arc<Mutex<Reader>>, Failed> {
         let name = fields["consumer"].as_str().unwrap_or("consumer");
         let readers = self.readers.lock().await;
-        readers.get(name).cloned().ok_or_else(|| Failed::Other(format!("no consumer {name}")))
+        readers
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Failed::Other(format!("no consumer {name}")))
     }
 
     async fn consume(&self, fields: &Value) -> Answer {
         let reader = self.reader(fields).await?;
         let reader = &mut *reader.lock().await;
-        let count = fields["count"].as_u64().map_or(usize::MAX, |count| count as usize);
+        let count = fields["count"]
+            .as_u64()
+            .map_or(usize::MAX, |count| count as usize);
         let wait = fields["wait_ms"].as_u64().map(Duration::from_millis);
         let wait = wait.unwrap_or(if count == usize::MAX { IDLE } else { WAIT });
         let mut deadline = Instant::now() + wait;
@@ -224,16 +245,23 @@ impl Driver {
             let before = out.len();
             let places: Vec<_> = reader.next.keys().cloned().collect();
             // One partition may wait; with several, none is to keep the others waiting.
-            let wait_ms = if places.len() == 1 { reader.max_wait_ms } else { 20 };
+            let wait_ms = if places.len() == 1 {
+                reader.max_wait_ms
+            } else {
+                20
+            };
             for (topic, partition) in places {
                 let client = self.partition(&topic, partition).await?;
                 let offset = reader.next[&(topic.clone(), partition)];
-                let found = client.fetch_records(offset, 1..reader.max_bytes.max(2), wait_ms).await;
+                let found = client
+                    .fetch_records(offset, 1..reader.max_bytes.max(2), wait_ms)
+                    .await;
                 let records = match found {
                     Ok((records, _)) => records,
-                    Err(Error::ServerError { protocol_error: ProtocolError::OffsetOutOfRange, .. })
-                        if reader.from_earliest =>
-                    {
+                    Err(Error::ServerError {
+                        protocol_error: ProtocolError::OffsetOutOfRange,
+                        ..
+                    }) if reader.from_earliest => {
                         let first = client.get_offset(OffsetAt::Earliest).await?;
                         reader.next.insert((topic, partition), first);
                         continue;
@@ -241,7 +269,9 @@ impl Driver {
                     Err(error) => return Err(error.into()),
                 };
                 for one in records {
-                    reader.next.insert((topic.clone(), partition), one.offset + 1);
+                    reader
+                        .next
+                        .insert((topic.clone(), partition), one.offset + 1);
                     out.push(json!({
                         "topic": topic,
                         "partition": partition,
@@ -286,24 +316,38 @@ impl Driver {
             Value::String(name) if name == "earliest" => OffsetAt::Earliest,
             _ => OffsetAt::Latest,
         };
-        Ok(self.partition(topic, partition).await?.get_offset(at).await?)
+        Ok(self
+            .partition(topic, partition)
+            .await?
+            .get_offset(at)
+            .await?)
     }
 
     async fn create_topic(&self, topic: &str, fields: &Value) -> Answer {
-        if fields["config"].as_object().is_some_and(|config| !config.is_empty()) {
+        if fields["config"]
+            .as_object()
+            .is_some_and(|config| !config.is_empty())
+        {
             return Err(Failed::NotPossible("topics without configuration alone"));
         }
         let partitions = fields["partitions"].as_i64().unwrap_or(1) as i32;
         let replicas = fields["replication_factor"].as_i64().unwrap_or(1) as i16;
-        self.client.controller_client()?.create_topic(topic, partitions, replicas, 10_000).await?;
+        self.client
+            .controller_client()?
+            .create_topic(topic, partitions, replicas, 10_000)
+            .await?;
         Ok(Value::Null)
     }
 
     async fn delete_records(&self, before: &Value) -> Answer {
         let mut out = Vec::new();
         for one in before.as_array().into_iter().flatten() {
-            let client = self.partition(&text(&one[0]), one[1].as_i64().unwrap_or_default() as i32).await?;
-            client.delete_records(one[2].as_i64().unwrap_or_default(), 10_000).await?;
+            let client = self
+                .partition(&text(&one[0]), one[1].as_i64().unwrap_or_default() as i32)
+                .await?;
+            client
+                .delete_records(one[2].as_i64().unwrap_or_default(), 10_000)
+                .await?;
             out.push(client.get_offset(OffsetAt::Earliest).await?);
         }
         Ok(json!(out))
@@ -312,14 +356,18 @@ impl Driver {
 
 /// Any fixed choice does: this client leaves it to who uses it.
 fn partition_of(key: &Value, partitions: i32) -> i32 {
-    let sum = text(key).bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let key = decoded(key).unwrap_or_default();
+    let sum = key.iter().fold(0_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(*byte))
+    });
     (sum % partitions.max(1) as u32) as i32
 }
 
 fn record_of(one: &Value) -> Result<Record, Failed> {
     let mut headers = BTreeMap::new();
     for header in one["headers"].as_array().into_iter().flatten() {
-        let value = decoded(&header[1]).ok_or(Failed::NotPossible("a header's value cannot be null"))?;
+        let value =
+            decoded(&header[1]).ok_or(Failed::NotPossible("a header's value cannot be null"))?;
         if headers.insert(text(&header[0]), value).is_some() {
             return Err(Failed::NotPossible("two headers of one name"));
         }
@@ -328,11 +376,17 @@ fn record_of(one: &Value) -> Result<Record, Failed> {
         Some(time) => time_of(time)?,
         None => Utc::now(),
     };
-    Ok(Record { key: decoded(&one["key"]), value: decoded(&one["value"]), headers, timestamp })
+    Ok(Record {
+        key: decoded(&one["key"]),
+        value: decoded(&one["value"]),
+        headers,
+        timestamp,
+    })
 }
 
 fn time_of(milliseconds: i64) -> Result<DateTime<Utc>, Failed> {
-    DateTime::from_timestamp_millis(milliseconds).ok_or_else(|| Failed::Other("not a time".to_owned()))
+    DateTime::from_timestamp_millis(milliseconds)
+        .ok_or_else(|| Failed::Other("not a time".to_owned()))
 }
 
 fn text(value: &Value) -> String {
@@ -340,7 +394,9 @@ fn text(value: &Value) -> String {
 }
 
 fn decoded(value: &Value) -> Option<Vec<u8>> {
-    value.as_str().map(|text| STANDARD.decode(text).expect("base64"))
+    value
+        .as_str()
+        .map(|text| STANDARD.decode(text).expect("base64"))
 }
 
 fn encoded(data: Option<&[u8]>) -> Option<String> {
