@@ -46,7 +46,7 @@ def compare():
                 print(f"{where}: {'.'.join(map(str, path))}: Apache Kafka {json.dumps(other)}, we {json.dumps(ours)}")
                 unexpected += 1
     for i, one in enumerate(session["differences"]):
-        if i not in used and one["api"] in found["versions"]:
+        if i not in used and one["api"] in found["versions"] and not one.get("sometimes"):
             print(f"intended, and not found: {one['api']} {one['field']} ({one['because']})")
             unexpected += 1
     print(f"session: {compared} answers compared, {unexpected} differences that are not intended")

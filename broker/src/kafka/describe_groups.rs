@@ -90,7 +90,8 @@ fn size_bytes(view: &GroupView) -> usize {
 fn described(version: i16, view: &GroupView) -> DescribedGroup {
     let group = DescribedGroup::default().with_group_state(text(state_name(view.state)));
     let Some(classic) = &view.classic else {
-        let protocol_type = if view.members.is_empty() {
+        // One that never had members has offsets that somebody committed by hand.
+        let protocol_type = if view.generation == 0 && view.members.is_empty() {
             ""
         } else {
             CONSUMER

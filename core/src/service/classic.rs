@@ -155,9 +155,20 @@ impl Service {
         let inner = &self.inner;
         let membership = inner.membership.lock();
         let groups = inner.state.groups.lock();
+        // What members were for is not in the log; only consumers commit. Who never was a member did so by hand.
         let mut all: BTreeMap<&str, (GroupState, bool, Arc<str>)> = groups
             .iter()
-            .map(|(id, _)| (id.as_str(), (GroupState::Empty, false, Arc::from(""))))
+            .map(|(id, group)| {
+                let protocol_type = if group.generation == 0 {
+                    ""
+                } else {
+                    "consumer"
+                };
+                (
+                    id.as_str(),
+                    (GroupState::Empty, false, Arc::from(protocol_type)),
+                )
+            })
             .collect();
         for (id, state, is_native, protocol_type) in membership.coordinator().summaries() {
             all.insert(id, (state, is_native, protocol_type));
