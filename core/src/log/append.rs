@@ -22,7 +22,7 @@ pub enum Run {
 pub struct Append {
     /// What it is. MARK and FOOTER are the log's own and refused.
     pub kind: Kind,
-    /// Version of the payload: [`PAYLOAD_VERSION`], or a newer one of its kind.
+    /// Version of the payload: [`PAYLOAD_VERSION`](super::PAYLOAD_VERSION), or a newer one of its kind.
     pub version: u16,
     /// The partition it is about; 0 where the kind has none.
     pub partition: PartitionId,
