@@ -58,8 +58,17 @@ impl Shared {
             drop(writer);
             wakes.run();
             if !is_prompt || turns >= GROUPS_PER_TURN {
-                return self.leave_queued();
+                return self.hand_on();
             }
+        }
+    }
+
+    /// Has the io thread write what is queued; writes it here where there can be no such thread.
+    fn hand_on(self: &Arc<Self>) {
+        if self.start_io_thread().is_ok() {
+            self.io.append();
+        } else {
+            self.drive();
         }
     }
 

@@ -415,7 +415,7 @@ impl Shared {
         self.start_thread(SYNC_THREAD, &self.has_sync_thread, Self::run_sync_thread)
     }
 
-    fn start_io_thread(self: &Arc<Self>) -> Result<()> {
+    pub(super) fn start_io_thread(self: &Arc<Self>) -> Result<()> {
         if self.has_io_thread.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -22,7 +22,7 @@ mod notice;
 mod options;
 mod push;
 pub mod quiet;
-pub mod room;
+mod room;
 mod session;
 mod sharing;
 #[cfg(test)]
@@ -120,12 +120,6 @@ impl Server {
     {
         self.0.notices.closed(peer, reason);
         connection::refuse(reader, writer, reason).await;
-    }
-
-    /// The room for record batches that its connections share, for who serves other protocols beside it.
-    #[must_use]
-    pub fn room(&self) -> Room {
-        self.0.room.clone()
     }
 
     /// Requests taken in, and those of them that were answered with an error.

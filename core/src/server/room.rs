@@ -13,11 +13,11 @@ use crate::limits::SERVER_BATCH_BYTES_MAX;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Semaphore>);
+pub(super) struct Room(Arc<Semaphore>);
 
 /// Some of it, given back when it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub(super) struct Place {
     room: Room,
     bytes: u32,
 }
@@ -38,7 +38,7 @@ impl Room {
     }
 
     /// Room for so many bytes as soon as it is this one's turn; all that there can be, for who wants more.
-    pub async fn take(&self, bytes: usize) -> Option<Place> {
+    pub(super) async fn take(&self, bytes: usize) -> Option<Place> {
         let bytes = permits(bytes);
         // It is never closed.
         let permit = self.0.acquire_many(bytes).await.ok()?;

@@ -75,6 +75,8 @@ impl Session {
     pub(super) fn take_in(&mut self, decoder: &mut FrameDecoder) -> Result<Taken, FrameError> {
         for _ in 0..FRAMES_AT_ONCE {
             if !self.load.is_below(self.requests_max, self.bytes_max) || !self.link.has_room() {
+                // Others' batches are not to wait until this client reads its answers.
+                self.place = None;
                 return Ok(Taken::UpToLimit);
             }
             let frame = match self.held.take() {

@@ -7,7 +7,7 @@ use crate::protocol::frame::FrameKind;
 use crate::protocol::request::{Request, Subscribe};
 use crate::protocol::response::Response;
 use crate::server::ServerOptions;
-use crate::server::fake::{Asked, Fake, from_start};
+use crate::server::fake::{Asked, Fake, batch, from_start};
 
 /// Lets everything happen that can happen now.
 async fn settle() {
@@ -84,6 +84,42 @@ async fn batches_of_all_connections_wait_for_room_in_turn_and_hold_up_nobody_els
     let last = fake.next().await;
     assert_eq!(last.payload.len(), half.len());
     assert_eq!(fake.next().await.request, Request::ListTopics);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_keeps_no_room_from_others() {
+    let (server, mut fake) = Fake::server(options());
+    let all = vec![0; limits::SERVER_BATCH_BYTES_MAX as usize];
+    let (mut first, _first) = connect(&server).await;
+    first
+        .send_with(1, FrameKind::Request, &produce(), &all)
+        .await;
+    let first = fake.next().await;
+
+    // It waits for room, and meanwhile more is pushed to it than it reads.
+    let (mut second, _second) = connect_over(&server, 4_096).await;
+    let subscribe = Subscribe {
+        partitions: vec![from_start(0)],
+        credit_bytes: u64::MAX,
+    };
+    second.send(1, FrameKind::Subscribe, &subscribe).await;
+    second
+        .send_with(2, FrameKind::Request, &produce(), &all[..1_000_000])
+        .await;
+    settle().await;
+    let unsent = limits::CONNECTION_UNSENT_BYTES_MAX;
+    fake.feed
+        .put((0..10).map(|_| batch(0, unsent / 4)).collect::<Vec<_>>());
+    settle().await;
+    first.answer(Ok(Response::Done));
+    settle().await;
+    assert!(fake.asked.try_recv().is_err(), "it has no room for answers");
+
+    let (mut third, _third) = connect(&server).await;
+    third
+        .send_with(1, FrameKind::Request, &produce(), &all)
+        .await;
+    assert_eq!(fake.next().await.payload.len(), all.len());
 }
 
 #[tokio::test(start_paused = true)]
