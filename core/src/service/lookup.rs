@@ -111,7 +111,9 @@ impl Inner {
         };
         let (mut low, mut high) = (best.timestamp_ms, known_ms);
         while low < high {
-            let middle = low + (high - low) / 2 + (high - low) % 2;
+            // Rounded up, and never beyond either: timestamps may be anything.
+            let middle = (i128::from(low) + i128::from(high) + 1).div_euclid(2);
+            let middle = i64::try_from(middle).unwrap_or(high);
             match self.offset_at_time(partition, middle)? {
                 Some(found) => {
                     low = found.timestamp_ms.max(middle);

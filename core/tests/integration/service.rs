@@ -1,5 +1,7 @@
 //! The service: what requests do, what survives a reopen, and what is refused in which words.
 
+mod times;
+
 use std::path::Path;
 
 use bytes::Bytes;
@@ -243,41 +245,6 @@ fn offsets_are_found_by_their_meaning() {
         [found(OffsetAt::Time(103)), found(OffsetAt::Time(201))],
         [4, 5]
     );
-}
-
-#[test]
-fn records_below_the_log_start_are_found_by_no_time() {
-    let service = memory();
-    let session = service.session();
-    create(&session, "orders", &[]).unwrap();
-    for (values, time_ms) in [(&["a", "b"][..], 300), (&["c", "d"], 100), (&["e"], 200)] {
-        produce(&session, "orders", batch(values, time_ms, NO_PRODUCER)).unwrap();
-    }
-    let topic = service.topic("orders").unwrap();
-    let partition = topic.partition(0).unwrap();
-    let at_time = |time_ms| {
-        let found = service.offset_at_time(partition, time_ms).unwrap();
-        found.map(|found| (found.offset, found.timestamp_ms))
-    };
-    let latest = || {
-        let found = service.offset_of_max_timestamp(partition).unwrap();
-        found.map(|found| (found.offset, found.timestamp_ms))
-    };
-    assert_eq!(
-        (at_time(0), at_time(150), latest()),
-        (Some((0, 300)), Some((0, 300)), Some((1, 301)))
-    );
-    // In the middle of a batch, at its end, and behind all.
-    for (before, expected) in [
-        (1, [Some((1, 301)), Some((1, 301)), Some((1, 301))]),
-        (2, [Some((2, 100)), Some((4, 200)), Some((4, 200))]),
-        (3, [Some((3, 101)), Some((4, 200)), Some((4, 200))]),
-        (5, [None, None, None]),
-    ] {
-        let before = vec![at("orders", 0, before)];
-        ask(&session, Request::DeleteRecords { before }, vec![]).unwrap();
-        assert_eq!([at_time(0), at_time(150), latest()], expected);
-    }
 }
 
 #[test]
