@@ -83,11 +83,7 @@ impl Broker {
         let server = Server::new(service.clone(), server_options);
         let counts = Arc::default();
         #[cfg(feature = "kafka")]
-        let kafka = Kafka::new(
-            service.clone(),
-            server.room(),
-            kafka_options(config, &addresses)?,
-        );
+        let kafka = Kafka::new(service.clone(), kafka_options(config, &addresses)?);
         let speakers = Speakers {
             #[cfg(feature = "http")]
             http: Http::new(

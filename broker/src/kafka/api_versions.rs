@@ -12,6 +12,8 @@ use super::wire::Malformed;
 
 pub(super) const KEY: i16 = 18;
 
+const PRODUCE: i16 = 0;
+
 /// The first version in which clients say who they are.
 const VERSION_WITH_CLIENT: i16 = 3;
 
@@ -47,7 +49,12 @@ fn spoken(error_code: i16) -> ApiVersionsResponse {
     let apis = APIS.iter().map(|api| {
         ApiVersion::default()
             .with_api_key(api.key)
-            .with_min_version(*api.versions().start())
+            .with_min_version(match api.key {
+                // librdkafka before 2.11.1 compresses only where Produce is spoken from 0 on, as Kafka's brokers go on
+                // to say (KAFKA-18659); its older versions are refused none the less.
+                PRODUCE => 0,
+                _ => *api.versions().start(),
+            })
             .with_max_version(*api.versions().end())
     });
     ApiVersionsResponse::default()

@@ -14,16 +14,15 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use headwater::limits;
-use headwater::server::room::Room;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::api::Arrived;
 use super::context::Context;
 use super::outgoing::{Outgoing, Unsayable};
-use super::queue::{Answered, Queue, Share};
+use super::queue::Queue;
 use super::wire::{FrameReader, Malformed};
 
 /// What is allowed to a connection.
@@ -32,8 +31,6 @@ pub(super) struct Allowance {
     pub(super) frame_bytes_max: usize,
     pub(super) idle_timeout: Duration,
     pub(super) close_timeout: Duration,
-    /// For the record batches of all connections.
-    pub(super) room: Room,
 }
 
 /// Why a connection ends.
@@ -136,7 +133,7 @@ where
         biased;
         // It ends by itself only with a fault: the requests have not ended.
         answered = &mut answering => return answered.err().unwrap_or(End::PeerClosed),
-        end = receive(reader, &mut frames, (&activity, &budget, &allowance.room), sender) => end,
+        end = receive(reader, &mut frames, (&activity, &budget), sender) => end,
         _ = closing.wait_for(|is_closing| *is_closing) => End::Closing,
         () = silence(&activity, idle_timeout) => End::Idle { timeout: idle_timeout },
     };
@@ -156,33 +153,15 @@ where
 struct Activity {
     reads: AtomicU64,
     under_way: AtomicUsize,
-    /// Of those under way the requests behind which others have to wait.
-    slow: AtomicUsize,
 }
 
-impl Activity {
-    fn came(&self, request: &Arrived) {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        if !request.api.is_pipelined {
-            self.slow.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn answered(&self, request: &Answered) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
-        if !request.is_pipelined {
-            self.slow.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-type Incoming = (Arrived, Share);
+type Incoming = (Arrived, OwnedSemaphorePermit);
 
 /// Takes in frames; never ends but for a reason.
 async fn receive<R: AsyncRead + Unpin>(
     reader: &mut R,
     frames: &mut FrameReader,
-    (activity, budget, room): (&Activity, &Arc<Semaphore>, &Room),
+    (activity, budget): (&Activity, &Arc<Semaphore>),
     sender: Sender<Incoming>,
 ) -> End {
     loop {
@@ -219,20 +198,8 @@ async fn receive<R: AsyncRead + Unpin>(
         };
         match (arrived, permit) {
             (Ok(arrived), Some(permit)) => {
-                // Not while it has to wait for another request: it would keep others' batches out meanwhile.
-                let is_next =
-                    arrived.api.is_pipelined && activity.slow.load(Ordering::Relaxed) == 0;
-                let place = if is_next {
-                    room.take(wanted).await
-                } else {
-                    None
-                };
-                let share = Share {
-                    _connection: permit,
-                    _broker: place,
-                };
-                activity.came(&arrived);
-                if sender.send((arrived, share)).await.is_err() {
+                activity.under_way.fetch_add(1, Ordering::Relaxed);
+                if sender.send((arrived, permit)).await.is_err() {
                     return End::PeerClosed;
                 }
             }
@@ -265,7 +232,7 @@ async fn answer<W: AsyncWrite + Unpin>(
             }
             answered = poll_fn(|task| queue.poll_next(task)) => {
                 let answered = answered.map_err(End::Malformed)?;
-                activity.answered(&answered);
+                activity.under_way.fetch_sub(1, Ordering::Relaxed);
                 outgoing.add(answered).map_err(End::Unsayable)?;
             }
         }
@@ -286,7 +253,7 @@ fn gather(queue: &mut Queue, outgoing: &mut Outgoing, activity: &Activity) -> Re
         && let Poll::Ready(answered) = queue.poll_next(&mut task)
     {
         let answered = answered.map_err(End::Malformed)?;
-        activity.answered(&answered);
+        activity.under_way.fetch_sub(1, Ordering::Relaxed);
         outgoing.add(answered).map_err(End::Unsayable)?;
     }
     Ok(())

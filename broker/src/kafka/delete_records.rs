@@ -1,6 +1,6 @@
 //! DeleteRecords: everything of a partition below an offset.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use headwater::protocol::request::{PartitionOffset, Request as NativeRequest};
@@ -42,13 +42,20 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     })?;
     fields.i32("timeout_ms")?;
     fields.end()?;
+    // A name may be long, and is looked at once for all of its partitions.
+    let mut numbers = HashMap::new();
+    let numbered = wanted.iter().map(|(name, partitions)| {
+        let next = numbers.len();
+        (*numbers.entry(name).or_insert(next), name, partitions)
+    });
+    let numbered: Vec<_> = numbered.collect();
     let mut seen = HashSet::new();
     let mut possible = Vec::new();
-    let checked: Vec<_> = wanted
-        .iter()
-        .flat_map(|(name, partitions)| partitions.iter().map(move |row| (name, *row)))
-        .map(|(name, (partition, offset))| {
-            if !seen.insert((name.clone(), partition)) {
+    let checked: Vec<_> = numbered
+        .into_iter()
+        .flat_map(|(number, name, rows)| rows.iter().map(move |row| (number, name, *row)))
+        .map(|(number, name, (partition, offset))| {
+            if !seen.insert((number, partition)) {
                 return Err(code::INVALID_REQUEST);
             }
             check(context, name, partition, offset)?;

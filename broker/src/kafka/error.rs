@@ -23,6 +23,7 @@ pub(crate) mod code {
     pub(crate) const INVALID_REQUEST: i16 = 42;
     pub(crate) const POLICY_VIOLATION: i16 = 44;
     pub(crate) const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
+    pub(crate) const UNKNOWN_PRODUCER_ID: i16 = 59;
     pub(crate) const GROUP_ID_NOT_FOUND: i16 = 69;
     pub(crate) const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
     pub(crate) const FENCED_LEADER_EPOCH: i16 = 74;

@@ -1,6 +1,6 @@
 //! ListOffsets: offsets by what they mean, or by a time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use headwater::Completion;
@@ -52,9 +52,12 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     if version >= 2 {
         fields.i8("isolation_level")?;
     }
-    let mut seen = HashSet::new();
+    let (mut numbers, mut seen) = (HashMap::new(), HashSet::new());
     let topics = fields.array("topics", |fields| {
         let name = fields.string("name")?;
+        // A name may be long, and is looked at once for all of its partitions.
+        let next = numbers.len();
+        let number = *numbers.entry(name).or_insert(next);
         let rows = fields.array("partitions", |fields| {
             let index = fields.i32("partition_index")?;
             let mut current_leader_epoch = -1;
@@ -67,7 +70,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
                 index,
                 current_leader_epoch,
                 timestamp,
-                is_again: !seen.insert((name, index)),
+                is_again: !seen.insert((number, index)),
             })
         })?;
         fields.tags()?;

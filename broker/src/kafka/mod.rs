@@ -80,7 +80,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use headwater::server::room::Room;
 use headwater::service::Service;
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -130,7 +129,7 @@ pub(crate) struct Options {
 
 impl Kafka {
     /// Kafka's protocol for a broker that has just started.
-    pub(crate) fn new(service: Service, room: Room, options: Options) -> Self {
+    pub(crate) fn new(service: Service, options: Options) -> Self {
         let cluster_id = URL_SAFE_NO_PAD.encode(service.log_uuid());
         let fallback = options.address.map_or_else(
             || Node {
@@ -147,7 +146,6 @@ impl Kafka {
                     .min(headwater::limits::KAFKA_REQUEST_BYTES_MAX),
                 idle_timeout: options.idle_timeout,
                 close_timeout: options.close_timeout,
-                room,
             },
             cluster_id: cluster_id.into(),
             advertised: options.advertise.map(|(host, port)| Node { host, port }),

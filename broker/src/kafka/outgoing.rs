@@ -127,7 +127,6 @@ mod tests {
         Answered {
             correlation_id,
             has_flexible_header,
-            is_pipelined: false,
             api: "Test",
             reply: Reply::Pieces(pieces.collect()),
         }

@@ -120,7 +120,8 @@ fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
     } else {
         Failure::new(
             code::UNKNOWN_TOPIC_OR_PARTITION,
-            format!("topic `{}` does not exist", asked.name.escape_debug()),
+            // Without its name, which may be long, and stands in the answer.
+            "the topic does not exist",
         )
     };
     let partitions = asked.partitions.into_iter().map(|(index, records)| {
@@ -195,8 +196,9 @@ async fn finish(topics: Vec<UnderWay>, version: i16, is_flexible: bool) -> (Repl
                 .as_ref()
                 .and_then(|topic| topic.partition(index));
             let log_start_offset = match &acknowledged {
-                Ok(_) => partition.map_or(-1, |partition| partition.status().log_start_offset),
-                Err(_) => -1,
+                // By it a producer that the log has forgotten knows that it may begin anew (KIP-360).
+                Err(failure) if failure.code != code::UNKNOWN_PRODUCER_ID => -1,
+                _ => partition.map_or(-1, |partition| partition.status().log_start_offset),
             };
             let partition = Partition {
                 index,

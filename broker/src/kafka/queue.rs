@@ -7,20 +7,12 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use headwater::server::room::Place;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Answer, Reply};
 use super::api::Arrived;
 use super::context::Context;
 use super::wire::Malformed;
-
-/// What a request takes up: of the bytes that its connection may have in flight, and if it brings record batches, of
-/// those that the broker takes in.
-pub(super) struct Share {
-    pub(super) _connection: OwnedSemaphorePermit,
-    pub(super) _broker: Option<Place>,
-}
 
 /// See the module.
 pub(super) struct Queue {
@@ -33,8 +25,8 @@ pub(super) struct Queue {
 struct UnderWay {
     request: Arrived,
     state: State,
-    /// Until it is answered.
-    _share: Share,
+    /// Its share of the bytes in flight, until it is answered.
+    _bytes: OwnedSemaphorePermit,
 }
 
 enum State {
@@ -50,7 +42,6 @@ pub(super) struct Answered {
     pub(super) correlation_id: i32,
     pub(super) has_flexible_header: bool,
     pub(super) api: &'static str,
-    pub(super) is_pipelined: bool,
     pub(super) reply: Reply,
 }
 
@@ -68,11 +59,11 @@ impl Queue {
     }
 
     /// Takes in a request, and starts it if it is its turn.
-    pub(super) fn push(&mut self, request: Arrived, share: Share) {
+    pub(super) fn push(&mut self, request: Arrived, bytes: OwnedSemaphorePermit) {
         self.requests.push_back(UnderWay {
             request,
             state: State::Waiting,
-            _share: share,
+            _bytes: bytes,
         });
         self.start();
     }
@@ -121,7 +112,6 @@ impl Queue {
             correlation_id: first.request.correlation_id,
             has_flexible_header: first.request.has_flexible_header(),
             api: first.request.api.name,
-            is_pipelined: first.request.api.is_pipelined,
             reply,
         };
         self.requests.pop_front();

@@ -38,7 +38,7 @@ pub(super) fn kafka_of(service: Service) -> Kafka {
         advertise: Some(("broker.test".to_owned(), 9092)),
         address: None,
     };
-    Kafka::new(service, Room::default(), options)
+    Kafka::new(service, options)
 }
 
 /// A client that asks one thing after the other.
@@ -149,9 +149,12 @@ async fn api_versions_says_what_the_table_says_in_every_version() {
             .api_keys
             .iter()
             .map(|it| (it.api_key, it.min_version, it.max_version));
-        let table = api::APIS
-            .iter()
-            .map(|api| (api.key, *api.versions().start(), *api.versions().end()));
+        let table = api::APIS.iter().map(|api| {
+            let versions = api.versions();
+            // Older clients compress only where Produce goes back to its first version.
+            let first = if api.key == 0 { 0 } else { *versions.start() };
+            (api.key, first, *versions.end())
+        });
         assert!(said.eq(table));
     }
 }

@@ -4,6 +4,7 @@
 //! Who may commit is asked once for all (`membership.rs`); what is wrong with one partition is answered
 //! there and leaves the others alone, as Kafka's clients expect it. Whatever is written is one entry.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::groups::{check_group_id, unknown_group};
@@ -238,8 +239,17 @@ impl Inner {
         let found = groups.get(&group);
         let mut offsets = Vec::new();
         let mut answers = EachPartition::new();
+        // Asked once for a topic: it looks through what all members say of themselves.
+        let mut read = HashMap::new();
         for place in partitions {
-            let is_read = membership.coordinator().is_read(&group, &place.topic)?;
+            let is_read = match read.get(&place.topic) {
+                Some(is_read) => *is_read,
+                None => {
+                    let is_read = membership.coordinator().is_read(&group, &place.topic)?;
+                    read.insert(&place.topic, is_read);
+                    is_read
+                }
+            };
             let topic = match partition_of(&topics, &place.topic, place.partition) {
                 Ok(topic) if !is_read => topic,
                 Ok(_) => {

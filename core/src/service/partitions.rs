@@ -61,7 +61,9 @@ impl Inner {
         }
         drop(creating);
         if let Some(next) = next {
-            next(self, Run::Io);
+            // Not from here: one that is refused ends its turn at once, and many may wait.
+            let inner = Arc::clone(self);
+            self.log.schedule_turn(move || next(&inner, Run::Io));
         }
     }
 

@@ -254,7 +254,11 @@ impl Groups {
     }
 
     pub(in crate::engine::group) fn forget(&mut self, now: Instant, group: &str) {
-        self.groups.remove(group);
+        if let Some(removed) = self.groups.remove(group) {
+            // Ids may be promised in it.
+            self.member_count -= removed.len();
+            self.size_bytes -= removed.size_bytes();
+        }
         self.schedule(now, &Arc::from(group));
     }
 

@@ -38,6 +38,19 @@ fn members_of_a_group_are_so_many_at_most() {
 }
 
 #[test]
+fn ids_that_were_given_away_do_not_count_when_their_group_is_gone() {
+    let mut stage = Stage::new();
+    stage.join(Join {
+        must_know_id: true,
+        ..new("given")
+    });
+    assert_eq!(stage.coordinator.member_count(), 1);
+    let group = new("given").group;
+    stage.coordinator.forget(stage.now, &group).unwrap();
+    assert_eq!(stage.coordinator.member_count(), 0);
+}
+
+#[test]
 fn member_says_so_much_at_most() {
     let mut stage = Stage::new();
     let most = limits::CLASSIC_MEMBER_BYTES_MAX;
