@@ -3,7 +3,7 @@
 from .works import MANY, START
 
 HAND_OVERS = (
-    "By `perf trace`, a record wakes three threads, one after the other: the broker's, the client's, and the one that waits. A hand-over "
+    "A record wakes three threads, one after the other: the broker's, the client's, and the one that waits (`sleeps`). A hand-over "
     "of this kind takes 7 us on the machine this was written on (`perf bench sched pipe`), and more where a core went to sleep. The "
     "others' client here reads its socket itself. It would change if a caller that waits for a delivery read the connection meanwhile, as "
     "it writes to it already."
@@ -15,7 +15,7 @@ ENCODING = (
 )
 MANY_BUFFERS = (
     "What a thousand producers have on their way, a batch of 100 KB each, fits in no cache, in the client or in the broker: the copies "
-    "into and out of sockets take up the difference (perf: `copy_folio_from_iter_atomic`, `_copy_to_iter`)."
+    "into and out of sockets and files were what grew when it was profiled (perf: `copy_folio_from_iter_atomic`, `_copy_to_iter`)."
 )
 TAIL = (
     "The broker keeps what was written last for those who read near the end: `tail_cache_bytes`, which 500,000 records fill. "
