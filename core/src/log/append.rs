@@ -1,9 +1,10 @@
 //! What is asked of the log, and what it answers.
 
 use crate::completion::Completion;
+use crate::error::Error;
 use crate::ids::{Durability, PartitionId};
 
-use super::Kind;
+use super::{Kind, Log};
 
 /// On which thread an append may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,4 +66,20 @@ pub struct BatchPlace {
     pub base_offset: i64,
     /// The timestamp given to every record, if the part asked for it; else -1.
     pub append_time_ms: i64,
+}
+
+impl Log {
+    /// The first half of [`append`](Self::append), for who queues under a lock of its own: nothing is written, and no
+    /// completion is filled. To be followed by [`write_queued`](Self::write_queued) once that lock is free.
+    ///
+    /// # Errors
+    /// The append, and why it is refused.
+    pub fn enqueue(&self, append: Append, run: Run) -> Result<(), (Append, Error)> {
+        self.shared.enqueue(append, run)
+    }
+
+    /// Has what is queued written, on the thread that `run` names.
+    pub fn write_queued(&self, run: Run) {
+        self.shared.write_queued(run);
+    }
 }

@@ -222,7 +222,10 @@ impl Log {
     /// what the sequencer says of a producer's sequence. An answer of `Storage` with outcome `unknown`
     /// means that the entry may be there when the log is opened again.
     pub fn append(&self, append: Append, run: Run) {
-        self.shared.append(append, run);
+        match self.enqueue(append, run) {
+            Ok(()) => self.write_queued(run),
+            Err((append, error)) => append.completion.finish(Err(error)),
+        }
     }
 
     /// Writes what is queued, on this thread, unless another thread does.

@@ -137,16 +137,21 @@ impl Shared {
         }
     }
 
-    pub(super) fn append(self: &Arc<Self>, append: Append, run: Run) {
-        if let Err(error) = self
-            .check_append(&append)
-            .and_then(|()| self.start_threads(run))
-        {
-            return append.completion.finish(Err(error));
+    /// Queues an append, or gives it back with the reason why not.
+    pub(super) fn enqueue(
+        self: &Arc<Self>,
+        append: Append,
+        run: Run,
+    ) -> Result<(), (Append, Error)> {
+        let checked = self.check_append(&append);
+        match checked.and_then(|()| self.start_threads(run)) {
+            Ok(()) => self.queue.push(append),
+            Err(error) => Err((append, error)),
         }
-        if let Err((append, error)) = self.queue.push(append) {
-            return append.completion.finish(Err(error));
-        }
+    }
+
+    /// Has what is queued written.
+    pub(super) fn write_queued(self: &Arc<Self>, run: Run) {
         match run {
             Run::Here => self.drive(),
             Run::Prompt => self.drive_promptly(),

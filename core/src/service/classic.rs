@@ -108,9 +108,12 @@ impl Session {
     }
 
     /// Commits offsets in the classic protocol: of a member in its generation, or of nobody (no member id,
-    /// generation -1) while the group is empty. Answered as [`commit_noted`](Self::commit_noted).
+    /// generation -1) while the group is empty. Answered once they are as durable as their topics.
     ///
-    /// The whole fails with what [`Coordinator::check_classic_commit`] says.
+    /// Each partition has its own answer: `UNKNOWN_TOPIC_OR_PARTITION`, `OFFSET_METADATA_TOO_LARGE`,
+    /// `INVALID_ARGUMENT` for an offset below -1; to commit -1 takes back what was committed. The whole fails, and
+    /// nothing is committed, with `INVALID_GROUP_ID`, with what [`Coordinator::check_classic_commit`] says, or with
+    /// the log.
     ///
     /// [`Coordinator::check_classic_commit`]: crate::engine::group::Coordinator::check_classic_commit
     pub fn commit_classic(
@@ -123,8 +126,7 @@ impl Session {
         let inner = &self.service().inner;
         match inner.check_speaker(speaker) {
             Ok(generation) => {
-                let group = speaker.group.clone();
-                inner.commit_checked(group, generation, offsets, run, completion);
+                inner.commit_checked(speaker, generation, offsets, run, completion);
             }
             Err(error) => completion.finish(Err(error)),
         }

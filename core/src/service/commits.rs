@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::groups::{check_group_id, unknown_group};
+use super::groups::unknown_group;
 use super::{Inner, Run, Session, unknown_partition, unknown_topic};
 use crate::completion::{Completion, Wakes};
+use crate::engine::group::Coordinator;
+use crate::engine::group::classic::Speaker;
 use crate::engine::groups::Committed;
 use crate::engine::topics::{Topic, Topics};
 use crate::error::{Error, ErrorCode, Result};
@@ -20,7 +22,6 @@ use crate::log::control::{
     OFFSET_COMMIT_VERSION,
 };
 use crate::log::{Appended, Kind, PAYLOAD_VERSION};
-use crate::protocol::request::{Member, PartitionOffset};
 
 /// The offset of a partition, with what its reader noted beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,29 +42,6 @@ pub struct NotedOffset {
 pub type EachPartition = Vec<Result<()>>;
 
 impl Session {
-    /// Commits offsets of a group with what is noted beside them; answered once they are as durable as
-    /// their topics. `member` is who commits; none: by hand, while the group has no member.
-    ///
-    /// Each partition has its own answer: `UNKNOWN_TOPIC_OR_PARTITION`, `OFFSET_METADATA_TOO_LARGE`,
-    /// `INVALID_ARGUMENT` for an offset below -1; to commit -1 takes back what was committed. The whole fails, and nothing is committed, with
-    /// `INVALID_GROUP_ID`, with what [`Coordinator::check_commit`] says of the member, or with the log.
-    ///
-    /// [`Coordinator::check_commit`]: crate::engine::group::Coordinator::check_commit
-    pub fn commit_noted(
-        &self,
-        group: String,
-        member: Option<&Member>,
-        offsets: &[NotedOffset],
-        run: Run,
-        completion: Completion<EachPartition>,
-    ) {
-        let inner = &self.service().inner;
-        match inner.check_noted(group, member, offsets) {
-            Ok(checked) => inner.append_checked(checked, run, completion),
-            Err(error) => completion.finish(Err(error)),
-        }
-    }
-
     /// What a group has committed for these partitions, in the order asked; none: for all that it has
     /// committed something for, by topic and partition. A group that is not known has committed nothing.
     ///
@@ -94,7 +72,7 @@ impl Session {
     ) {
         let inner = &self.service().inner;
         match inner.check_forget(group, partitions) {
-            Ok(checked) => inner.append_checked(checked, run, completion),
+            Ok(checked) => inner.append_checked(checked, run, completion, |_| Ok(())),
             Err(error) => completion.finish(Err(error)),
         }
     }
@@ -108,7 +86,14 @@ struct Checked {
 }
 
 impl Inner {
-    fn append_checked(&self, checked: Checked, run: Run, completion: Completion<EachPartition>) {
+    /// Writes it, if `may` still says so as it is queued.
+    fn append_checked(
+        &self,
+        checked: Checked,
+        run: Run,
+        completion: Completion<EachPartition>,
+        may: impl FnOnce(&Coordinator) -> Result<()>,
+    ) {
         let Checked {
             commit,
             level,
@@ -140,32 +125,23 @@ impl Inner {
             completion.complete(result.map(|_| answers), wakes);
         });
         let frame = (Kind::OffsetCommit, version, PartitionId(0));
-        self.append_version(frame, payload, Some(level), run, done);
+        let append = self.control_entry(frame, payload, Some(level), done);
+        self.append_if(append, run, may);
     }
 
     /// Commits what may be committed in this generation.
     pub(super) fn commit_checked(
         &self,
-        group: String,
+        speaker: &Speaker,
         generation: i32,
         offsets: &[NotedOffset],
         run: Run,
         completion: Completion<EachPartition>,
     ) {
-        let checked = self.check_offsets(group, generation, offsets);
-        self.append_checked(checked, run, completion);
-    }
-
-    fn check_noted(
-        &self,
-        group: String,
-        member: Option<&Member>,
-        offsets: &[NotedOffset],
-    ) -> Result<Checked> {
-        check_group_id(&group)?;
-        let places: Vec<_> = offsets.iter().map(NotedOffset::place).collect();
-        let generation = self.check_member(&group, member, &places)?;
-        Ok(self.check_offsets(group, generation, offsets))
+        let checked = self.check_offsets(speaker.group.clone(), generation, offsets);
+        self.append_checked(checked, run, completion, |coordinator| {
+            coordinator.check_classic_commit(speaker)
+        });
     }
 
     fn check_offsets(&self, group: String, generation: i32, offsets: &[NotedOffset]) -> Checked {
@@ -294,14 +270,6 @@ impl NotedOffset {
             offset: committed.map_or(NO_OFFSET, |committed| committed.offset),
             leader_epoch: details.leader_epoch,
             metadata: details.metadata,
-        }
-    }
-
-    fn place(&self) -> PartitionOffset {
-        PartitionOffset {
-            topic: self.topic.clone(),
-            partition: self.partition,
-            offset: self.offset,
         }
     }
 

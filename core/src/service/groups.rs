@@ -7,16 +7,32 @@ use std::sync::Arc;
 
 use super::{Inner, Run, unknown_partition, unknown_topic};
 use crate::completion::{Completion, Wakes};
-use crate::engine::group::{GroupState, GroupView};
+use crate::engine::group::{Coordinator, GroupState, GroupView};
 use crate::engine::groups::Group;
 use crate::engine::topics::Topics;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{Durability, PartitionId, TopicPartition};
 use crate::limits;
-use crate::log::{Appended, Kind, control};
+use crate::log::{Appended, Kind, PAYLOAD_VERSION, control};
 use crate::protocol::request::{Member, PartitionOffset, TopicPartitions};
 use crate::protocol::response::{GroupDescription, GroupDetails, GroupMember, Response};
 use crate::world;
+
+/// Whether a commit of this member counts, or one of nobody.
+pub(super) fn may_commit(
+    coordinator: &Coordinator,
+    group: &str,
+    member: Option<&Member>,
+    offsets: &[PartitionOffset],
+) -> Result<()> {
+    let partitions = offsets.iter().map(|offset| TopicPartition {
+        topic: Arc::from(offset.topic.as_str()),
+        partition: offset.partition,
+    });
+    let partitions: Vec<_> = partitions.collect();
+    let named = member.map(|member| (member.id.as_str(), member.generation));
+    coordinator.check_commit(world::now(), group, named, &partitions)
+}
 
 impl Inner {
     pub(super) fn commit_offsets(
@@ -28,21 +44,21 @@ impl Inner {
         completion: Completion<Response>,
     ) {
         match self.check_commit(&group, member, offsets) {
-            Ok((generation, offsets, level)) => {
+            Ok((generation, committed, level)) => {
                 let commit = control::OffsetCommit {
                     group,
                     generation,
-                    offsets,
+                    offsets: committed,
                 };
-                let done = done(completion);
-                self.append_control(
-                    Kind::OffsetCommit,
-                    PartitionId(0),
-                    &commit,
-                    Some(level),
-                    run,
-                    done,
-                );
+                let payload = match control::encode(&commit) {
+                    Ok(payload) => payload,
+                    Err(error) => return completion.finish(Err(error)),
+                };
+                let frame = (Kind::OffsetCommit, PAYLOAD_VERSION, PartitionId(0));
+                let append = self.control_entry(frame, payload, Some(level), done(completion));
+                self.append_if(append, run, |coordinator| {
+                    may_commit(coordinator, &commit.group, member, offsets)
+                });
             }
             Err(error) => completion.finish(Err(error)),
         }
@@ -95,15 +111,8 @@ impl Inner {
         member: Option<&Member>,
         offsets: &[PartitionOffset],
     ) -> Result<i32> {
-        let partitions = offsets.iter().map(|offset| TopicPartition {
-            topic: Arc::from(offset.topic.as_str()),
-            partition: offset.partition,
-        });
-        let partitions: Vec<_> = partitions.collect();
-        let named = member.map(|member| (member.id.as_str(), member.generation));
         let membership = self.membership.lock();
-        let coordinator = membership.coordinator();
-        coordinator.check_commit(world::now(), group, named, &partitions)?;
+        may_commit(membership.coordinator(), group, member, offsets)?;
         let by_hand = || self.generation_in_log(group);
         Ok(member.map_or_else(by_hand, |member| member.generation))
     }

@@ -14,7 +14,7 @@ use crate::engine::group::classic::{Joined, Synced};
 use crate::engine::group::{Assigned, Coordinator, Heartbeat, MemberId, Output};
 use crate::error::Result;
 use crate::ids::PartitionId;
-use crate::log::{Appended, Kind, control};
+use crate::log::{Append, Appended, Kind, control};
 use crate::protocol::request::Member;
 use crate::protocol::response::{GroupAssignment, Response};
 use crate::timer::{self, Timer};
@@ -141,6 +141,26 @@ impl Inner {
                 .coordinator
                 .heartbeat(now, &heartbeat, generation)
         });
+    }
+
+    /// Appends what counts as long as `may` says so of the groups. It is asked, and the entry queued, under the lock
+    /// under which generations change: so nothing of a later generation is in the log before it.
+    pub(super) fn append_if(
+        &self,
+        append: Append,
+        run: Run,
+        may: impl FnOnce(&Coordinator) -> Result<()>,
+    ) {
+        let membership = self.membership.lock();
+        let queued = match may(membership.coordinator()) {
+            Ok(()) => self.log.enqueue(append, run),
+            Err(error) => Err((append, error)),
+        };
+        drop(membership);
+        match queued {
+            Ok(()) => self.log.write_queued(run),
+            Err((append, error)) => append.completion.finish(Err(error)),
+        }
     }
 
     /// A session is gone: members that end with it have left, the others have lost their connection.

@@ -266,8 +266,20 @@ impl Inner {
         run: Run,
         completion: Completion<Appended>,
     ) {
+        let append = self.control_entry((kind, version, partition), payload, level, completion);
+        self.log.append(append, run);
+    }
+
+    /// An entry with a control payload, at the level of identities or at `level`.
+    pub(super) fn control_entry(
+        &self,
+        (kind, version, partition): (Kind, u16, PartitionId),
+        payload: Vec<u8>,
+        level: Option<Durability>,
+        completion: Completion<Appended>,
+    ) -> Append {
         let level = level.unwrap_or_else(|| self.identity_level());
-        let append = Append {
+        Append {
             kind,
             version,
             partition,
@@ -276,8 +288,7 @@ impl Inner {
             topic: level,
             log_append_time: false,
             completion,
-        };
-        self.log.append(append, run);
+        }
     }
 }
 

@@ -7,15 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::groups::may_commit;
 use super::produce::Produce;
 use super::{Inner, Run};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{Durability, PartitionId};
 use crate::limits;
-use crate::log::{
-    Append, Appended, Kind, PAYLOAD_VERSION, PartRefused, SetPart, control, encode_set,
-};
+use crate::log::{Appended, Kind, PAYLOAD_VERSION, PartRefused, SetPart, control, encode_set};
 use crate::protocol::request::{Member, PartitionOffset, SetBatch};
 use crate::protocol::response::{ProduceAck, Response};
 
@@ -72,19 +71,15 @@ impl Inner {
         completion: Completion<Response>,
     ) {
         match self.check_set(wanted, payload) {
-            Ok((parts, level)) => self.log.append(
-                Append {
-                    kind: Kind::Set,
-                    version: PAYLOAD_VERSION,
-                    partition: PartitionId(0),
-                    payload: encode_set(&parts),
-                    ack: level,
-                    topic: level,
-                    log_append_time: false,
-                    completion: acknowledge(wanted, completion),
-                },
-                run,
-            ),
+            Ok((parts, level)) => {
+                let frame = (Kind::Set, PAYLOAD_VERSION, PartitionId(0));
+                let completion = acknowledge(wanted, completion);
+                let append = self.control_entry(frame, encode_set(&parts), Some(level), completion);
+                self.append_if(append, run, |coordinator| {
+                    let member = wanted.member.as_ref();
+                    may_commit(coordinator, &wanted.group, member, &wanted.offsets)
+                });
+            }
             Err(error) => completion.finish(Err(error)),
         }
     }

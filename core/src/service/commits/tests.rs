@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::*;
 use crate::completion::Pending;
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
-use crate::protocol::request::Request;
+use crate::protocol::request::{PartitionOffset, Request};
 use crate::protocol::response::Response;
 use crate::service::{Service, ServiceOptions};
 
@@ -47,9 +47,19 @@ fn place(topic: &str, partition: i32) -> TopicPartition {
     }
 }
 
+/// Nobody, while the group has no member.
+fn by_hand() -> Speaker {
+    Speaker {
+        group: "readers".to_owned(),
+        member_id: "".into(),
+        instance_id: None,
+        generation: -1,
+    }
+}
+
 fn commit(session: &Session, offsets: &[NotedOffset]) -> Result<EachPartition> {
     let (completion, mut pending) = Completion::pair();
-    session.commit_noted("readers".to_owned(), None, offsets, Run::Here, completion);
+    session.commit_classic(&by_hand(), offsets, Run::Here, completion);
     pending.wait(None)
 }
 
@@ -97,7 +107,11 @@ fn a_plain_commit_takes_the_bytes_that_it_always_took() {
     let (service, session) = with_topic(&storage);
     let size = || session.service().inner.log.size_bytes();
     let before = size();
-    let offsets = vec![noted(0, 7, -1, "").place()];
+    let offsets = vec![PartitionOffset {
+        topic: "orders".to_owned(),
+        partition: 0,
+        offset: 7,
+    }];
     let request = Request::CommitOffsets {
         group: "readers".to_owned(),
         member: None,
@@ -193,7 +207,7 @@ fn what_a_member_reads_is_not_taken_back() {
     let answers = forget(&session, "readers", &[place("orders", 0)]).unwrap();
     assert_eq!(codes(&answers), [Some(ErrorCode::GroupSubscribedToTopic)]);
     let by_hand = commit(&session, &[noted(0, 9, -1, "")]).unwrap_err();
-    assert_eq!(by_hand.code(), ErrorCode::NonEmptyGroup);
+    assert_eq!(by_hand.code(), ErrorCode::UnknownMemberId);
     assert_eq!(session.committed("readers", None).unwrap()[0].offset, 7);
     let leave = Request::LeaveGroup {
         group: "readers".to_owned(),
@@ -213,7 +227,7 @@ fn a_commit_is_answered_once_it_is_synced() {
     storage.pause_syncs();
     let (completion, mut pending): (_, Pending<EachPartition>) = Completion::pair();
     let offsets = [noted(0, 7, 2, "x")];
-    session.commit_noted("readers".to_owned(), None, &offsets, Run::Here, completion);
+    session.commit_classic(&by_hand(), &offsets, Run::Here, completion);
     storage.wait_for_paused_syncs(1);
     assert!(pending.try_take().is_none());
     storage.resume_syncs();
