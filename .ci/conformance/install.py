@@ -118,8 +118,11 @@ def kcat():
         try:
             run(["apt-get", "download", *packages], cwd=downloads)
         except RuntimeError:
-            run(["apt-get", "update"])
-            run(["apt-get", "download", *packages], cwd=downloads)
+            try:
+                run(["apt-get", "update"])
+                run(["apt-get", "download", *packages], cwd=downloads)
+            except RuntimeError as error:
+                raise Missing(f"kcat is not installed, and its package cannot be had: {error}") from error
         for package in downloads.glob("*.deb"):
             run(["dpkg-deb", "-x", package, folder])
         shutil.rmtree(downloads)

@@ -2,7 +2,7 @@
 //!
 //! What is common with IncrementalAlterConfigs is here: one alteration a topic, in the log or not at all.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use headwater::engine::topics::Topic;
@@ -18,6 +18,7 @@ use super::api::Request;
 use super::context::Context;
 use super::describe_configs::resource;
 use super::error::{Failure, NONE, code};
+use super::once::each_once;
 use super::topic_options::{self, OPTIONS, Pair};
 use super::wire::Malformed;
 
@@ -75,25 +76,15 @@ pub(super) fn each<T>(
     validate_only: bool,
     pairs: impl Fn(&Topic, &T) -> Result<Vec<Pair>, Failure>,
 ) -> Vec<(Resource, Altered)> {
-    let mut named = HashMap::<Resource, usize>::new();
-    for (resource, _) in &wanted {
-        *named.entry(resource.clone()).or_default() += 1;
-    }
-    let altered = wanted.into_iter().map(|(resource, changes)| {
-        let altered = if named.get(&resource).is_some_and(|count| *count > 1) {
-            Err(Failure::new(
-                code::INVALID_REQUEST,
-                "it is to be altered twice",
-            ))
-        } else {
-            topic(context, &resource).and_then(|topic| {
-                let pairs = pairs(&topic, &changes)?;
-                alter(context, &resource.name, pairs, validate_only)
-            })
-        };
-        (resource, altered)
-    });
-    altered.collect()
+    each_once(
+        &wanted,
+        |(resource, _)| resource,
+        |(resource, changes)| {
+            let topic = topic(context, resource)?;
+            let pairs = pairs(&topic, changes)?;
+            alter(context, &resource.name, pairs, validate_only)
+        },
+    )
 }
 
 /// Kafka's number for what became of it, and words.

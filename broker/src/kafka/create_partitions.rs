@@ -1,7 +1,5 @@
 //! CreatePartitions: more partitions for a topic that is there.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use headwater::protocol::request::Request as NativeRequest;
 use headwater::protocol::response::Response;
@@ -15,6 +13,7 @@ use super::api::Request;
 use super::context::Context;
 use super::create_topics::check_replicas;
 use super::error::{Failure, code};
+use super::once::each_once;
 use super::topic_options;
 use super::wire::{Malformed, Reader};
 
@@ -34,25 +33,11 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     fields.i32("timeout_ms")?;
     let validate_only = fields.bool("validate_only")?;
     fields.end()?;
-    let mut named = HashMap::<String, usize>::new();
-    for topic in &wanted {
-        *named.entry(topic.name.clone()).or_default() += 1;
-    }
-    let grown: Vec<_> = wanted
-        .into_iter()
-        .map(|topic| {
-            let is_again = named.get(&topic.name).is_some_and(|count| *count > 1);
-            let grown = if is_again {
-                Err(Failure::new(
-                    code::INVALID_REQUEST,
-                    "the topic is named twice",
-                ))
-            } else {
-                grow(context, &topic, validate_only)
-            };
-            (topic.name, grown)
-        })
-        .collect();
+    let grown = each_once(
+        &wanted,
+        |topic| &topic.name,
+        |topic| grow(context, topic, validate_only),
+    );
     Ok(Answer::later(async move {
         let mut results = Vec::with_capacity(grown.len());
         for (name, grown) in grown {

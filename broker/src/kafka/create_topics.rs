@@ -3,8 +3,6 @@
 //! There is one broker: a replication factor is 1, or left to the broker, and replicas that are assigned by hand are
 //! node 0 alone.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use headwater::engine::topics::Topic;
 use headwater::protocol::request::Request as NativeRequest;
@@ -22,6 +20,7 @@ use super::api::Request;
 use super::context::{Context, NODE_ID};
 use super::describe_configs::source;
 use super::error::{Failure, code};
+use super::once::each_once;
 use super::topic_options::{self, OPTIONS, Pair};
 use super::wire::{Malformed, Reader};
 
@@ -49,25 +48,11 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     fields.i32("timeout_ms")?;
     let validate_only = fields.bool("validate_only")?;
     fields.end()?;
-    let mut named = HashMap::<String, usize>::new();
-    for topic in &wanted {
-        *named.entry(topic.name.clone()).or_default() += 1;
-    }
-    let created: Vec<_> = wanted
-        .into_iter()
-        .map(|topic| {
-            let is_again = named.get(&topic.name).is_some_and(|count| *count > 1);
-            let created = if is_again {
-                Err(Failure::new(
-                    code::INVALID_REQUEST,
-                    "the topic is named twice",
-                ))
-            } else {
-                create(context, &topic, validate_only)
-            };
-            (topic.name, created)
-        })
-        .collect();
+    let created = each_once(
+        &wanted,
+        |topic| &topic.name,
+        |topic| create(context, topic, validate_only),
+    );
     let context = context.clone();
     Ok(Answer::later(async move {
         let mut topics = Vec::with_capacity(created.len());
