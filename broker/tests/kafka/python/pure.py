@@ -83,6 +83,11 @@ class Client:
         self.consumers[more.get("as", "consumer")] = consumer
         if assign is None:
             consumer.subscribe(topics)
+            # kafka-python 3.0.12 forgets a join when its poll ends between the leader's assignment and the answer to it,
+            # if what made it join was that it had not known the topic's partitions before: it has no partition from
+            # then on and says nothing. A leader that knows them does not join again.
+            for topic in topics:
+                consumer.partitions_for_topic(topic)
             return
         consumer.assign([TopicPartition(topic, partition) for topic, partition, _ in assign])
         for topic, partition, offset in assign:
