@@ -24,7 +24,7 @@ bench: ## records per second, latency and memory on this machine, beside the flo
 	@.ci/doctor
 	@.ci/bench
 
-bench-peers: ## clients of Kafka against our broker and against Apache Kafka (a JDK and Maven are needed)
+bench-peers: ## clients of Kafka against our broker, Apache Kafka and librdkafka's mock cluster (a JDK and Maven are needed)
 	@.ci/doctor
 	@.ci/bench-peers
 

@@ -73,7 +73,7 @@ class Broker:
                 raise RuntimeError(f"{self.name} does not answer ApiVersions in {START_TIMEOUT_S} s:\n{self.said()}")
             if answers(self.port):
                 return
-            time.sleep(0.02)
+            time.sleep(0.002)
 
     def said(self):
         return (self.folder / "log").read_text(errors="replace")[-3000:]

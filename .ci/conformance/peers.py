@@ -1,10 +1,12 @@
-"""bench-peers: the same clients of Kafka against our broker and against Apache Kafka, one server at a time, in turns.
+"""bench-peers: the same clients of Kafka against our broker and others that speak its protocol, one at a time, in turns.
 
 Each is measured as it is by default, and at the other's durability. Ours by default acknowledges what is synced
 (`disk`); Apache Kafka what the operating system has, so that it stands beside our `os`; with `flush.messages=1` it syncs
-as well. The clients: librdkafka (confluent-kafka), and Apache Kafka's own kafka-producer-perf-test and
+as well. The cluster that librdkafka simulates for tests keeps 5 MB of a partition in memory, so that it is asked for
+less. The clients: librdkafka (confluent-kafka), and Apache Kafka's own kafka-producer-perf-test and
 kafka-consumer-perf-test; acks=all, one partition, no compression. Of the server: processor time, memory, and how long it
-takes to answer after its start. Prints the median of N runs; results.json lies in .cache/kafka/peers.
+takes to answer after its start. Prints the median of N runs and how it stands to what we want; results.json and a
+drawing (peers.svg) lie in .cache/kafka/peers.
 """
 
 import argparse
@@ -12,17 +14,20 @@ import json
 import os
 import pathlib
 import re
-import statistics
 import subprocess
 import sys
+import time
 
-from . import ROOT, SUITE, WORK, install
-from .brokers import TARGET, ApacheKafka, Headwater
+from measure.watch import watched
 
-RESULTS = WORK / "peers" / "results.json"
+from . import ROOT, SUITE, WORK, install, peers_report
+from .brokers import TARGET, ApacheKafka, Broker, Headwater
+
+RESULTS, DRAWING = WORK / "peers" / "results.json", WORK / "peers" / "peers.svg"
 SIZES = (100, 1024)
+SMALL_BYTES = 3_000_000
 TIMEOUT_S = 300
-TICKS = os.sysconf("SC_CLK_TCK")
+CPU_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Ours(Headwater):
@@ -59,11 +64,33 @@ class ApacheSynced(Apache):
     config_of_topics = ("flush.messages=1",)
 
 
+class Mock(Broker):
+    """The cluster librdkafka simulates, in a process of its own, as a test suite would have it."""
+
+    name = "librdkafka-mock"
+    keeps_all = False
+
+    def command(self):
+        return [install.python(), SUITE / "python" / "mock.py"]
+
+    def await_answer(self, deadline):
+        while not (found := re.search(r"^127\.0\.0\.1:(\d+)$", self.said(), re.MULTILINE)):
+            if self.process.poll() is not None or time.perf_counter() > deadline:
+                raise RuntimeError(f"librdkafka's mock cluster does not start:\n{self.said()}")
+            time.sleep(0.002)
+        self.port = int(found[1])
+
+    def create(self, topic):
+        """A topic is there as soon as one names it."""
+
+
+# Those at like durability beside one another.
 SYSTEMS = {
-    "Headwater, disk (its default)": Ours,
-    "Apache Kafka, synced": ApacheSynced,
-    "Headwater, os": OursAtOs,
-    "Apache Kafka (its default)": Apache,
+    peers_report.DISK: Ours,
+    peers_report.SYNCED: ApacheSynced,
+    peers_report.OS: OursAtOs,
+    peers_report.APACHE: Apache,
+    peers_report.MOCK: Mock,
 }
 
 
@@ -79,15 +106,21 @@ def main():
                 for work, found in measure(system, 100 if args.quick else 1):
                     results.setdefault(work, {}).setdefault(name, []).append(found)
     settings = {"runs": args.runs, "quick": args.quick, "only": args.only, "processors": os.cpu_count()}
-    RESULTS.write_text(json.dumps({"settings": settings, "results": results}, indent=1))
-    report(results)
-    print(f"\nmedians of {args.runs} runs{' (--quick: not to be quoted)' * args.quick}; {RESULTS.relative_to(ROOT)}")
+    found = {"settings": settings, "results": results}
+    RESULTS.write_text(json.dumps(found, indent=1))
+    title = f"Clients of Kafka, medians of {args.runs} runs{' (--quick: not to be quoted)' * args.quick}"
+    DRAWING.write_text(peers_report.drawn(results, title))
+    if args.json:
+        return print(json.dumps(found))
+    print("\n".join(peers_report.lines(results)))
+    print(f"\n{title}; {RESULTS.relative_to(ROOT)}, {DRAWING.relative_to(ROOT)}")
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog=".ci/bench-peers", description=__doc__.split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="a hundredth of the data: to see that it works")
     parser.add_argument("--runs", type=int, default=3, help="how often each is measured (default 3)")
+    parser.add_argument("--json", action="store_true", help="print what results.json has instead of the tables")
     parser.add_argument("--only", metavar="TEXT", default="", help="only systems with this in their name")
     return parser.parse_args()
 
@@ -98,21 +131,29 @@ def measure(system, scale):
         pid = server.process.pid
         yield "start", {"ms": server.start_ms, "MiB": resident(pid)}
         for size in SIZES:
-            many, few = (1_000_000 if size == 100 else 300_000) // scale, 2_000 // scale
-            topic = f"load-{size}"
-            server.create(topic)
-            works = [
-                (f"librdkafka, {size} B: produce", lambda: load(server, "produce", topic, many, size)),
-                (f"librdkafka, {size} B: consume", lambda: load(server, "consume", topic, many, size)),
-                (f"librdkafka, {size} B: one in flight", lambda: load(server, "one", topic, few, size)),
-                (f"perf-test, {size} B: produce", lambda: perf_produce(server, topic, many, size)),
-                (f"perf-test, {size} B: consume", lambda: perf_consume(server, topic, many)),
-            ]
-            for name, work in works:
-                before = processor_s(pid)
-                found = work()
-                yield name, {**found, "server CPU s": processor_s(pid) - before}
+            for name, records, work in works(server, size, scale):
+                # What the last one left to be written is not this one's.
+                os.sync()
+                found = watched(work, pid)
+                found[peers_report.PER_CPU] = records / max(found["server_cpu_s"], CPU_TICK_S)
+                yield name, found
         yield "memory at the end", {"MiB": resident(pid)}
+
+
+def works(server, size, scale):
+    """What is done with records of a size: `(name, records, function)`."""
+    many, few, small = (1_000_000 if size == 100 else 300_000) // scale, 2_000 // scale, SMALL_BYTES // size // scale
+    topic, again = f"load-{size}", f"again-{size}"
+    server.create(topic)
+    server.create(again)
+    yield f"librdkafka, {size} B: produce", many, lambda: load(server, "produce", topic, many, size)
+    yield f"librdkafka, {size} B: one in flight", few, lambda: load(server, "one", topic, few, size)
+    load(server, "produce", again, small, size)
+    yield f"librdkafka, {size} B: 3 MB ten times", 10 * small, lambda: load(server, "again", again, small, size)
+    if getattr(server, "keeps_all", True):
+        yield f"librdkafka, {size} B: consume", many, lambda: load(server, "consume", topic, many, size)
+        yield f"perf-test, {size} B: produce", many, lambda: perf_produce(server, topic, many, size)
+        yield f"perf-test, {size} B: consume", many, lambda: perf_consume(server, topic, many)
 
 
 def load(server, work, topic, records, size):
@@ -144,23 +185,9 @@ def perf_consume(server, topic, records):
     return {"records_per_s": float(dict(zip(names, numbers, strict=True))["nMsg.sec"])}
 
 
-def processor_s(pid):
-    # After the name, which may hold anything but a closing bracket at its end: fields 14 and 15 of all.
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
 def resident(pid):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
-
-
-def report(results):
-    for work, systems in results.items():
-        print(f"\n{work}")
-        for name, runs in systems.items():
-            units = [f"{statistics.median(run[unit] for run in runs):>12,.1f} {unit}" for unit in runs[0]]
-            print(f"  {name:32}{' '.join(units)}")
 
 
 if __name__ == "__main__":

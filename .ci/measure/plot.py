@@ -8,6 +8,7 @@ from .table import RATE, rows
 from .works import START
 
 COLOURS = {"in process": "#1f6f8b", "broker": "#3aa6b9", "NATS JetStream": "#8f8f8f", "Redis Streams": "#d08c60"}
+COLOURS |= {"Headwater": "#3aa6b9", "Apache Kafka": "#8f8f8f", "librdkafka's mock": "#d08c60"}
 INK, FAINT, PAPER, FLOOR = "#222222", "#dddddd", "#ffffff", "#c0392b"
 PANEL, COLUMNS, MARGIN = 460, 2, 24
 LABEL, VALUE = 150, 70
@@ -27,7 +28,12 @@ class Bar:
 
 def draw(medians, title):
     """The whole drawing, as text."""
-    panels = [panel for panel in (*works(medians), *processor(medians), *memory(medians)) if panel[1]]
+    return drawing((*works(medians), *processor(medians), *memory(medians)), title)
+
+
+def drawing(panels, title):
+    """Panels, each a name and its bars, under a title; what has no bars is left out."""
+    panels = [panel for panel in panels if panel[1]]
     columns = [[] for _ in range(COLUMNS)]
     heights = [HEAD + MARGIN] * COLUMNS
     for name, bars in panels:
@@ -103,7 +109,7 @@ def drawn_bar(bar, x, y, scale):
     begin, colour, middle = x + LABEL, COLOURS.get(bar.system, INK), y + BAR / 2
     label = f"{bar.system}, {bar.level}" if bar.level else bar.system
     yield text(begin - 6, y + 11, label, size=10, anchor="end")
-    opacity = 0.55 if bar.level.startswith("disk") else 1
+    opacity = 0.55 if bar.level.startswith(("disk", "synced")) else 1
     size = f'width="{max(1.0, scale(bar.value) - begin):.1f}" height="{BAR}"'
     yield f'<rect x="{begin:.1f}" y="{y}" {size} fill="{colour}" fill-opacity="{opacity}"/>'
     if bar.mark:
