@@ -96,6 +96,8 @@ SYSTEMS = {
 
 def main():
     args = arguments()
+    if not any(args.only in name for name in SYSTEMS):
+        sys.exit(f"error: no system has `{args.only}` in its name; there are {', '.join(SYSTEMS)}")
     subprocess.run(["cargo", "build", "--locked", "--release", "-p", "headwater-broker", "--bin", "headwater"], cwd=ROOT, check=True)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     results = {}

@@ -220,6 +220,8 @@ impl Writer {
                 return Ok(Some((append, error)));
             }
             Err(Refused::Append(error)) => {
+                // Not every client shows its user what it was told: Kafka's try again until their own time is over.
+                crate::seldom!(warn, dir = %log.dir, "an append is refused: {error}");
                 append.completion.complete(Err(error), wakes);
                 return Ok(None);
             }
