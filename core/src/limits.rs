@@ -178,8 +178,8 @@ pub const KAFKA_REQUEST_BYTES_MAX: usize = 64 * MIB;
 pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
 /// Bytes of record batches in one answer to a Kafka client, however many it asks for; one batch may exceed it.
 pub const KAFKA_FETCH_BYTES_MAX: usize = 4 * MIB;
-/// Partitions of which one request of Kafka's clients commits or deletes offsets; more do not fit an entry of the log.
-pub const KAFKA_COMMIT_PARTITIONS_MAX: usize = 50_000;
+/// Partitions of which one request of Kafka's clients commits or deletes offsets: as many as one consumer reads.
+pub const KAFKA_COMMIT_PARTITIONS_MAX: usize = SUBSCRIPTION_PARTITIONS_MAX;
 /// Bytes of an answer about groups to Kafka's clients, beyond which no more is looked up for it.
 pub const KAFKA_GROUPS_ANSWER_BYTES_MAX: usize = 16 * MIB;
 /// Requests in flight on one connection of Kafka's protocol; beyond it nothing more is read.

@@ -13,7 +13,7 @@ use crate::engine::topics::Topics;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{Durability, PartitionId, TopicPartition};
 use crate::limits;
-use crate::log::{Appended, Kind, PAYLOAD_VERSION, control};
+use crate::log::{Appended, Kind, control};
 use crate::protocol::request::{Member, PartitionOffset, TopicPartitions};
 use crate::protocol::response::{GroupDescription, GroupDetails, GroupMember, Response};
 use crate::world;
@@ -50,14 +50,12 @@ impl Inner {
                     generation,
                     offsets: committed,
                 };
-                let payload = match control::encode(&commit) {
-                    Ok(payload) => payload,
-                    Err(error) => return completion.finish(Err(error)),
-                };
-                let frame = (Kind::OffsetCommit, PAYLOAD_VERSION, PartitionId(0));
-                let append = self.control_entry(frame, payload, Some(level), done(completion));
-                self.append_if(append, run, |coordinator| {
-                    may_commit(coordinator, &commit.group, member, offsets)
+                let group = commit.group.clone();
+                let done = Completion::call(move |result: Result<()>, wakes: &mut Wakes| {
+                    completion.complete(result.map(|()| Response::Done), wakes);
+                });
+                self.append_commit(commit.into(), level, run, done, |coordinator| {
+                    may_commit(coordinator, &group, member, offsets)
                 });
             }
             Err(error) => completion.finish(Err(error)),

@@ -143,23 +143,38 @@ impl Inner {
         });
     }
 
-    /// Appends what counts as long as `may` says so of the groups. It is asked, and the entry queued, under the lock
-    /// under which generations change: so nothing of a later generation is in the log before it.
+    /// Appends what counts as long as `may` says so of the groups. It is asked, and the entries queued, under the lock
+    /// under which generations change: so nothing of a later generation is in the log before them. What is behind one
+    /// that is refused is refused with it.
     pub(super) fn append_if(
         &self,
-        append: Append,
+        appends: Vec<Append>,
         run: Run,
         may: impl FnOnce(&Coordinator) -> Result<()>,
     ) {
+        let mut refused = Vec::new();
         let membership = self.membership.lock();
-        let queued = match may(membership.coordinator()) {
-            Ok(()) => self.log.enqueue(append, run),
-            Err(error) => Err((append, error)),
-        };
+        let mut reason = may(membership.coordinator()).err();
+        let mut is_queued = false;
+        for append in appends {
+            if let Some(error) = &reason {
+                refused.push((append, error.clone()));
+                continue;
+            }
+            match self.log.enqueue(append, run) {
+                Ok(()) => is_queued = true,
+                Err((append, error)) => {
+                    reason = Some(error.clone());
+                    refused.push((append, error));
+                }
+            }
+        }
         drop(membership);
-        match queued {
-            Ok(()) => self.log.write_queued(run),
-            Err((append, error)) => append.completion.finish(Err(error)),
+        if is_queued {
+            self.log.write_queued(run);
+        }
+        for (append, error) in refused {
+            append.completion.finish(Err(error));
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod admin;
 mod classic;
+mod commit_entries;
 mod commits;
 mod delete_records;
 mod figures;
