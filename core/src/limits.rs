@@ -203,6 +203,9 @@ pub const SEND_WAITERS_MAX: usize = 1_024;
 pub const ERRORS_KEPT_MAX: usize = 1_024;
 /// Topics that a producer tells apart; beyond it a new name is refused.
 pub const PRODUCER_TOPICS_MAX: usize = 100_000;
+/// Milliseconds after which a producer that is in use, or a consumer of all partitions, asks again how many partitions
+/// a topic has. Kafka's clients do so after 300,000; here it is a request about one topic.
+pub const METADATA_AGE_MS_MAX: u64 = 60_000;
 /// Flushes and closes of one producer that may wait at once.
 pub const FLUSH_WAITERS_MAX: usize = 10_000;
 /// Topics that a failure of `enqueue` names in its message.
