@@ -35,6 +35,18 @@ impl Service {
         self.inner.state.topics.read().iter().cloned().collect()
     }
 
+    /// Bytes at which the log, which all topics share, begins another segment.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.inner.log.segment_bytes()
+    }
+
+    /// Age, in ms, from which on it begins another segment too, where some topic's retention needs that.
+    #[must_use]
+    pub fn segment_ms(&self) -> i64 {
+        self.inner.log.segment_ms()
+    }
+
     /// Whether this partition's topic is still there.
     #[must_use]
     pub fn holds(&self, partition: &Partition) -> bool {
