@@ -178,8 +178,8 @@ pub const KAFKA_REQUEST_BYTES_MAX: usize = 64 * MIB;
 pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
 /// Bytes of record batches in one answer to a Kafka client, however many it asks for; one batch may exceed it.
 pub const KAFKA_FETCH_BYTES_MAX: usize = 4 * MIB;
-/// Partitions of which one request of Kafka's clients commits or deletes offsets; more do not fit an entry of the log.
-pub const KAFKA_COMMIT_PARTITIONS_MAX: usize = 50_000;
+/// Partitions of which one request of Kafka's clients commits or deletes offsets: as many as one consumer reads.
+pub const KAFKA_COMMIT_PARTITIONS_MAX: usize = SUBSCRIPTION_PARTITIONS_MAX;
 /// Bytes of an answer about groups to Kafka's clients, beyond which no more is looked up for it.
 pub const KAFKA_GROUPS_ANSWER_BYTES_MAX: usize = 16 * MIB;
 /// Requests in flight on one connection of Kafka's protocol; beyond it nothing more is read.
@@ -203,6 +203,9 @@ pub const SEND_WAITERS_MAX: usize = 1_024;
 pub const ERRORS_KEPT_MAX: usize = 1_024;
 /// Topics that a producer tells apart; beyond it a new name is refused.
 pub const PRODUCER_TOPICS_MAX: usize = 100_000;
+/// Milliseconds after which a producer that is in use, or a consumer of all partitions, asks again how many partitions
+/// a topic has. Kafka's clients do so after 300,000; here it is a request about one topic.
+pub const METADATA_AGE_MS_MAX: u64 = 60_000;
 /// Flushes and closes of one producer that may wait at once.
 pub const FLUSH_WAITERS_MAX: usize = 10_000;
 /// Topics that a failure of `enqueue` names in its message.

@@ -9,13 +9,14 @@
 //! application's runtime, which may not exist, may be stopped, and is not ours to load. A child after a
 //! fork has none of its parent's threads and is given a runtime of its own.
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::sync::Mutex;
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::completion::mark_own_thread;
@@ -35,16 +36,34 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 /// The lanes of a process.
 #[derive(Debug)]
 pub struct Runtime {
-    lanes: Vec<Handle>,
+    lanes: Vec<Lane>,
     /// Counts who was given a lane.
     turn: AtomicUsize,
 }
 
+#[derive(Debug)]
+struct Lane {
+    handle: Handle,
+    /// Dropped, it ends the thread.
+    _alive: oneshot::Sender<()>,
+}
+
+/// What a lane's thread does, until its [`Lane`] is dropped.
+type Serve = Box<dyn FnOnce() + Send>;
+
 impl Runtime {
     fn new(threads: usize) -> io::Result<Self> {
-        let lanes = (0..threads).map(|_| lane()).collect::<io::Result<_>>()?;
+        Self::on(threads, |serve| {
+            let thread = thread::Builder::new().name("headwater-net".to_owned());
+            thread.spawn(serve).map(drop)
+        })
+    }
+
+    /// On threads that `start` gives. All of them, or none: if one cannot be had, those before it end.
+    fn on(threads: usize, mut start: impl FnMut(Serve) -> io::Result<()>) -> io::Result<Self> {
+        let lanes = (0..threads).map(|_| Lane::new(&mut start));
         Ok(Self {
-            lanes,
+            lanes: lanes.collect::<io::Result<_>>()?,
             turn: AtomicUsize::new(0),
         })
     }
@@ -54,7 +73,7 @@ impl Runtime {
     pub fn lane(&self) -> &Handle {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         // There is one at least.
-        &self.lanes[turn % self.lanes.len()]
+        &self.lanes[turn % self.lanes.len()].handle
     }
 
     /// Has the lane whose turn it is do this.
@@ -66,17 +85,21 @@ impl Runtime {
     }
 }
 
-/// A thread that does what is given to its runtime, for as long as the process lives.
-fn lane() -> io::Result<Handle> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    thread::Builder::new()
-        .name("headwater-net".to_owned())
-        .spawn(move || {
+impl Lane {
+    fn new(start: impl FnOnce(Serve) -> io::Result<()>) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (alive, ended) = oneshot::channel();
+        start(Box::new(move || {
             mark_own_thread();
-            runtime.block_on(pending::<()>());
-        })?;
-    Ok(handle)
+            // The error says that nobody has the lane any more.
+            drop(runtime.block_on(ended));
+        }))?;
+        Ok(Self {
+            handle,
+            _alive: alive,
+        })
+    }
 }
 
 /// The runtime, made now if it is the first call. `threads` counts only then; `HEADWATER_THREADS` wins
@@ -169,5 +192,21 @@ mod tests {
         assert!(threads.iter().all(|(outer, inner)| outer == inner));
         let distinct: std::collections::HashSet<_> = threads.into_iter().collect();
         assert_eq!(distinct.len(), 2);
+    }
+
+    #[test]
+    fn threads_end_when_a_later_one_cannot_be_had() {
+        // They waited for ever, and each attempt left some more of them.
+        let mut started = Vec::new();
+        let refused = Runtime::on(3, |serve| {
+            if started.len() == 2 {
+                return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+            }
+            started.push(thread::spawn(serve));
+            Ok(())
+        });
+        assert!(refused.is_err());
+        assert_eq!(started.len(), 2);
+        started.into_iter().for_each(|it| it.join().unwrap());
     }
 }

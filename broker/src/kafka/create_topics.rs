@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Reply};
 use super::api::Request;
+use super::collisions::Collisions;
 use super::context::{Context, NODE_ID};
 use super::describe_configs::source;
 use super::error::{Failure, code};
@@ -48,10 +49,11 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     fields.i32("timeout_ms")?;
     let validate_only = fields.bool("validate_only")?;
     fields.end()?;
+    let collisions = Collisions::with(context, wanted.iter().map(|topic| &*topic.name));
     let created = each_once(
         &wanted,
         |topic| &topic.name,
-        |topic| create(context, topic, validate_only),
+        |topic| create(context, topic, &collisions, validate_only),
     );
     let context = context.clone();
     Ok(Answer::later(async move {
@@ -91,10 +93,16 @@ fn read_topic(fields: &mut Reader<'_>) -> Result<Wanted, Malformed> {
 }
 
 /// Asks for the topic, or only whether it could be had.
-fn create(context: &Context, wanted: &Wanted, validate_only: bool) -> Created {
+fn create(
+    context: &Context,
+    wanted: &Wanted,
+    collisions: &Collisions,
+    validate_only: bool,
+) -> Created {
     let mut config = wanted.ours()?;
     config.push(("partitions".to_owned(), wanted.partitions()?.to_string()));
     let checked = context.service().check_new_topic(&wanted.name, &config);
+    let checked = checked.and_then(|()| collisions.check(&wanted.name));
     checked.map_err(|error| topic_options::failure(&error))?;
     if validate_only {
         return Ok(None);

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use headwater::engine::topic_config::{TopicConfig, TopicDefaults, check_topic_name};
 use headwater::limits;
+use headwater::service::Service;
 use kafka_protocol::messages::DescribeConfigsResponse;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -130,8 +131,7 @@ fn entries(context: &Context, wanted: &Wanted) -> Result<Vec<Entry>, Failure> {
                 let message = format!("topic `{}` does not exist", wanted.name);
                 return Err(Failure::new(code::UNKNOWN_TOPIC_OR_PARTITION, message));
             };
-            let defaults = context.service().topic_defaults();
-            Ok(of_topic(&topic.config, defaults))
+            Ok(of_topic(&topic.config, context.service()))
         }
         // The defaults of all brokers that were changed: none can be.
         resource::BROKER if wanted.name.is_empty() => Ok(Vec::new()),
@@ -159,16 +159,19 @@ pub(super) fn source(option: &TopicOption, config: &TopicConfig, defaults: Topic
     }
 }
 
-fn of_topic(config: &TopicConfig, defaults: TopicDefaults) -> Vec<Entry> {
+fn of_topic(config: &TopicConfig, service: &Service) -> Vec<Entry> {
+    let defaults = service.topic_defaults();
     let standard = TopicConfig::new(defaults);
     let entries = OPTIONS.iter().filter_map(|option| {
+        // What is taken and not used is listed too, so that who asks is told.
+        let of_log = option.value_of_log(service);
         Some(Entry {
             name: option.name,
-            value: option.value(config)?,
+            is_read_only: of_log.is_some(),
+            value: of_log.or_else(|| option.value(config))?,
             source: source(option, config, defaults),
             synonym: option.broker_name.zip(option.value(&standard)),
             kind: option.kind,
-            is_read_only: false,
             documentation: option.documentation,
         })
     });

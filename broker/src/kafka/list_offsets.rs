@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headwater::Completion;
 use headwater::engine::partition::Partition;
-use headwater::service::{Service, TimedOffset};
+use headwater::service::WantedTime;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
@@ -129,16 +129,8 @@ async fn look_up(context: &Context, version: i16, name: &str, row: &Row) -> Resu
         EARLIEST_LOCAL if version >= 8 => Ok(at(partition, status.log_start_offset)),
         // Nothing is tiered.
         LATEST_TIERED if version >= 9 => Ok(Found::none()),
-        MAX_TIMESTAMP if version >= 7 => {
-            let job = Service::offset_of_max_timestamp;
-            in_files(context, partition, job).await
-        }
-        time_ms @ 0.. => {
-            let job = move |service: &Service, partition: &Partition| {
-                service.offset_at_time(partition, time_ms)
-            };
-            in_files(context, partition, job).await
-        }
+        MAX_TIMESTAMP if version >= 7 => search(context, partition, WantedTime::Largest).await,
+        time_ms @ 0.. => search(context, partition, WantedTime::From(time_ms)).await,
         _ => Err(code::UNSUPPORTED_VERSION),
     }
 }
@@ -161,17 +153,14 @@ fn at(partition: &Partition, offset: i64) -> Found {
     }
 }
 
-/// Looks through batches, on the thread that reads files.
-async fn in_files(
+/// Looks through batches, in turns of the thread that reads files.
+async fn search(
     context: &Context,
     partition: &Arc<Partition>,
-    job: impl FnOnce(&Service, &Partition) -> headwater::Result<Option<TimedOffset>> + Send + 'static,
+    wanted: WantedTime,
 ) -> Result<Found, i16> {
     let (completion, pending) = Completion::pair();
-    let (service, looked_through) = (context.service().clone(), Arc::clone(partition));
-    context.service().schedule_turn(move || {
-        completion.finish(job(&service, &looked_through));
-    });
+    context.service().search(partition, wanted, completion);
     match pending.await {
         Ok(Some(found)) => Ok(Found {
             timestamp_ms: found.timestamp_ms,

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Reply};
 use super::api::Request;
+use super::collisions::Collisions;
 use super::context::{Context, NODE_ID};
 use super::error::{self, code};
 use super::operations;
@@ -48,13 +49,24 @@ struct Asked {
 
 pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
     let asked = read(request)?;
-    let missing = if asked.allow_auto_topic_creation {
+    let mut missing = if asked.allow_auto_topic_creation {
         missing(context, asked.topics.as_deref().unwrap_or_default())
     } else {
         Vec::new()
     };
+    let mut failures = HashMap::new();
+    if context.service().creates_topics() {
+        let collisions = Collisions::with(context, missing.iter().map(|name| &**name));
+        missing.retain(|name| match collisions.check(name) {
+            Ok(()) => true,
+            Err(error) => {
+                failures.insert(name.clone(), error);
+                false
+            }
+        });
+    }
     if missing.is_empty() {
-        return Ok(Answer::Now(reply(context, &asked, &HashMap::new())));
+        return Ok(Answer::Now(reply(context, &asked, &failures)));
     }
     // Asked for now, answered when the log has them.
     let creations: Vec<_> = missing
@@ -70,7 +82,6 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
         .collect();
     let context = context.clone();
     Ok(Answer::later(async move {
-        let mut failures = HashMap::new();
         for (name, pending) in creations {
             if let Err(error) = pending.await {
                 failures.insert(name, error);

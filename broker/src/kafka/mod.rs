@@ -37,6 +37,7 @@ mod alter_configs;
 mod answer;
 mod api;
 mod api_versions;
+mod collisions;
 mod connection;
 mod context;
 mod create_partitions;

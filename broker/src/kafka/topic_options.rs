@@ -7,6 +7,7 @@
 
 use headwater::ErrorCode;
 use headwater::engine::topic_config::{TopicConfig, TopicDefaults};
+use headwater::service::Service;
 
 use super::error::{Failure, code, number};
 
@@ -44,8 +45,8 @@ enum Meaning {
     TimestampType,
     /// Batches stay as their producers compressed them.
     Compression,
-    /// A number that is taken and not used.
-    Unused,
+    /// A number that is taken and not used: what it is for is the log's, and so.
+    Unused(fn(&Service) -> String),
 }
 
 const fn plain(
@@ -64,13 +65,18 @@ const fn plain(
     }
 }
 
-const fn unused(name: &'static str, kind: i8) -> TopicOption {
+const fn unused(
+    name: &'static str,
+    kind: i8,
+    of_log: fn(&Service) -> String,
+    documentation: &'static str,
+) -> TopicOption {
     TopicOption {
         name,
         broker_name: None,
         kind,
-        documentation: "Taken and not used: all topics share the segments of one log.",
-        meaning: Meaning::Unused,
+        documentation,
+        meaning: Meaning::Unused(of_log),
     }
 }
 
@@ -139,8 +145,18 @@ pub(super) const OPTIONS: &[TopicOption] = &[
         "retention_ms",
         "How long records are kept; -1: without limit.",
     ),
-    unused("segment.bytes", kind::INT),
-    unused("segment.ms", kind::LONG),
+    unused(
+        "segment.bytes",
+        kind::INT,
+        |service| service.segment_bytes().to_string(),
+        "Taken and not used: all topics share the segments of one log, whose size the broker is given when it starts.",
+    ),
+    unused(
+        "segment.ms",
+        kind::LONG,
+        |service| service.segment_ms().to_string(),
+        "Taken and not used: all topics share the segments of one log, which begins another as retention needs it.",
+    ),
 ];
 
 /// The option of this name.
@@ -188,8 +204,8 @@ impl TopicOption {
             Meaning::Compression => refused(
                 "it must be producer: this broker stores batches as their producers compressed them",
             ),
-            Meaning::Unused if value.parse::<u64>().is_ok() => Ok(None),
-            Meaning::Unused => refused("it must be a whole number"),
+            Meaning::Unused(_) if value.parse::<u64>().is_ok() => Ok(None),
+            Meaning::Unused(_) => refused("it must be a whole number"),
         }
     }
 
@@ -207,7 +223,15 @@ impl TopicOption {
             Meaning::TimestampType if config.is_log_append_time => Some("LogAppendTime".to_owned()),
             Meaning::TimestampType => Some("CreateTime".to_owned()),
             Meaning::Compression => Some("producer".to_owned()),
-            Meaning::Unused => None,
+            Meaning::Unused(_) => None,
+        }
+    }
+
+    /// Its value where it is the log's, and no topic's to say.
+    pub(super) fn value_of_log(&self, service: &Service) -> Option<String> {
+        match self.meaning {
+            Meaning::Unused(of_log) => Some(of_log(service)),
+            _ => None,
         }
     }
 

@@ -19,6 +19,7 @@ use super::transport::Transport;
 use crate::completion::{self, Completion, Pending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
+use crate::limits::METADATA_AGE_MS_MAX;
 use crate::timer;
 use crate::world;
 
@@ -38,6 +39,9 @@ pub(crate) struct Shared {
     pub(super) members: Mutex<Members>,
     closing: OnceLock<Arc<Closing>>,
     is_transport_closed: Arc<AtomicBool>,
+    /// What a test has in place of [`METADATA_AGE_MS_MAX`].
+    #[cfg(test)]
+    pub(super) metadata_age: OnceLock<Duration>,
 }
 
 /// What was opened through it, as far as it is still there.
@@ -106,7 +110,18 @@ impl Shared {
             members: Mutex::new(Members::default()),
             closing: OnceLock::new(),
             is_transport_closed: Arc::new(AtomicBool::new(false)),
+            #[cfg(test)]
+            metadata_age: OnceLock::new(),
         })
+    }
+
+    /// After so long it is asked again how many partitions a topic has.
+    pub(super) fn metadata_age(&self) -> Duration {
+        #[cfg(test)]
+        if let Some(age) = self.metadata_age.get() {
+            return *age;
+        }
+        Duration::from_millis(METADATA_AGE_MS_MAX)
     }
 
     /// See [`Client::close`].

@@ -5,6 +5,7 @@ use std::thread::{self, ThreadId};
 
 use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode, Outcome, Result};
+use crate::limits::WRITE_GROUP_BYTES_MAX;
 use crate::world;
 
 use super::io_thread::Stop as IoStop;
@@ -35,7 +36,7 @@ impl Shared {
     fn close_now(self: &Arc<Self>, wakes: &mut Wakes) -> Result<()> {
         self.queue.close();
         let mut writer = self.writer.lock();
-        while self.write_group(&mut writer, wakes) {}
+        while self.write_group(&mut writer, WRITE_GROUP_BYTES_MAX, wakes) {}
         drop(writer);
         self.syncer.stop(SyncStop::Finish);
         self.join(SYNC_THREAD);

@@ -75,10 +75,11 @@ impl Shared {
     /// Writes a group if that takes no wait.
     fn write_promptly(&self, writer: &mut MutexGuard<'_, Writer>, wakes: &mut Wakes) -> bool {
         let began = world::now();
-        let is_prompt =
-            writer.promptness.is_prompt(began) && writer.writes_on(self, self.queue.bytes());
+        // Of what comes behind these bytes it was not asked whether there is room.
+        let bytes = self.queue.bytes();
+        let is_prompt = writer.promptness.is_prompt(began) && writer.writes_on(self, bytes);
         if is_prompt {
-            self.write_group(writer, wakes);
+            self.write_group(writer, bytes, wakes);
             writer.promptness.note(began, world::now());
         }
         is_prompt

@@ -139,33 +139,36 @@ impl Queue {
         wanted_bytes > state.hopeless_bytes && state.refusal.is_none()
     }
 
-    /// Moves the oldest appends, about `bytes_max` and at least one, to `group`.
+    /// Moves the oldest appends, at most `bytes_max` bytes of them or one, to `group`.
     pub(super) fn take(&self, group: &mut VecDeque<Append>, bytes_max: usize) {
         let mut state = self.state.lock();
-        if !state.express.is_empty() {
-            let express = mem::take(&mut state.express);
-            let bytes = express.iter().map(size_of).sum();
-            state.bytes = state.bytes.saturating_sub(bytes);
-            group.extend(express);
+        let State {
+            appends,
+            express,
+            bytes,
+            is_parked,
+            ..
+        } = &mut *state;
+        let from = if !express.is_empty() {
+            express
+        } else if *is_parked {
             return;
-        }
-        if state.is_parked {
+        } else if *bytes <= bytes_max && group.is_empty() {
+            *bytes = 0;
+            mem::swap(appends, group);
             return;
-        }
-        if state.bytes <= bytes_max && group.is_empty() {
-            state.bytes = 0;
-            mem::swap(&mut state.appends, group);
-            return;
-        }
-        let mut bytes = 0;
-        while bytes < bytes_max {
-            let Some(append) = state.appends.pop_front() else {
+        } else {
+            appends
+        };
+        let mut taken = 0;
+        while let Some(next) = from.front().map(size_of) {
+            if taken > 0 && taken + next > bytes_max {
                 break;
-            };
-            bytes += size_of(&append);
-            group.push_back(append);
+            }
+            taken += next;
+            group.extend(from.pop_front());
         }
-        state.bytes = state.bytes.saturating_sub(bytes);
+        *bytes = bytes.saturating_sub(taken);
     }
 
     /// Bytes of what waits, with what they take in memory.
@@ -209,4 +212,52 @@ impl Queue {
 /// What an append takes in memory.
 fn size_of(append: &Append) -> usize {
     append.payload.len() + mem::size_of::<Append>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::completion::Completion;
+    use crate::ids::{Durability, PartitionId};
+    use crate::log::{Kind, PAYLOAD_VERSION};
+
+    fn append(payload_bytes: usize) -> Append {
+        Append {
+            kind: Kind::Records,
+            version: PAYLOAD_VERSION,
+            partition: PartitionId(1),
+            payload: vec![0; payload_bytes],
+            ack: Durability::Os,
+            topic: Durability::Os,
+            log_append_time: false,
+            completion: Completion::call(|_, _| {}),
+        }
+    }
+
+    #[test]
+    fn no_more_is_taken_than_was_asked_for_whatever_comes_meanwhile() {
+        // What came between the look at the queue and the taking was taken too, up to a whole group: so a socket's
+        // thread wrote 8 MiB where it had looked for room for 1.
+        let queue = Queue::default();
+        for payload_bytes in [100, 200] {
+            assert!(queue.push(append(payload_bytes)).is_ok());
+        }
+        let looked_at = queue.bytes();
+        for payload_bytes in [1, 5_000_000] {
+            assert!(queue.push(append(payload_bytes)).is_ok());
+        }
+        let taken = |bytes_max| {
+            let mut group = VecDeque::new();
+            queue.take(&mut group, bytes_max);
+            let sizes: Vec<_> = group.iter().map(|append| append.payload.len()).collect();
+            sizes
+        };
+        assert_eq!(taken(looked_at), [100, 200]);
+        assert_eq!(taken(looked_at), [1]);
+        // One that is longer by itself comes alone.
+        assert!(queue.push(append(7)).is_ok());
+        assert_eq!(taken(looked_at), [5_000_000]);
+        assert_eq!(taken(looked_at), [7]);
+        assert_eq!((taken(looked_at), queue.bytes()), (Vec::new(), 0));
+    }
 }

@@ -12,6 +12,7 @@ use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode};
 use crate::limits::SEGMENT_INDEX_BYTES_MAX;
 
+use super::Log;
 use super::append::Append;
 use super::entry::Kind;
 use super::error::{Fault, is_full};
@@ -43,6 +44,20 @@ pub(super) enum Refused {
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         Self::Log(fault)
+    }
+}
+
+impl Log {
+    /// Bytes at which a segment rolls.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.shared.options.segment_bytes
+    }
+
+    /// Age, ms, from which on a segment rolls when it is looked at for that.
+    #[must_use]
+    pub fn segment_ms(&self) -> i64 {
+        self.shared.segment_ms.load(Ordering::Relaxed)
     }
 }
 

@@ -11,7 +11,9 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::completion::{Completion, Wakes, mark_own_thread};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::ids::{Durability, LeaderEpoch};
-use crate::limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX, SET_BYTES_MAX, SYNC_ACKS_MAX};
+use crate::limits::{
+    BATCH_BYTES_MAX, CONTROL_BYTES_MAX, SET_BYTES_MAX, SYNC_ACKS_MAX, WRITE_GROUP_BYTES_MAX,
+};
 use crate::world;
 
 use super::LogOptions;
@@ -207,7 +209,9 @@ impl Shared {
             let Some(mut writer) = self.writer.try_lock() else {
                 return;
             };
-            while turns < GROUPS_PER_TURN && self.write_group(&mut writer, &mut wakes) {
+            while turns < GROUPS_PER_TURN
+                && self.write_group(&mut writer, WRITE_GROUP_BYTES_MAX, &mut wakes)
+            {
                 turns += 1;
             }
             drop(writer);
@@ -221,14 +225,15 @@ impl Shared {
         }
     }
 
-    /// Writes one group; false if nothing was queued.
+    /// Writes one group, at most so many bytes or one append; false if nothing was queued.
     pub(super) fn write_group(
         &self,
         writer: &mut MutexGuard<'_, Writer>,
+        bytes_max: usize,
         wakes: &mut Wakes,
     ) -> bool {
         let guard = FenceOnPanic { shared: self };
-        let result = writer.write_group(self, wakes);
+        let result = writer.write_group(self, bytes_max, wakes);
         mem::forget(guard);
         result.unwrap_or_else(|fault| {
             self.fence(&fault, wakes);

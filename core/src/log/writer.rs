@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering;
 use crate::completion::Wakes;
 use crate::error::{Error, Outcome};
 use crate::ids::{Durability, LeaderEpoch, PartitionId};
-use crate::limits::WRITE_GROUP_BYTES_MAX;
 use crate::record::{BatchHeader, batch};
 
 use super::append::{Append, Appended, BatchPlace};
@@ -129,13 +128,18 @@ impl Writer {
         self.sequencer.next_offset(partition)
     }
 
-    /// Writes one group of what is queued; false if nothing was.
+    /// Writes one group of what is queued, at most so many bytes or one append; false if nothing was.
     ///
     /// # Errors
     /// What stops the log. Everything taken from the queue has been answered.
-    pub(super) fn write_group(&mut self, log: &Shared, wakes: &mut Wakes) -> Result<bool, Fault> {
+    pub(super) fn write_group(
+        &mut self,
+        log: &Shared,
+        bytes_max: usize,
+        wakes: &mut Wakes,
+    ) -> Result<bool, Fault> {
         let mut taken = mem::take(&mut self.taken);
-        log.queue.take(&mut taken, WRITE_GROUP_BYTES_MAX);
+        log.queue.take(&mut taken, bytes_max);
         if taken.is_empty() {
             self.taken = taken;
             return Ok(false);

@@ -245,7 +245,12 @@ impl Inner {
         completion: Completion<Response>,
     ) {
         match self.check_alter(name, &config) {
-            Ok(Altered { uuid, from, to }) if from < to => {
+            // Also who wants no more: that there are so many is written with it, and is to be true by then.
+            Ok(Altered {
+                uuid,
+                is_counted: true,
+                ..
+            }) => {
                 self.start_housekeeping();
                 let topic = (uuid, name.to_owned());
                 self.take_turn(uuid, run, move |inner, run| {
@@ -269,7 +274,9 @@ impl Inner {
         for (option, value) in config {
             changed.set(option, value)?;
         }
-        let (from, to) = (topic.config.partitions, changed.partitions);
+        let from = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        let is_counted = config.iter().any(|(option, _)| option == "partitions");
+        let to = if is_counted { changed.partitions } else { from };
         if to < from {
             return Err(Error::new(
                 ErrorCode::InvalidPartitions,
@@ -282,6 +289,7 @@ impl Inner {
         self.check_possible(&changed)?;
         Ok(Altered {
             uuid: topic.uuid,
+            is_counted,
             from,
             to,
         })

@@ -115,6 +115,12 @@ impl Session {
     /// nothing is committed, with `INVALID_GROUP_ID`, with what [`Coordinator::check_classic_commit`] says, or with
     /// the log.
     ///
+    /// All partitions are committed together, where they and their metadata take no more than
+    /// [`SET_BYTES_MAX`](limits::SET_BYTES_MAX) (some 4,000 partitions with the longest metadata, or all that one request
+    /// may name without). A longer commit is written piece by piece, in order: if the log fails, or the process dies,
+    /// between two of them, the first pieces count. It is answered as a whole all the same, and to commit it again
+    /// does no harm. (Kafka promises nothing across partitions.)
+    ///
     /// [`Coordinator::check_classic_commit`]: crate::engine::group::Coordinator::check_classic_commit
     pub fn commit_classic(
         &self,

@@ -2,7 +2,8 @@
 //! OffsetFetch and OffsetDelete.
 //!
 //! Who may commit is asked once for all (`membership.rs`); what is wrong with one partition is answered
-//! there and leaves the others alone, as Kafka's clients expect it. Whatever is written is one entry.
+//! there and leaves the others alone, as Kafka's clients expect it. What is written is one entry as far as it fits
+//! one (`commit_entries.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,13 +16,11 @@ use crate::engine::group::classic::Speaker;
 use crate::engine::groups::Committed;
 use crate::engine::topics::{Topic, Topics};
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{Durability, PartitionId, TopicPartition};
+use crate::ids::{Durability, TopicPartition};
 use crate::limits;
 use crate::log::control::{
     self, CommitDetails, CommittedOffset, DetailedOffsetCommit, NO_LEADER_EPOCH, NO_OFFSET,
-    OFFSET_COMMIT_VERSION,
 };
-use crate::log::{Appended, Kind, PAYLOAD_VERSION};
 
 /// The offset of a partition, with what its reader noted beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +59,9 @@ impl Session {
     /// Takes back what a group has committed for these partitions; answered once that is durable.
     ///
     /// Each partition has its own answer: `UNKNOWN_TOPIC_OR_PARTITION`, and `GROUP_SUBSCRIBED_TO_TOPIC`
-    /// while a member of the group reads the topic. To take back what is not there is done at once. The
-    /// whole fails with `GROUP_ID_NOT_FOUND`, with `COORDINATOR_LOAD_IN_PROGRESS` while members of before a
-    /// restart are waited for, or with the log.
+    /// while a member of the group reads the topic. To take back what is not there is done at once. All of it
+    /// happens together, up to some 500,000 partitions. The whole fails with `GROUP_ID_NOT_FOUND`, with
+    /// `COORDINATOR_LOAD_IN_PROGRESS` while members of before a restart are waited for, or with the log.
     pub fn forget_offsets(
         &self,
         group: String,
@@ -105,28 +104,10 @@ impl Inner {
         if commit.commit.offsets.is_empty() {
             return completion.finish(Ok(answers));
         }
-        // Version 1 wherever it says the same: it is smaller, and older builds read it.
-        let is_plain = commit.details.is_empty()
-            && !commit
-                .commit
-                .offsets
-                .iter()
-                .any(|at| at.offset == NO_OFFSET);
-        let encoded = if is_plain {
-            control::encode(&commit.commit).map(|payload| (PAYLOAD_VERSION, payload))
-        } else {
-            control::encode(&commit).map(|payload| (OFFSET_COMMIT_VERSION, payload))
-        };
-        let (version, payload) = match encoded {
-            Ok(encoded) => encoded,
-            Err(error) => return completion.finish(Err(error)),
-        };
-        let done = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
-            completion.complete(result.map(|_| answers), wakes);
+        let done = Completion::call(move |result: Result<()>, wakes: &mut Wakes| {
+            completion.complete(result.map(|()| answers), wakes);
         });
-        let frame = (Kind::OffsetCommit, version, PartitionId(0));
-        let append = self.control_entry(frame, payload, Some(level), done);
-        self.append_if(append, run, may);
+        self.append_commit(commit, level, run, done, may);
     }
 
     /// Commits what may be committed in this generation.
@@ -163,9 +144,6 @@ impl Inner {
             Ok(())
         });
         let answers = answers.collect();
-        if details.iter().all(|said| *said == CommitDetails::default()) {
-            details.clear();
-        }
         let commit = control::OffsetCommit {
             group,
             generation,

@@ -11,9 +11,9 @@ use crate::engine::group::{Coordinator, GroupState, GroupView};
 use crate::engine::groups::Group;
 use crate::engine::topics::Topics;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{Durability, PartitionId, TopicPartition};
+use crate::ids::{Durability, TopicPartition};
 use crate::limits;
-use crate::log::{Appended, Kind, PAYLOAD_VERSION, control};
+use crate::log::{Appended, control};
 use crate::protocol::request::{Member, PartitionOffset, TopicPartitions};
 use crate::protocol::response::{GroupDescription, GroupDetails, GroupMember, Response};
 use crate::world;
@@ -50,14 +50,12 @@ impl Inner {
                     generation,
                     offsets: committed,
                 };
-                let payload = match control::encode(&commit) {
-                    Ok(payload) => payload,
-                    Err(error) => return completion.finish(Err(error)),
-                };
-                let frame = (Kind::OffsetCommit, PAYLOAD_VERSION, PartitionId(0));
-                let append = self.control_entry(frame, payload, Some(level), done(completion));
-                self.append_if(append, run, |coordinator| {
-                    may_commit(coordinator, &commit.group, member, offsets)
+                let group = commit.group.clone();
+                let done = Completion::call(move |result: Result<()>, wakes: &mut Wakes| {
+                    completion.complete(result.map(|()| Response::Done), wakes);
+                });
+                self.append_commit(commit.into(), level, run, done, |coordinator| {
+                    may_commit(coordinator, &group, member, offsets)
                 });
             }
             Err(error) => completion.finish(Err(error)),
@@ -211,18 +209,13 @@ impl Inner {
         if self.state.groups.lock().get(&group).is_none() {
             return completion.finish(Err(unknown_group(&group)));
         }
-        let forgotten = self.membership.lock().forget(&group);
-        if let Err(error) = forgotten {
-            return completion.finish(Err(error));
-        }
         let change = control::Group {
             generation: self.generation_in_log(&group),
             group,
             members: Vec::new(),
             is_deleted: true,
         };
-        let done = done(completion);
-        self.append_control(Kind::Group, PartitionId(0), &change, None, run, done);
+        self.forget_group(&change, run, done(completion));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Topics and offsets as they are, for who speaks another protocol than ours: looked up, not described.
 
+use super::Service;
 use super::offsets::Fetched;
-use super::{Inner, Service};
 use crate::engine::partition::{Partition, PartitionStatus};
 use crate::engine::topics::Topic;
 use crate::error::Result;
@@ -35,6 +35,18 @@ impl Service {
         self.inner.state.topics.read().iter().cloned().collect()
     }
 
+    /// Bytes at which the log, which all topics share, begins another segment.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.inner.log.segment_bytes()
+    }
+
+    /// Age, in ms, from which on it begins another segment too, where some topic's retention needs that.
+    #[must_use]
+    pub fn segment_ms(&self) -> i64 {
+        self.inner.log.segment_ms()
+    }
+
     /// Whether this partition's topic is still there.
     #[must_use]
     pub fn holds(&self, partition: &Partition) -> bool {
@@ -66,62 +78,5 @@ impl Service {
     ) -> Result<std::result::Result<Fetched, PartitionStatus>> {
         self.inner.check_open()?;
         self.inner.fetch(partition, offset, max_bytes)
-    }
-
-    /// The first readable record of a partition, in order of offsets, with a timestamp of `time_ms` or later. May
-    /// read files.
-    ///
-    /// # Errors
-    /// As for [`fetch`](Self::fetch).
-    pub fn offset_at_time(
-        &self,
-        partition: &Partition,
-        time_ms: i64,
-    ) -> Result<Option<TimedOffset>> {
-        self.inner.check_open()?;
-        self.inner.offset_at_time(partition, time_ms)
-    }
-
-    /// The first of the readable records with the largest timestamp of a partition. May read files.
-    ///
-    /// # Errors
-    /// As for [`fetch`](Self::fetch).
-    pub fn offset_of_max_timestamp(&self, partition: &Partition) -> Result<Option<TimedOffset>> {
-        self.inner.check_open()?;
-        self.inner.offset_of_max_timestamp(partition)
-    }
-}
-
-impl Inner {
-    fn offset_of_max_timestamp(&self, partition: &Partition) -> Result<Option<TimedOffset>> {
-        let status = partition.status();
-        let known = self
-            .log
-            .max_timestamp(partition.id, status.log_start_offset);
-        let Some(known_ms) = known else {
-            return Ok(None);
-        };
-        if let Some(found) = self.offset_at_time(partition, known_ms)? {
-            return Ok(Some(found));
-        }
-        // It belongs to a record that is deleted, or not readable yet. The largest of those that are is between the
-        // least there can be and it.
-        let Some(mut best) = self.offset_at_time(partition, i64::MIN)? else {
-            return Ok(None);
-        };
-        let (mut low, mut high) = (best.timestamp_ms, known_ms);
-        while low < high {
-            // Rounded up, and never beyond either: timestamps may be anything.
-            let middle = (i128::from(low) + i128::from(high) + 1).div_euclid(2);
-            let middle = i64::try_from(middle).unwrap_or(high);
-            match self.offset_at_time(partition, middle)? {
-                Some(found) => {
-                    low = found.timestamp_ms.max(middle);
-                    best = found;
-                }
-                None => high = middle - 1,
-            }
-        }
-        Ok(Some(best))
     }
 }

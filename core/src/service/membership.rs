@@ -12,9 +12,9 @@ use super::{Inner, Run};
 use crate::completion::{Completion, Wakes};
 use crate::engine::group::classic::{Joined, Synced};
 use crate::engine::group::{Assigned, Coordinator, Heartbeat, MemberId, Output};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::PartitionId;
-use crate::log::{Append, Appended, Kind, control};
+use crate::log::{Append, Appended, Kind, PAYLOAD_VERSION, control};
 use crate::protocol::request::Member;
 use crate::protocol::response::{GroupAssignment, Response};
 use crate::timer::{self, Timer};
@@ -81,11 +81,6 @@ impl Membership {
         self.next_ticket += 1;
         self.next_ticket
     }
-
-    /// A group is deleted.
-    pub(super) fn forget(&mut self, group: &str) -> Result<()> {
-        self.coordinator.forget(world::now(), group)
-    }
 }
 
 /// Something that is to be done once the lock is free.
@@ -93,12 +88,12 @@ enum Todo {
     Answer(Asked, Completion<Response>, Result<Assigned>),
     Joined(Completion<Joined>, Result<Joined>),
     Synced(Completion<Synced>, Result<Synced>),
-    Persist {
-        group: Arc<str>,
-        write: u64,
-        change: control::Group,
-    },
+    /// A generation is queued, or why it is not.
+    Write(std::result::Result<(), Refused>),
 }
+
+/// Who is to be told that an entry was not queued, and why.
+type Refused = (Completion<Appended>, Error);
 
 impl Inner {
     /// The coordinator learns what the log holds: topics, and groups whose members may come back.
@@ -143,23 +138,38 @@ impl Inner {
         });
     }
 
-    /// Appends what counts as long as `may` says so of the groups. It is asked, and the entry queued, under the lock
-    /// under which generations change: so nothing of a later generation is in the log before it.
+    /// Appends what counts as long as `may` says so of the groups. It is asked, and the entries queued, under the lock
+    /// under which generations change: so nothing of a later generation is in the log before them. What is behind one
+    /// that is refused is refused with it.
     pub(super) fn append_if(
         &self,
-        append: Append,
+        appends: Vec<Append>,
         run: Run,
         may: impl FnOnce(&Coordinator) -> Result<()>,
     ) {
+        let mut refused = Vec::new();
         let membership = self.membership.lock();
-        let queued = match may(membership.coordinator()) {
-            Ok(()) => self.log.enqueue(append, run),
-            Err(error) => Err((append, error)),
-        };
+        let mut reason = may(membership.coordinator()).err();
+        let mut is_queued = false;
+        for append in appends {
+            if let Some(error) = &reason {
+                refused.push((append, error.clone()));
+                continue;
+            }
+            match self.log.enqueue(append, run) {
+                Ok(()) => is_queued = true,
+                Err((append, error)) => {
+                    reason = Some(error.clone());
+                    refused.push((append, error));
+                }
+            }
+        }
         drop(membership);
-        match queued {
-            Ok(()) => self.log.write_queued(run),
-            Err((append, error)) => append.completion.finish(Err(error)),
+        if is_queued {
+            self.log.write_queued(run);
+        }
+        for (append, error) in refused {
+            append.completion.finish(Err(error));
         }
     }
 
@@ -209,9 +219,27 @@ impl Inner {
             return;
         }
         let outputs = act(&mut membership, world::now());
+        // Generations are queued under the lock: what the coordinator decides later is in the log behind them.
         let todo: Vec<_> = outputs
             .into_iter()
-            .filter_map(|output| membership.todo(output))
+            .filter_map(|output| match output {
+                Output::Persist {
+                    write,
+                    group,
+                    generation,
+                    members,
+                } => {
+                    let change = control::Group {
+                        group: group.to_string(),
+                        generation,
+                        members: members.iter().map(|id| id.to_string()).collect(),
+                        is_deleted: false,
+                    };
+                    let written = self.persisted(group, write);
+                    Some(Todo::Write(self.queue_group(&change, run, written)))
+                }
+                output => membership.todo(output),
+            })
             .collect();
         self.set_alarm(&mut membership);
         drop(membership);
@@ -223,25 +251,57 @@ impl Inner {
                     let answer = result.map(|assigned| self.answer(asked, &assigned));
                     completion.complete(answer, wakes);
                 }
-                Todo::Persist {
-                    group,
-                    write,
-                    change,
-                } => self.persist_group(group, write, &change, run),
+                Todo::Write(Ok(())) => self.log.write_queued(run),
+                Todo::Write(Err((written, error))) => written.complete(Err(error), wakes),
             }
         }
     }
 
-    /// Writes a generation, and tells the coordinator what became of it.
-    fn persist_group(
+    /// A group without members is gone, with what it has committed. What the coordinator was asked before is in the log
+    /// before that, and what it is asked from now on behind.
+    pub(super) fn forget_group(
         self: &Arc<Self>,
-        group: Arc<str>,
-        write: u64,
         change: &control::Group,
         run: Run,
+        completion: Completion<Appended>,
     ) {
+        let mut membership = self.membership.lock();
+        let queued = match membership.coordinator.check_empty(&change.group) {
+            Ok(()) => self.queue_group(change, run, completion),
+            Err(error) => Err((completion, error)),
+        };
+        if queued.is_ok() {
+            // It is empty still.
+            drop(membership.coordinator.forget(world::now(), &change.group));
+        }
+        drop(membership);
+        match queued {
+            Ok(()) => self.log.write_queued(run),
+            Err((completion, error)) => completion.finish(Err(error)),
+        }
+    }
+
+    /// Queues what the log is to know of a group, under the coordinator's lock.
+    fn queue_group(
+        &self,
+        change: &control::Group,
+        run: Run,
+        written: Completion<Appended>,
+    ) -> std::result::Result<(), Refused> {
+        let payload = match control::encode(change) {
+            Ok(payload) => payload,
+            Err(error) => return Err((written, error)),
+        };
+        let frame = (Kind::Group, PAYLOAD_VERSION, PartitionId(0));
+        let append = self.control_entry(frame, payload, None, written);
+        let queued = self.log.enqueue(append, run);
+        queued.map_err(|(append, error)| (append.completion, error))
+    }
+
+    /// Tells the coordinator what became of a generation that is to be written.
+    fn persisted(self: &Arc<Self>, group: Arc<str>, write: u64) -> Completion<Appended> {
         let inner = Arc::clone(self);
-        let written = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
+        Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {
             if let Err(error) = &result {
                 crate::seldom!(warn, %group, %error, "a generation is not in the log");
             }
@@ -249,8 +309,7 @@ impl Inner {
                 let result = result.map(|_| ());
                 membership.coordinator.persisted(now, &group, write, result)
             });
-        });
-        self.append_control(Kind::Group, PartitionId(0), change, None, run, written);
+        })
     }
 
     fn answer(&self, asked: Asked, assigned: &Assigned) -> Response {
@@ -302,24 +361,8 @@ impl Membership {
                 Waiting::Synced(completion) => Some(Todo::Synced(completion, result)),
                 Waiting::Response(..) | Waiting::Joined(_) => None,
             },
-            Output::Persist {
-                write,
-                group,
-                generation,
-                members,
-            } => {
-                let change = control::Group {
-                    group: group.to_string(),
-                    generation,
-                    members: members.iter().map(|id| id.to_string()).collect(),
-                    is_deleted: false,
-                };
-                Some(Todo::Persist {
-                    group,
-                    write,
-                    change,
-                })
-            }
+            // Written by whoever holds the lock.
+            Output::Persist { .. } => None,
         }
     }
 }

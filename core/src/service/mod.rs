@@ -7,6 +7,7 @@
 
 mod admin;
 mod classic;
+mod commit_entries;
 mod commits;
 mod delete_records;
 mod figures;
@@ -21,6 +22,7 @@ mod produce;
 mod produce_and_commit;
 mod quota;
 mod retention;
+mod search;
 mod session;
 mod subscription;
 
@@ -49,6 +51,7 @@ pub use offsets::Fetched;
 #[cfg(feature = "tcp")]
 pub(crate) use open::Found;
 pub use open::ServiceOptions;
+pub use search::WantedTime;
 pub use session::Session;
 pub use subscription::Subscription;
 

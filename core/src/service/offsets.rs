@@ -1,73 +1,101 @@
 //! Offsets by their meaning, and reading batches out of the log.
 
-use super::{Inner, TimedOffset, unknown_partition, unknown_topic};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::search::{Search, WantedTime};
+use super::{Inner, unknown_partition, unknown_topic};
+use crate::completion::Completion;
 use crate::engine::partition::{Partition, PartitionStatus, Readable};
 use crate::error::{Error, ErrorCode, Result};
-use crate::limits;
 use crate::log::Stored;
 use crate::protocol::request::{OffsetAt, OffsetQuery};
 use crate::protocol::response::Response;
-use crate::record::batch::{self, Batch};
+use crate::record::batch;
 
-impl Inner {
-    pub(super) fn list_offsets(&self, queries: &[OffsetQuery]) -> Result<Response> {
-        self.check_open()?;
-        queries
-            .iter()
-            .map(|query| self.list_offset(query))
-            .collect::<Result<_>>()
-            .map(Response::Offsets)
+/// Offsets that are asked for by their meaning, on the way to be found.
+#[derive(Debug)]
+pub(super) struct Listing {
+    queries: std::vec::IntoIter<OffsetQuery>,
+    found: Vec<i64>,
+    /// The partition of the query before, as long as it is searched.
+    searched: Option<(Arc<Partition>, Search)>,
+}
+
+impl Listing {
+    pub(super) fn new(queries: Vec<OffsetQuery>) -> Self {
+        Self {
+            found: Vec::with_capacity(queries.len()),
+            queries: queries.into_iter(),
+            searched: None,
+        }
     }
 
-    fn list_offset(&self, query: &OffsetQuery) -> Result<i64> {
-        let topic = self.state.topics.read().get(&query.topic).cloned();
+    /// Looks through one batch at most.
+    fn step(&mut self, inner: &Inner) -> Result<ControlFlow<Vec<i64>>> {
+        loop {
+            if let Some((partition, search)) = &mut self.searched {
+                let ControlFlow::Break(found) = search.step(inner)? else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                let end = partition.status().high_watermark;
+                self.found.push(found.map_or(end, |found| found.offset));
+                self.searched = None;
+                return Ok(ControlFlow::Continue(()));
+            }
+            let Some(query) = self.queries.next() else {
+                return Ok(ControlFlow::Break(std::mem::take(&mut self.found)));
+            };
+            self.begin(inner, &query)?;
+        }
+    }
+
+    fn begin(&mut self, inner: &Inner, query: &OffsetQuery) -> Result<()> {
+        let topic = inner.state.topics.read().get(&query.topic).cloned();
         let topic = topic.ok_or_else(|| unknown_topic(&query.topic))?;
         let partition = topic.partition(query.partition).ok_or_else(|| {
             unknown_partition(&topic.name, query.partition, topic.partitions.len())
         })?;
         let status = partition.status();
         match query.at {
-            OffsetAt::Earliest => Ok(status.log_start_offset),
-            OffsetAt::Latest => Ok(status.high_watermark),
-            OffsetAt::Time(time_ms) => self
-                .offset_at_time(partition, time_ms)
-                .map(|found| found.map_or(status.high_watermark, |found| found.offset)),
+            OffsetAt::Earliest => self.found.push(status.log_start_offset),
+            OffsetAt::Latest => self.found.push(status.high_watermark),
+            OffsetAt::Time(time_ms) => {
+                let search = Search::new(inner, partition, WantedTime::From(time_ms));
+                self.searched = search.map(|search| (Arc::clone(partition), search));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The offsets, looked up on this thread.
+    pub(super) fn list_offsets(&self, mut listing: Listing) -> Result<Response> {
+        self.check_open()?;
+        loop {
+            if let ControlFlow::Break(found) = listing.step(self)? {
+                return Ok(Response::Offsets(found));
+            }
         }
     }
 
-    /// The first readable record with a timestamp of `time_ms` or later.
-    pub(super) fn offset_at_time(
-        &self,
-        partition: &Partition,
-        time_ms: i64,
-    ) -> Result<Option<TimedOffset>> {
-        let status = partition.status();
-        let mut from = status.log_start_offset;
-        for _ in 0..limits::TIME_BATCHES_SEARCHED_MAX {
-            let found = self.log.find_time(partition.id, time_ms, from)?;
-            let Some(found) = found.filter(|found| found.next_offset <= status.high_watermark)
-            else {
-                return Ok(None);
-            };
-            let next_offset = found.next_offset;
-            let bytes = verified(found)?.bytes;
-            let batch = Batch::already_verified(bytes);
-            for record in batch.map_err(|error| corrupt(partition, &error))?.records() {
-                let record = record.map_err(|error| corrupt(partition, &error))?;
-                if record.timestamp_ms >= time_ms && record.offset >= from {
-                    return Ok(Some(TimedOffset {
-                        offset: record.offset,
-                        timestamp_ms: record.timestamp_ms,
-                    }));
-                }
+    /// The offsets, looked up in turns of the io thread, of which this is one.
+    pub(super) fn list_offsets_on(
+        self: &Arc<Self>,
+        mut listing: Listing,
+        completion: Completion<Response>,
+    ) {
+        let step = self.check_open().and_then(|()| listing.step(self));
+        match step {
+            Ok(ControlFlow::Break(found)) => completion.finish(Ok(Response::Offsets(found))),
+            Ok(ControlFlow::Continue(())) => {
+                let inner = Arc::clone(self);
+                self.log
+                    .schedule_turn(move || inner.list_offsets_on(listing, completion));
             }
-            // The batch's latest record is deleted, or was compacted away.
-            from = next_offset;
+            Err(error) => completion.finish(Err(error)),
         }
-        Ok(Some(TimedOffset {
-            offset: from,
-            timestamp_ms: time_ms,
-        }))
     }
 
     /// The readable batches of a partition from `offset` on, and its high watermark: from memory, or read
@@ -109,7 +137,7 @@ pub struct Fetched {
 }
 
 /// What was read from the log, if it is what the index says.
-fn verified(stored: Stored) -> Result<Readable> {
+pub(super) fn verified(stored: Stored) -> Result<Readable> {
     match batch::verify(&stored.bytes) {
         Ok(header) if header.base_offset == stored.base_offset => Ok(Readable {
             base_offset: stored.base_offset,
@@ -127,7 +155,7 @@ fn verified(stored: Stored) -> Result<Readable> {
     }
 }
 
-fn corrupt(partition: &Partition, error: &dyn std::fmt::Display) -> Error {
+pub(super) fn corrupt(partition: &Partition, error: &dyn std::fmt::Display) -> Error {
     Error::new(
         ErrorCode::CorruptMessage,
         format!(

@@ -27,6 +27,8 @@ pub(super) struct Turns(HashMap<Uuid, VecDeque<Job>>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Altered {
     pub(super) uuid: Uuid,
+    /// Whether it says how many partitions there are to be.
+    pub(super) is_counted: bool,
     /// How many partitions there are, and how many there are to be.
     pub(super) from: u32,
     pub(super) to: u32,
@@ -67,7 +69,7 @@ impl Inner {
         }
     }
 
-    /// Sets options of a topic, one of which is a larger number of partitions. In its turn.
+    /// Sets options of a topic, one of which is the number of partitions. In its turn.
     pub(super) fn add_partitions(
         self: &Arc<Self>,
         (uuid, name): (Uuid, String),
@@ -112,7 +114,7 @@ impl Inner {
         altered: Altered,
         config: Vec<(String, String)>,
     ) -> Result<Vec<u8>> {
-        let Altered { uuid, from, to } = altered;
+        let Altered { uuid, from, to, .. } = altered;
         let mut creating = self.creating.lock();
         let known = self.state.topics.read().next_partition();
         let first = creating.next_partition.max(known);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::commit_entries::commit_parts;
 use super::groups::may_commit;
 use super::produce::Produce;
 use super::{Inner, Run};
@@ -75,7 +76,7 @@ impl Inner {
                 let frame = (Kind::Set, PAYLOAD_VERSION, PartitionId(0));
                 let completion = acknowledge(wanted, completion);
                 let append = self.control_entry(frame, encode_set(&parts), Some(level), completion);
-                self.append_if(append, run, |coordinator| {
+                self.append_if(vec![append], run, |coordinator| {
                     let member = wanted.member.as_ref();
                     may_commit(coordinator, &wanted.group, member, &wanted.offsets)
                 });
@@ -133,12 +134,12 @@ impl Inner {
                 format!("{} bytes follow the record batches", rest.len()),
             ));
         }
-        let commit = control::encode(&control::OffsetCommit {
+        let commit = control::OffsetCommit {
             group: wanted.group.clone(),
             generation,
             offsets,
-        })?;
-        parts.push(SetPart::control(Kind::OffsetCommit, PartitionId(0), commit));
+        };
+        parts.extend(commit_parts(commit.into())?);
         Ok((parts, level))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::offsets::Listing;
 use super::{Run, Service, Subscription};
 use crate::completion::Completion;
 use crate::engine::group::{JOINING, Lifetime};
@@ -182,11 +183,11 @@ impl Session {
             .iter()
             .any(|query| matches!(query.at, OffsetAt::Time(_)));
         if reads && run != Run::Here {
-            let job = move || completion.finish(inner.list_offsets(&queries));
+            let job = move || inner.list_offsets_on(Listing::new(queries), completion);
             // A job that is refused drops the completion, which answers `Closed`.
             let _ = self.0.service.schedule(job);
         } else {
-            completion.finish(inner.list_offsets(&queries));
+            completion.finish(inner.list_offsets(Listing::new(queries)));
         }
     }
 

@@ -400,3 +400,43 @@ async fn records_are_deleted_in_every_version_and_each_partition_has_its_answer(
         assert_eq!(answer.topics[0].partitions[0].error_code, 1);
     }
 }
+
+#[tokio::test]
+async fn names_that_differ_in_dots_and_underscores_alone_are_refused_to_kafkas_clients() {
+    let kafka = kafka(true);
+    let mut client = Client::of(&kafka);
+    let names = ["a.b_c", "a_b.c", "a.b_c", "a.b.cd"];
+    let mut codes = Vec::new();
+    for name in names {
+        let request = create(vec![creatable(name, 1, &[])]);
+        let answer: CreateTopicsResponse = client.ask(19, 7, &request).await;
+        let created = &answer.topics[0];
+        let message = created.error_message.as_deref().unwrap_or_default();
+        assert!(
+            created.error_code != 17 || message.contains("`a.b_c`"),
+            "{message}"
+        );
+        codes.push(created.error_code);
+    }
+    assert_eq!(codes, [0, 17, 36, 0]);
+    // A topic that is created as it is named is none either.
+    let wanted = kafka_protocol::messages::metadata_request::MetadataRequestTopic::default()
+        .with_name(Some(topic_name("a_b_c")));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![wanted]))
+        .with_allow_auto_topic_creation(true);
+    let answer: MetadataResponse = client.ask(3, 12, &request).await;
+    assert_eq!(answer.topics[0].error_code, 17);
+    assert!(kafka.0.service.topic("a_b_c").is_none());
+    // Where names are no part of metrics' they are as good as others.
+    let session = kafka.0.service.session();
+    let (completion, created) = headwater::Completion::pair();
+    let native = headwater::protocol::request::Request::CreateTopic {
+        name: "a_b.c".to_owned(),
+        config: Vec::new(),
+        exist_ok: false,
+    };
+    let run = headwater::service::Run::Io;
+    session.submit(native, Bytes::new(), run, completion);
+    assert!(created.await.is_ok());
+}

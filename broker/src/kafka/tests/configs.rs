@@ -192,3 +192,27 @@ async fn options_are_set_taken_back_and_lists_added_to_in_every_version() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_taken_and_not_used_says_so_to_who_asks() {
+    let kafka = kafka(true);
+    let mut client = Client::of(&kafka);
+    let config = [("segment.bytes", "1048576"), ("segment.ms", "60000")];
+    let request = create(vec![creatable("orders", 1, &config)]);
+    let created: CreateTopicsResponse = client.ask(19, 7, &request).await;
+    assert_eq!(created.topics[0].error_code, 0);
+    let request = describe(2, "orders").with_include_documentation(true);
+    let answer: DescribeConfigsResponse = client.ask(32, 4, &request).await;
+    let found = &answer.results[0];
+    assert_eq!(value(found, "segment.bytes"), ("67108864", 5));
+    assert_eq!(value(found, "segment.ms").1, 5);
+    let unused: Vec<_> = found.configs.iter().filter(|it| it.read_only).collect();
+    assert_eq!(unused.len(), 2);
+    for option in unused {
+        let documentation = option.documentation.as_deref().unwrap();
+        assert!(
+            documentation.starts_with("Taken and not used"),
+            "{documentation}"
+        );
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! What is processed is committed when the application asks, every `commit_interval_ms` while there is
 //! something new, and at close. Offsets given by hand go the same way, in their turn, and so do results that
-//! are sent with a commit: from the first of those on nothing is committed unasked.
+//! are sent with a commit: from the first of those on nothing is committed unasked. More than a request holds
+//! (20,000 partitions and more) go in several, one after the other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::state::State;
 use crate::client::retry::passes;
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, ErrorCode, ErrorKind, Outcome, Result};
-use crate::limits::COMMIT_WAITERS_MAX;
+use crate::limits::{COMMIT_WAITERS_MAX, FRAME_HEADER_BYTES_MAX};
 use crate::protocol::request::{Member, PartitionOffset, Request};
 use crate::protocol::response::Response;
 use crate::timer::{self, Timer};
@@ -25,6 +26,11 @@ use crate::world;
 const COMMIT_RETRIES_MAX: u32 = 5;
 /// The pause before the first of these; the next ones are as much longer each.
 const COMMIT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Bytes of the offsets of one commit: all that a request holds beside them fits behind.
+const REQUEST_BYTES_MAX: usize = FRAME_HEADER_BYTES_MAX - 1_024;
+/// What a partition's offset takes in a request at most, beside the topic's name.
+const OFFSET_BYTES_MAX: usize = 2 + 5 + 10;
 
 /// Commits that wait, and the one that is on its way.
 #[derive(Debug, Default)]
@@ -167,7 +173,7 @@ impl State {
 
     fn run_commits(self: &Arc<Self>, wakes: &mut Wakes) {
         while let Some(mut round) = self.next_round() {
-            let offsets = round.offsets.clone().unwrap_or_default();
+            let mut offsets = round.offsets.clone().unwrap_or_default();
             if let Some(results) = round.results.take() {
                 return self.send_results(results, offsets, round.member);
             }
@@ -182,6 +188,7 @@ impl State {
                 self.end_round(round.waiters, Err(error), wakes);
                 continue;
             }
+            let rest = offsets.split_off(fitting(&offsets));
             let request = Request::CommitOffsets {
                 group,
                 member: round.member.clone(),
@@ -191,7 +198,12 @@ impl State {
             let answered = Completion::call(move |answer: Result<Response>, wakes| {
                 let result = answer.map(|_| ());
                 match &result {
-                    Ok(()) => state.fetcher.lock().committed(&offsets),
+                    Ok(()) => {
+                        state.fetcher.lock().committed(&offsets);
+                        if !rest.is_empty() {
+                            return state.go_on_with(round, rest);
+                        }
+                    }
                     Err(error) if passes(error) && round.failed_attempts < COMMIT_RETRIES_MAX => {
                         return state.try_again(round);
                     }
@@ -203,6 +215,16 @@ impl State {
             self.transport.submit(request, Bytes::new(), answered);
             return;
         }
+    }
+
+    /// The rest of a round that one request does not hold, before anything that came later.
+    fn go_on_with(self: &Arc<Self>, mut round: Round, rest: Vec<PartitionOffset>) {
+        (round.offsets, round.failed_attempts) = (Some(rest), 0);
+        let mut commits = self.commits.lock();
+        commits.rounds.push_front(round);
+        commits.is_running = false;
+        drop(commits);
+        self.go_on_later();
     }
 
     /// The group could not be told now: the same again, before anything that came later, after a pause.
@@ -331,4 +353,14 @@ impl State {
         });
         self.commit(None, done);
     }
+}
+
+/// How many of these, at least one, go into one request.
+fn fitting(offsets: &[PartitionOffset]) -> usize {
+    let mut bytes = 0;
+    let fitting = offsets.iter().take_while(|at| {
+        bytes += at.topic.len() + OFFSET_BYTES_MAX;
+        bytes <= REQUEST_BYTES_MAX
+    });
+    fitting.count().max(1).min(offsets.len())
 }

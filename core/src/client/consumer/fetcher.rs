@@ -48,6 +48,11 @@ impl Places {
         self.by_topic.get(topic)?.get(&partition).copied()
     }
 
+    /// How many partitions of a topic are read, or were.
+    pub(super) fn count(&self, topic: &str) -> usize {
+        self.by_topic.get(topic).map_or(0, HashMap::len)
+    }
+
     /// The offset before which reading ends.
     pub(super) fn until(&self, place: usize) -> i64 {
         self.until.get(place).copied().flatten().unwrap_or(i64::MAX)

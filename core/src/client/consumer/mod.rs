@@ -10,6 +10,7 @@ mod block;
 mod closing;
 mod commit;
 mod fetcher;
+mod growth;
 mod health;
 mod lag;
 mod member;
@@ -126,6 +127,8 @@ impl Consumer {
             last_heartbeat: AtomicU64::new(0),
             heard_of_host: Mutex::new(None),
             unlocated: Mutex::default(),
+            growth: Mutex::default(),
+            metadata_age: client.metadata_age(),
             applying: Mutex::new(()),
             overdue: Mutex::new(None),
             opening: Mutex::new(None),

@@ -86,6 +86,21 @@ impl Opening {
         Self::new(state, Some(done), assignment).resolve(&mut Wakes::new());
     }
 
+    /// Begins to read partitions that a topic has got since reading began.
+    pub(super) fn of_new(state: &Arc<State>, assigned: Vec<Assigned>) {
+        let opening = Self {
+            assigned,
+            ..Self::new(state, None, Vec::new())
+        };
+        match state.settings.start {
+            Start::Time(_) => opening.resolve(&mut Wakes::new()),
+            // All of it is later than what was there. An offset that was named is none of theirs.
+            Start::Earliest | Start::Latest | Start::Offset(_) => {
+                opening.subscribe(&mut Wakes::new());
+            }
+        }
+    }
+
     /// Begins to read partitions that a group has assigned to its member.
     pub(super) fn of_more(state: &Arc<State>, assignment: Vec<Granted>) {
         Self::new(state, None, assignment).resolve(&mut Wakes::new());
@@ -206,6 +221,7 @@ impl Opening {
                 wakes,
             );
         }
+        state.look_for_more_later();
         done.complete(Ok(()), wakes);
     }
 
@@ -258,8 +274,10 @@ impl State {
     fn read_more(self: &Arc<Self>, mut assigned: Vec<Assigned>) {
         let mut reader = self.reader.lock();
         let in_group = self.in_group.lock();
-        let Some(in_group) = &*in_group else { return };
-        assigned.retain(|it| in_group.holds(&it.topic, it.partition, it.grant));
+        if self.settings.group.is_some() {
+            let Some(in_group) = &*in_group else { return };
+            assigned.retain(|it| in_group.holds(&it.topic, it.partition, it.grant));
+        }
         self.fetcher.lock().assign(assigned);
         self.report_reading(self.begin_again(reader.as_mut()));
     }
@@ -272,6 +290,10 @@ impl State {
         }
         let _mine = self.span.enter();
         crate::seldom!(warn, %error, "reading of assigned partitions does not begin yet");
+        if self.settings.group.is_none() {
+            // They are found again.
+            return;
+        }
         let mut unlocated = self.unlocated.lock();
         unlocated
             .waiting
@@ -316,7 +338,10 @@ pub(super) struct Unlocated {
 /// After so long it is asked again where assigned partitions begin.
 const LOCATE_AGAIN: Duration = Duration::from_millis(500);
 
-fn partitions_of(topic: &TopicDescription, wanted: Option<&[i32]>) -> Result<Vec<Assigned>> {
+pub(super) fn partitions_of(
+    topic: &TopicDescription,
+    wanted: Option<&[i32]>,
+) -> Result<Vec<Assigned>> {
     let name: Arc<str> = topic.name.as_str().into();
     let assigned = |partition| Assigned {
         topic: Arc::clone(&name),

@@ -21,6 +21,7 @@ use crate::completion::{Shared, Wake};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::limits::NAME_BYTES_MAX;
+use crate::timer::Timer;
 
 /// The options that a consumer acts on, resolved.
 #[derive(Clone, Debug)]
@@ -67,6 +68,10 @@ pub(super) struct State {
     /// When the host last asked for something.
     pub(super) heard_of_host: Mutex<Option<Instant>>,
     pub(super) unlocated: Mutex<Unlocated>,
+    /// Without a group: when it is asked again whether there are more partitions.
+    pub(super) growth: Mutex<Option<Timer>>,
+    /// After so long it is.
+    pub(super) metadata_age: Duration,
     /// Held while an answer of the group is acted on: one after the other.
     pub(super) applying: Mutex<()>,
     /// Why reading stopped, for the next call that reads.

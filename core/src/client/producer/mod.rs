@@ -127,6 +127,7 @@ impl Producer {
         let compressor = compressor(options.compression())?;
         let mut accumulator = Accumulator::new(settings);
         accumulator.topics.set_seed(seed);
+        accumulator.topics.set_age_max(client.metadata_age());
         let sender = Arc::new(Sender {
             transport: Arc::clone(&client.transport),
             counters: Arc::clone(&client.counters),

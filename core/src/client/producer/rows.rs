@@ -3,6 +3,7 @@
 //! Every row is looked at before the first is taken, so a call that fails has changed nothing. Then rows
 //! are taken while there is room; the caller gives the rest again later.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::accumulator::{Taken, Told};
@@ -22,12 +23,14 @@ impl Sender {
         let rows = SendRows::check(bytes)
             .map_err(|error| Error::new(ErrorCode::InvalidArgument, format!("send {error}")))?;
         let now_ms = now_ms();
+        let mut asked = HashSet::new();
         let mut desk = loop {
             let desk = self.desk.lock();
-            let Some(topic) = self.check_rows(&desk, rows.clone(), now_ms)? else {
+            let Some(topic) = self.check_rows(&desk, rows.clone(), now_ms, &asked)? else {
                 break desk;
             };
             drop(desk);
+            asked.insert(topic);
             if let Some(Err(error)) = self.look_up(topic).peek() {
                 return Err(error);
             }
@@ -54,8 +57,15 @@ impl Sender {
         Ok(bytes)
     }
 
-    /// Refuses malformed rows; returns a topic that is to be looked up first.
-    fn check_rows(&self, desk: &Desk, rows: SendRows<'_>, now_ms: i64) -> Result<Option<u32>> {
+    /// Refuses malformed rows; returns a topic that is to be looked up first. Not one that was `asked` for already
+    /// because it may have more partitions by now.
+    fn check_rows(
+        &self,
+        desk: &Desk,
+        rows: SendRows<'_>,
+        now_ms: i64,
+        asked: &HashSet<u32>,
+    ) -> Result<Option<u32>> {
         if desk.is_closed {
             return Err(closed());
         }
@@ -76,6 +86,9 @@ impl Sender {
             }
             let letter = letter(&row, now_ms);
             check_headers(&letter.record).map_err(at_row)?;
+            if topics.is_beyond(row.topic_id, letter.partition) && !asked.contains(&row.topic_id) {
+                return Ok(Some(row.topic_id));
+            }
             if topics.lookup(row.topic_id).is_some() {
                 topics
                     .choose(row.topic_id, letter.partition, row.key)

@@ -65,6 +65,8 @@ pub(super) struct Desk {
     pub(super) last_refused: usize,
     /// Topics that are being looked up.
     pub(super) lookups: HashMap<u32, Shared<()>>,
+    /// Topics of which it is to be asked again how many partitions they have.
+    pub(super) aged: Vec<u32>,
 }
 
 /// What a caller wants for its record.
@@ -91,7 +93,7 @@ pub(super) enum Patience {
 enum Obstacle {
     /// No room for so many bytes.
     Full(usize),
-    /// The topic is not known yet.
+    /// The topic is not known yet, or was when it had fewer partitions.
     Lookup(u32),
 }
 
@@ -114,6 +116,7 @@ impl Desk {
             ready: Vec::new(),
             last_refused: 0,
             lookups: HashMap::new(),
+            aged: Vec::new(),
         }
     }
 }
@@ -136,7 +139,7 @@ impl Sender {
         let mut wait = Wait::default();
         let mut desk = self.desk.lock();
         let taken = loop {
-            match self.try_accept(&mut desk, topic, letter, patience, wait.place) {
+            match self.try_accept(&mut desk, topic, letter, patience, &wait) {
                 Ok(Ok(taken)) => break Ok(taken),
                 Ok(Err(obstacle)) => {
                     let waited = self.overcome(&mut desk, obstacle, patience, &mut wait);
@@ -163,7 +166,7 @@ impl Sender {
         topic: &str,
         letter: &Letter<'_>,
         patience: Patience,
-        place: Option<u64>,
+        wait: &Wait,
     ) -> Result<Result<(Taken, Option<Delivery>), Obstacle>> {
         if desk.is_closed {
             return Err(closed());
@@ -173,8 +176,12 @@ impl Sender {
         if !is_known && (patience == Patience::Waits || !desk.lookups.contains_key(&topic)) {
             return Ok(Err(Obstacle::Lookup(topic)));
         }
+        let topics = &desk.accumulator.topics;
+        if topics.is_beyond(topic, letter.partition) && !wait.has_asked {
+            return Ok(Err(Obstacle::Lookup(topic)));
+        }
         let needed = self.needed_bytes(desk, topic, &letter.record)?;
-        if desk.queue.front().copied() != place || !self.has_room(desk, needed) {
+        if desk.queue.front().copied() != wait.place || !self.has_room(desk, needed) {
             return Ok(Err(Obstacle::Full(needed)));
         }
         self.put(desk, topic, letter).map(Ok)
@@ -219,6 +226,10 @@ impl Sender {
         let taken = desk
             .accumulator
             .push(topic, partition, record, world::now, note)?;
+        // Not with every record: time is asked for once a batch.
+        if taken.wake_at.is_some() && desk.accumulator.topics.is_aged(topic, world::now()) {
+            desk.aged.push(topic);
+        }
         Ok((taken, delivery))
     }
 
@@ -253,13 +264,18 @@ impl Sender {
         wait: &mut Wait,
     ) -> Result<()> {
         match obstacle {
-            Obstacle::Lookup(topic) => MutexGuard::unlocked(desk, || {
-                let lookup = self.look_up(topic);
-                match patience {
-                    Patience::None => lookup.peek().unwrap_or(Ok(())),
-                    Patience::Waits => self.wait_for_lookup(&lookup, wait.deadline(self.max_block)),
-                }
-            }),
+            Obstacle::Lookup(topic) => {
+                wait.has_asked = true;
+                MutexGuard::unlocked(desk, || {
+                    let lookup = self.look_up(topic);
+                    match patience {
+                        Patience::None => lookup.peek().unwrap_or(Ok(())),
+                        Patience::Waits => {
+                            self.wait_for_lookup(&lookup, wait.deadline(self.max_block))
+                        }
+                    }
+                })
+            }
             Obstacle::Full(needed) if patience == Patience::None => {
                 desk.last_refused = needed;
                 Err(self.full(needed, None))
@@ -325,9 +341,14 @@ impl Sender {
             self.arm(&mut desk, wake_at);
         }
         let schedules = self.wants_job(&mut desk);
+        let aged = std::mem::take(&mut desk.aged);
         drop(desk);
         if schedules {
             self.schedule_drain();
+        }
+        for topic in aged {
+            // Nobody waits for it: what is known is good until then.
+            drop(self.look_up(topic));
         }
     }
 
@@ -405,6 +426,8 @@ impl Sender {
 #[derive(Default)]
 struct Wait {
     deadline: Option<Instant>,
+    /// Whether it has had the topic looked up.
+    has_asked: bool,
     /// Its place among those who wait for room.
     place: Option<u64>,
 }

@@ -1,6 +1,7 @@
 //! The producer over a transport that the tests answer for: failures, room, deadlines, the unknown.
 
 mod closing;
+mod growing;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::batch::PartitionQueue;
 use super::parked::Parked;
@@ -27,12 +28,16 @@ pub(super) struct Topics {
     last: u32,
     /// Where keyless records begin, so that not every topic begins at its first partition.
     seed: i32,
+    /// After so long it is asked again how many partitions a topic has.
+    age_max: Duration,
 }
 
 #[derive(Debug)]
 struct Topic {
     name: Arc<str>,
     lookup: Option<Lookup>,
+    /// When it is to be asked again, if it is used then; none before it is used.
+    asked_again_at: Option<Instant>,
     queues: Vec<PartitionQueue>,
     /// The partition that takes records without key at the moment.
     sticky: i32,
@@ -43,6 +48,11 @@ impl Topics {
     /// Where records without key begin: another partition for every producer.
     pub(super) const fn set_seed(&mut self, seed: i32) {
         self.seed = seed;
+    }
+
+    /// After so long it is to be asked again how many partitions a topic has.
+    pub(super) const fn set_age_max(&mut self, age_max: Duration) {
+        self.age_max = age_max;
     }
 
     /// The number of `name`, given to it if it has none.
@@ -82,6 +92,7 @@ impl Topics {
         self.entries.push(Topic {
             name,
             lookup: None,
+            asked_again_at: None,
             queues: Vec::new(),
             sticky: self.seed,
             parked: None,
@@ -117,6 +128,7 @@ impl Topics {
     pub(super) fn know(&mut self, topic: u32, lookup: Lookup) {
         let entry = self.entry_mut(topic);
         entry.lookup = Some(lookup);
+        entry.asked_again_at = None;
         entry.sticky = entry.sticky.rem_euclid(lookup.partitions.max(1));
         // A topic that was made anew with fewer partitions keeps the queues: they may not be empty.
         if entry.queues.len() < lookup.partitions as usize {
@@ -124,6 +136,25 @@ impl Topics {
                 .queues
                 .resize_with(lookup.partitions as usize, PartitionQueue::default);
         }
+    }
+
+    /// Whether what is known of a topic that is used is to be asked again, for there may be more partitions by now. If
+    /// so, it counts as asked.
+    pub(super) fn is_aged(&mut self, topic: u32, now: Instant) -> bool {
+        let next = now + self.age_max;
+        let at = &mut self.entry_mut(topic).asked_again_at;
+        let is_aged = at.is_some_and(|at| at <= now);
+        if is_aged || at.is_none() {
+            *at = Some(next);
+        }
+        is_aged
+    }
+
+    /// Whether a partition is beyond those that are known of: it may be there by now.
+    #[inline]
+    pub(super) fn is_beyond(&self, topic: u32, partition: Option<i32>) -> bool {
+        let lookup = self.entry(topic).lookup;
+        lookup.is_some_and(|it| partition.is_some_and(|wanted| wanted >= it.partitions))
     }
 
     /// What was known may have changed: it is to be asked again.

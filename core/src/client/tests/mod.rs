@@ -1,3 +1,5 @@
 //! Clients, a broker, the network and the disk, together.
 
+#[cfg(test)]
+mod growing;
 mod simulation;

@@ -12,6 +12,8 @@ use crate::protocol::request::{GroupHeartbeat, PartitionOffset, Request, TopicPa
 use crate::protocol::response::GroupDetails;
 use crate::service::{Service, ServiceOptions, Session};
 
+mod races;
+
 const GROUP: &str = "g";
 
 fn memory(partitions: u32) -> Service {

@@ -112,3 +112,35 @@ fn who_gives_a_topic_partitions_and_who_deletes_it_take_turns() {
     assert_eq!(count(&service), (2, 2));
     service.close().unwrap();
 }
+
+#[test]
+fn who_says_that_there_are_to_be_as_many_partitions_as_there_are_waits_for_who_adds_some() {
+    // It wrote the number that it found at once, though more were on their way: the topic said afterwards that it had
+    // fewer partitions than there were.
+    let storage = Arc::new(FaultyStorage::new());
+    let service = open(&storage);
+    let session = service.remote_session();
+    create(&session, 2);
+    let inner = &service.inner;
+    let uuid = inner.state.topics.read().get("orders").unwrap().uuid;
+    inner.take_turn(uuid, Run::Here, |_, _| {});
+    let (mut same, mut other) = (
+        ask(&session, alter(2)),
+        ask(&session, {
+            let config = vec![("retention_ms".to_owned(), "1000".to_owned())];
+            let name = "orders".to_owned();
+            Request::AlterTopic { name, config }
+        }),
+    );
+    // What says nothing of partitions is in nobody's way.
+    assert_eq!(other.wait(None), Ok(Response::Done));
+    assert!(same.try_take().is_none());
+    let (completion, mut added) = Completion::pair();
+    let topic = (uuid, "orders".to_owned());
+    inner.add_partitions(topic, partitions(5), Run::Here, completion);
+    assert_eq!(added.wait(None), Ok(Response::Done));
+    let refused = same.wait(None).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidPartitions);
+    assert_eq!(count(&service), (5, 5));
+    service.close().unwrap();
+}

@@ -1,6 +1,18 @@
 //! Records found by their timestamps.
 
+use std::sync::Arc;
+
+use headwater::engine::partition::Partition;
+use headwater::service::WantedTime;
+
 use super::*;
+
+fn search(service: &Service, partition: &Arc<Partition>, wanted: WantedTime) -> Option<(i64, i64)> {
+    let (completion, mut pending) = Completion::pair();
+    service.search(partition, wanted, completion);
+    let found = pending.wait(None).unwrap();
+    found.map(|found| (found.offset, found.timestamp_ms))
+}
 
 #[test]
 fn records_below_the_log_start_are_found_by_no_time() {
@@ -12,14 +24,8 @@ fn records_below_the_log_start_are_found_by_no_time() {
     }
     let topic = service.topic("orders").unwrap();
     let partition = topic.partition(0).unwrap();
-    let at_time = |time_ms| {
-        let found = service.offset_at_time(partition, time_ms).unwrap();
-        found.map(|found| (found.offset, found.timestamp_ms))
-    };
-    let latest = || {
-        let found = service.offset_of_max_timestamp(partition).unwrap();
-        found.map(|found| (found.offset, found.timestamp_ms))
-    };
+    let at_time = |time_ms| search(&service, partition, WantedTime::From(time_ms));
+    let latest = || search(&service, partition, WantedTime::Largest);
     assert_eq!(
         (at_time(0), at_time(150), latest()),
         (Some((0, 300)), Some((0, 300)), Some((1, 301)))
@@ -50,7 +56,6 @@ fn the_largest_timestamp_is_found_whatever_a_batch_says_of_itself() {
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     produce(&session, "orders", bytes).unwrap();
     let topic = service.topic("orders").unwrap();
-    let found = service.offset_of_max_timestamp(topic.partition(0).unwrap());
-    let found = found.unwrap().map(|it| (it.offset, it.timestamp_ms));
+    let found = search(&service, topic.partition(0).unwrap(), WantedTime::Largest);
     assert_eq!(found, Some((0, i64::MIN)));
 }

@@ -24,6 +24,51 @@ fn a_commit_that_is_refused_is_told_and_the_group_says_what_comes_of_it() {
 }
 
 #[test]
+fn a_commit_that_no_request_holds_goes_in_several_before_the_next_and_is_tried_again_where_it_failed()
+ {
+    // It made a frame with more than 1 MiB of header, and failed for ever.
+    let (fake, consumer) = reading(grouped());
+    let all: Vec<_> = (0..130_000)
+        .map(|partition| PartitionOffset {
+            partition,
+            ..at(i64::MAX)
+        })
+        .collect();
+    let mut first = consumer.commit_offsets(all.clone());
+    let mut second = consumer.commit_offsets(vec![at(3)]);
+    let mut sent = Vec::new();
+    let mut failures = 1;
+    while sent.len() < all.len() {
+        let asked = fake.next().unwrap();
+        let header = postcard::to_stdvec(&asked.request).unwrap();
+        assert!(header.len() < crate::limits::FRAME_HEADER_BYTES_MAX);
+        let Request::CommitOffsets { offsets, .. } = &asked.request else {
+            panic!("{asked:?}");
+        };
+        if !sent.is_empty() && failures > 0 {
+            failures -= 1;
+            asked.fail(Error::new(ErrorCode::NetworkException, "lost"));
+            while fake.waiting() == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+                fake.run_jobs();
+            }
+            continue;
+        }
+        assert!(first.try_take().is_none());
+        sent.extend(offsets.iter().cloned());
+        answer(asked);
+        fake.run_jobs();
+    }
+    assert!(sent == all);
+    assert_eq!(first.try_take(), Some(Ok(())));
+    assert!(second.try_take().is_none());
+    let asked = fake.next().unwrap();
+    assert_eq!(committed(&asked), [3]);
+    answer(asked);
+    assert_eq!(second.try_take(), Some(Ok(())));
+}
+
+#[test]
 fn a_partition_that_is_revoked_is_committed_and_given_up_once_the_host_has_passed_it() {
     let (fake, consumer) = reading(grouped());
     let _ = consumer.progress(4);

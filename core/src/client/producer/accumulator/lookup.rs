@@ -33,7 +33,8 @@ impl Accumulator {
         Taken { index: 0, wake_at }
     }
 
-    /// A topic's partitions are known, or it cannot be found: then what was kept for it fails.
+    /// A topic's partitions are known, or it cannot be found: then what was kept for it fails. Of one that was known
+    /// before that stays true.
     pub(in crate::client::producer) fn looked_up(
         &mut self,
         topic: u32,
@@ -45,8 +46,8 @@ impl Accumulator {
                 self.topics.know(topic, lookup);
                 self.unpark(topic, told);
             }
+            Err(_) if self.topics.lookup(topic).is_some() => {}
             Err(error) => {
-                self.topics.forget(topic);
                 self.fail_parked(topic, &error, told);
             }
         }
