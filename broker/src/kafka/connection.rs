@@ -14,6 +14,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use headwater::limits;
+use headwater::server::Room;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -31,6 +32,8 @@ pub(super) struct Allowance {
     pub(super) frame_bytes_max: usize,
     pub(super) idle_timeout: Duration,
     pub(super) close_timeout: Duration,
+    /// For record batches, shared with all other connections.
+    pub(super) room: Room,
 }
 
 /// Why a connection ends.
@@ -127,7 +130,7 @@ where
     let activity = Activity::default();
     let budget = Arc::new(Semaphore::new(limits::CONNECTION_BYTES_MAX));
     let (sender, receiver) = mpsc::channel(1);
-    let queue = Queue::new(context.clone());
+    let queue = Queue::new(context.clone(), allowance.room.clone());
     let mut answering = pin!(answer(writer, receiver, queue, &activity, idle_timeout));
     let end = tokio::select! {
         biased;
@@ -220,7 +223,8 @@ async fn answer<W: AsyncWrite + Unpin>(
     let mut outgoing = Outgoing::default();
     let mut is_over = false;
     while !(is_over && queue.len() == 0) {
-        let has_room = queue.len() < limits::KAFKA_CONNECTION_REQUESTS_MAX;
+        let is_held_up = queue.waits_for_room();
+        let has_room = queue.len() < limits::KAFKA_CONNECTION_REQUESTS_MAX && !is_held_up;
         tokio::select! {
             biased;
             incoming = receiver.recv(), if has_room && !is_over => {
@@ -230,15 +234,26 @@ async fn answer<W: AsyncWrite + Unpin>(
                 }
                 continue;
             }
-            answered = poll_fn(|task| queue.poll_next(task)) => {
+            answered = poll_fn(|task| match queue.poll_next(task) {
+                Poll::Pending if is_held_up && !queue.waits_for_room() => Poll::Ready(None),
+                answered => answered.map(Some),
+            }) => {
+                // Its batches are on their way, and what follows them is taken in.
+                let Some(answered) = answered else { continue };
                 let answered = answered.map_err(End::Malformed)?;
                 activity.under_way.fetch_sub(1, Ordering::Relaxed);
                 outgoing.add(answered).map_err(End::Unsayable)?;
             }
         }
         let gathered = gather(&mut queue, &mut outgoing, activity);
-        let written = timeout(write_timeout, outgoing.write_to(writer)).await;
+        let mut writing = pin!(timeout(write_timeout, outgoing.write_to(writer)));
+        let written = poll_fn(|task| {
+            // However long it takes the other side to read: room that it is given is used, and given back.
+            queue.poll_start(task);
+            writing.as_mut().poll(task)
+        });
         written
+            .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(End::Lost)?;
         gathered?;

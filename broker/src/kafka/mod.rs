@@ -81,6 +81,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use headwater::server::Room;
 use headwater::service::Service;
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -126,6 +127,8 @@ pub(crate) struct Options {
     pub(crate) advertise: Option<(String, u16)>,
     /// The first address that the broker listens on, if there is one.
     pub(crate) address: Option<SocketAddr>,
+    /// For record batches: that of the broker's other connections.
+    pub(crate) room: Room,
 }
 
 impl Kafka {
@@ -147,6 +150,7 @@ impl Kafka {
                     .min(headwater::limits::KAFKA_REQUEST_BYTES_MAX),
                 idle_timeout: options.idle_timeout,
                 close_timeout: options.close_timeout,
+                room: options.room,
             },
             cluster_id: cluster_id.into(),
             advertised: options.advertise.map(|(host, port)| Node { host, port }),

@@ -4,9 +4,11 @@
 //! batch may be is as at Kafka's own brokers: one a partition, of magic 2.
 
 use bytes::Bytes;
+use headwater::completion::Wakes;
 use headwater::engine::topics::Topic;
 use headwater::protocol::request::Request as NativeRequest;
 use headwater::protocol::response::{ProduceAck, Response};
+use headwater::server::Place;
 use headwater::service::Run;
 use headwater::{Completion, Error, ErrorCode, Pending};
 
@@ -47,6 +49,7 @@ struct UnderWay {
 
 pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
     let (version, is_flexible) = (request.version, request.is_flexible);
+    let place = request.place.take();
     let fields = &mut request.fields;
     let is_transactional = fields.nullable_string("transactional_id")?.is_some();
     let acks = fields.i16("acks")?;
@@ -80,7 +83,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     };
     let under_way = topics.into_iter().map(|asked| match &refusal {
         Some(refusal) => refused(asked, refusal),
-        None => start(context, version, asked),
+        None => start(context, version, asked, place.as_ref()),
     });
     let under_way: Vec<_> = under_way.collect();
     Ok(Answer::later(async move {
@@ -108,7 +111,7 @@ fn refused(asked: Asked, refusal: &Failure) -> UnderWay {
 }
 
 /// Hands a topic's batches to the log.
-fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
+fn start(context: &Context, version: i16, asked: Asked, place: Option<&Place>) -> UnderWay {
     let service = context.service();
     let topic = if version >= VERSION_WITH_IDS {
         service.topic_by_uuid(&asked.id)
@@ -129,6 +132,7 @@ fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
         let started = name.ok_or_else(|| unknown.clone()).and_then(|name| {
             let payload = check(records.unwrap_or_default(), version)?;
             let (completion, pending) = Completion::pair();
+            let completion = giving_back(place.cloned(), completion);
             let produce = NativeRequest::Produce {
                 topic: name.to_string(),
                 partition: index,
@@ -146,6 +150,18 @@ fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
         partitions: partitions.collect(),
         topic,
     }
+}
+
+/// The same, giving the room for it back once the batch is appended, whoever reads the answer and when.
+fn giving_back(place: Option<Place>, completion: Completion<Response>) -> Completion<Response> {
+    Completion::call(
+        move |result: headwater::Result<Response>, wakes: &mut Wakes| {
+            completion.complete(result, wakes);
+            if let Some(place) = place {
+                wakes.push(place.give_back());
+            }
+        },
+    )
 }
 
 /// Whether it is one batch, and of the kind that is taken. What it holds the service looks at.

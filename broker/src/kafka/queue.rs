@@ -2,11 +2,16 @@
 //!
 //! As at Kafka's own brokers, a request is started when all before it are answered; only those that are pipelined
 //! (Produce) are started behind each other, so that a batch need not wait for the sync of the one before.
+//!
+//! For record batches there must be room among those that the server has taken in ([`Room`]), over all connections of
+//! all protocols. It is asked for when it is their turn here and not before: who waits for something else holds none.
+//! It is given back as they are appended, so none waits for who does not read its answers.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
+use headwater::server::{Place, Room};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Answer, Reply};
@@ -17,9 +22,12 @@ use super::wire::Malformed;
 /// See the module.
 pub(super) struct Queue {
     context: Context,
+    room: Room,
     requests: VecDeque<UnderWay>,
     /// How many of them, from the first on, are started.
     started: usize,
+    /// Set while the first that is not started waits for room.
+    place: Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>>,
 }
 
 struct UnderWay {
@@ -46,11 +54,13 @@ pub(super) struct Answered {
 }
 
 impl Queue {
-    pub(super) fn new(context: Context) -> Self {
+    pub(super) fn new(context: Context, room: Room) -> Self {
         Self {
             context,
+            room,
             requests: VecDeque::new(),
             started: 0,
+            place: None,
         }
     }
 
@@ -58,18 +68,22 @@ impl Queue {
         self.requests.len()
     }
 
-    /// Takes in a request, and starts it if it is its turn.
+    /// Whether there is no room for the record batches that are next: what follows them is better not read yet.
+    pub(super) const fn waits_for_room(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Takes in a request.
     pub(super) fn push(&mut self, request: Arrived, bytes: OwnedSemaphorePermit) {
         self.requests.push_back(UnderWay {
             request,
             state: State::Waiting,
             _bytes: bytes,
         });
-        self.start();
     }
 
-    /// Starts those whose turn it is.
-    fn start(&mut self) {
+    /// Starts those whose turn it is, as far as there is room for them; to be polled whatever else is waited for.
+    pub(super) fn poll_start(&mut self, task: &mut TaskContext<'_>) {
         while let Some(next) = self.requests.get(self.started) {
             let before = self.started.checked_sub(1);
             let is_turn = before.is_none_or(|before| {
@@ -79,7 +93,14 @@ impl Queue {
             if !is_turn {
                 return;
             }
-            let state = match next.request.start(&self.context) {
+            let place = match next.request.batch_bytes() {
+                None => None,
+                Some(bytes) => match poll_place(&mut self.place, &self.room, bytes, task) {
+                    Poll::Ready(place) => place,
+                    Poll::Pending => return,
+                },
+            };
+            let state = match next.request.start(&self.context, place) {
                 Ok(Answer::Now(reply)) => State::Now(reply),
                 Ok(Answer::Later(reply)) => State::Later(reply),
                 Err(malformed) => State::Malformed(malformed),
@@ -99,6 +120,7 @@ impl Queue {
         &mut self,
         task: &mut TaskContext<'_>,
     ) -> Poll<Result<Answered, Malformed>> {
+        self.poll_start(task);
         let Some(first) = self.requests.front_mut() else {
             return Poll::Pending;
         };
@@ -116,9 +138,30 @@ impl Queue {
         };
         self.requests.pop_front();
         self.started -= 1;
-        self.start();
+        self.poll_start(task);
         Poll::Ready(Ok(answered))
     }
+}
+
+/// Room for so many bytes: at once, or when it is this connection's turn.
+fn poll_place(
+    waiting: &mut Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>>,
+    room: &Room,
+    bytes: usize,
+    task: &mut TaskContext<'_>,
+) -> Poll<Option<Place>> {
+    if waiting.is_none()
+        && let Some(place) = room.try_take(bytes)
+    {
+        return Poll::Ready(Some(place));
+    }
+    let turn = waiting.get_or_insert_with(|| {
+        let room = room.clone();
+        Box::pin(async move { room.take(bytes).await })
+    });
+    let place = ready!(turn.as_mut().poll(task));
+    *waiting = None;
+    Poll::Ready(place)
 }
 
 impl UnderWay {

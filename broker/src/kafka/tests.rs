@@ -5,6 +5,7 @@ mod configs;
 pub(super) mod damaged;
 mod lookups;
 mod records;
+mod room;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,12 +32,18 @@ pub(super) fn kafka(auto_create_topics: bool) -> Kafka {
 
 /// Kafka's protocol for a service.
 pub(super) fn kafka_of(service: Service) -> Kafka {
+    kafka_within(Room::default(), service)
+}
+
+/// Kafka's protocol for a service, with room for record batches that others have too.
+pub(super) fn kafka_within(room: Room, service: Service) -> Kafka {
     let options = Options {
         frame_bytes_max: usize::MAX,
         idle_timeout: Duration::from_secs(600),
         close_timeout: Duration::from_secs(30),
         advertise: Some(("broker.test".to_owned(), 9092)),
         address: None,
+        room,
     };
     Kafka::new(service, options)
 }

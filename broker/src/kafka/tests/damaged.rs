@@ -112,7 +112,7 @@ pub(in crate::kafka) fn context(kafka: &Kafka) -> Context {
 /// Starts what these bytes ask for, and waits for the answer. None if they are no request.
 pub(in crate::kafka) async fn carry_out(context: &Context, bytes: &[u8]) -> Option<Reply> {
     let arrived = Arrived::of(Bytes::copy_from_slice(bytes)).ok()?;
-    let reply = match arrived.start(context).ok()? {
+    let reply = match arrived.start(context, None).ok()? {
         Answer::Now(reply) => reply,
         Answer::Later(reply) => reply.await,
     };
