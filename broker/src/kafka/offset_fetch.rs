@@ -99,8 +99,12 @@ fn read_topics(fields: &mut Reader<'_>) -> Result<Option<Named>, Malformed> {
 fn look_up(context: &Context, asked: &Asked, room: &mut usize) -> Result<Vec<Found>, i16> {
     let session = context.session();
     let Some(topics) = &asked.topics else {
-        let all = session.committed(&asked.group, None);
-        let all = all.map_err(|error| code_of(&error))?;
+        let all = session.all_committed(&asked.group, *room);
+        let all = all.map_err(|error| {
+            // Nor is it counted over and over.
+            *room = 0;
+            code_of(&error)
+        })?;
         take_room(room, &all)?;
         let topics = all.chunk_by(|one, next| one.topic == next.topic);
         let topics =
@@ -130,9 +134,7 @@ fn look_up(context: &Context, asked: &Asked, room: &mut usize) -> Result<Vec<Fou
 /// Counts what these take, here and in the answer.
 fn take_room(room: &mut usize, offsets: &[NotedOffset]) -> Result<(), i16> {
     let sizes = offsets.iter();
-    let bytes: usize = sizes
-        .map(|it| size_of::<NotedOffset>() + it.topic.len() + it.metadata.len())
-        .sum();
+    let bytes: usize = sizes.map(NotedOffset::size_bytes).sum();
     *room = room.checked_sub(bytes).ok_or(code::INVALID_REQUEST)?;
     Ok(())
 }

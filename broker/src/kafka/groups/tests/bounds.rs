@@ -24,11 +24,23 @@ async fn an_answer_does_not_grow_with_how_often_something_is_asked_for() {
     let all = OffsetFetchRequestGroup::default()
         .with_group_id(group_id("g"))
         .with_topics(None);
-    let request = OffsetFetchRequest::default().with_groups(vec![all; times]);
+    let request = OffsetFetchRequest::default().with_groups(vec![all.clone(); times]);
     let answer: OffsetFetchResponse = client.ask(9, 9, &request).await;
     assert_eq!(answer.groups.len(), times);
     assert_eq!(answer.groups[0].error_code, 0);
     assert_eq!(answer.groups[times - 1].error_code, 42);
+    // What is behind what was too much is not looked up, however little it is.
+    let mut few = commit(9, "few", "", -1);
+    few.topics[0].partitions.truncate(1);
+    let _: OffsetCommitResponse = client.ask(8, 9, &few).await;
+    let mut groups = request.groups;
+    groups.push(all.clone().with_group_id(group_id("few")));
+    let request = OffsetFetchRequest::default().with_groups(groups);
+    let answer: OffsetFetchResponse = client.ask(9, 9, &request).await;
+    assert_eq!(answer.groups[times].error_code, 42);
+    let request = OffsetFetchRequest::default().with_groups(vec![request.groups[times].clone()]);
+    let answer: OffsetFetchResponse = client.ask(9, 9, &request).await;
+    assert_eq!(answer.groups[0].error_code, 0);
     let request = DescribeGroupsRequest::default().with_groups(vec![group_id("g"); 1_000]);
     let answer: DescribeGroupsResponse = client.ask(15, 6, &request).await;
     assert_eq!(answer.groups.len(), 1);
