@@ -1,7 +1,10 @@
 //! Produce: each partition's record batch goes to the log as it came.
 //!
 //! Acknowledged is at the topic's level, whether 1 or all were asked for; who asks for none is told nothing. What a
-//! batch may be is as at Kafka's own brokers: one a partition, of magic 2.
+//! batch may be is as at Kafka's own brokers: one a partition, of magic 2. Of a partition that is named more than once
+//! the last batch is taken and the others are not, as there.
+
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use headwater::completion::Wakes;
@@ -54,7 +57,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     let is_transactional = fields.nullable_string("transactional_id")?.is_some();
     let acks = fields.i16("acks")?;
     fields.i32("timeout_ms")?;
-    let topics = fields.array("topic_data", |fields| {
+    let mut topics = fields.array("topic_data", |fields| {
         let (mut name, mut id) = (String::new(), [0; 16]);
         if version >= VERSION_WITH_IDS {
             id = fields.uuid("topic_id")?;
@@ -75,6 +78,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
         })
     })?;
     fields.end()?;
+    keep_last(&mut topics);
     let refusal = if !(-1..=1).contains(&acks) {
         let words = format!("acks is {acks}; it must be 0, 1 or -1 (all)");
         Some(Failure::new(code::INVALID_REQUIRED_ACKS, words))
@@ -96,6 +100,42 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
             _ => reply,
         }
     }))
+}
+
+/// Leaves of each partition what is said of it last.
+fn keep_last(topics: &mut Vec<Asked>) {
+    if let [topic] = topics.as_slice()
+        && topic.partitions.len() == 1
+    {
+        return;
+    }
+    let mut seen = HashSet::new();
+    // A name may be long, and is looked at once for all of its partitions.
+    let mut numbers = HashMap::new();
+    let mut is_again = false;
+    for topic in topics.iter_mut().rev() {
+        let Asked {
+            name,
+            id,
+            partitions,
+        } = topic;
+        let next = numbers.len();
+        let number = *numbers.entry((&*name, *id)).or_insert(next);
+        partitions.reverse();
+        partitions.retain(|(index, _)| {
+            let is_last = seen.insert((number, *index));
+            is_again |= !is_last;
+            is_last
+        });
+        partitions.reverse();
+    }
+    if is_again {
+        headwater::seldom!(
+            warn,
+            "a Kafka client sent more than one record batch for a partition in one request: the last was taken"
+        );
+    }
+    topics.retain(|topic| !topic.partitions.is_empty());
 }
 
 fn refused(asked: Asked, refusal: &Failure) -> UnderWay {

@@ -4,6 +4,7 @@ mod admin;
 mod configs;
 pub(super) mod damaged;
 mod lookups;
+mod produced;
 mod records;
 mod room;
 
