@@ -18,7 +18,7 @@ use headwater::server::Room;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::api::Arrived;
 use super::context::Context;
@@ -46,6 +46,7 @@ pub(super) enum End {
     Unsayable(Unsayable),
     Closing,
     Idle { timeout: Duration },
+    Slow { unread_bytes: usize, within: Duration },
 }
 
 impl End {
@@ -53,7 +54,7 @@ impl End {
     pub(super) fn is_fault(&self) -> bool {
         matches!(
             self,
-            Self::Malformed(_) | Self::HalfFrame { .. } | Self::Unsayable(_)
+            Self::Malformed(_) | Self::HalfFrame { .. } | Self::Unsayable(_) | Self::Slow { .. }
         )
     }
 }
@@ -70,6 +71,14 @@ impl fmt::Display for End {
             Self::Unsayable(error) => error.fmt(f),
             Self::Closing => f.write_str("the broker is closing"),
             Self::Idle { timeout } => write!(f, "nothing came for {} s", timeout.as_secs()),
+            Self::Slow {
+                unread_bytes,
+                within,
+            } => write!(
+                f,
+                "a request of which {unread_bytes} bytes came within {} s",
+                within.as_secs()
+            ),
         }
     }
 }
@@ -170,6 +179,7 @@ async fn receive<R: AsyncRead + Unpin>(
     loop {
         let mut wanted = 0;
         let mut permit = None;
+        let mut began = None;
         let arrived = loop {
             match frames.frame_len() {
                 Ok(Some(len)) => {
@@ -187,7 +197,11 @@ async fn receive<R: AsyncRead + Unpin>(
                 Ok(None) => {}
                 Err(error) => return End::Malformed(error),
             }
-            match reader.read_buf(frames.room(wanted)).await {
+            let read = match read(reader, frames, wanted, &mut began).await {
+                Ok(read) => read,
+                Err(end) => return end,
+            };
+            match read {
                 Ok(0) if frames.unread() == 0 => return End::PeerClosed,
                 Ok(0) => {
                     return End::HalfFrame {
@@ -210,6 +224,31 @@ async fn receive<R: AsyncRead + Unpin>(
             (_, None) => return End::Closing,
         }
     }
+}
+
+/// Reads what comes next: between requests whenever it does, and within one, of `wanted` bytes as far as is known,
+/// while it is not late. Time in which nothing was read, because there was no room, is no time of the client's.
+async fn read<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    frames: &mut FrameReader,
+    wanted: usize,
+    began: &mut Option<Instant>,
+) -> Result<io::Result<usize>, End> {
+    let unread_bytes = frames.unread();
+    let reading = reader.read_buf(frames.room(wanted));
+    if unread_bytes == 0 {
+        return Ok(reading.await);
+    }
+    let seconds = wanted / limits::KAFKA_REQUEST_BYTES_PER_SECOND_MIN;
+    let within = Duration::from_millis(limits::KAFKA_REQUEST_TIMEOUT_MS)
+        + Duration::from_secs(seconds as u64);
+    let began = *began.get_or_insert_with(Instant::now);
+    timeout_at(began + within, reading)
+        .await
+        .map_err(|_| End::Slow {
+            unread_bytes,
+            within,
+        })
 }
 
 /// Starts requests and writes their answers, until there are no more.

@@ -7,6 +7,7 @@ mod lookups;
 mod produced;
 mod records;
 mod room;
+mod slow;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
