@@ -97,7 +97,7 @@ impl Broker {
                 Arc::clone(&counts),
                 vec![
                     #[cfg(feature = "kafka")]
-                    ("kafka", kafka.counter()),
+                    kafka.figures(),
                 ],
             ),
             #[cfg(feature = "kafka")]

@@ -184,6 +184,11 @@ impl Arrived {
         })
     }
 
+    /// How many bytes it is, its length field counted.
+    pub(super) fn bytes(&self) -> usize {
+        self.frame.len() + size_of::<i32>()
+    }
+
     /// For how many bytes there must be room before it is started, if it carries record batches.
     pub(super) fn batch_bytes(&self) -> Option<usize> {
         self.api.has_batches.then_some(self.frame.len())

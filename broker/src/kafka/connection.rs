@@ -285,6 +285,7 @@ async fn answer<W: AsyncWrite + Unpin>(
             }
         }
         let gathered = gather(&mut queue, &mut outgoing, activity);
+        queue.sent(outgoing.bytes());
         let mut writing = pin!(timeout(write_timeout, outgoing.write_to(writer)));
         let written = poll_fn(|task| {
             // However long it takes the other side to read: room that it is given is used, and given back.

@@ -7,6 +7,8 @@ use headwater::service::{Service, Session};
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::watch;
 
+use super::figures::Figures;
+
 /// The only node there is.
 pub(crate) const NODE_ID: i32 = 0;
 
@@ -22,6 +24,7 @@ struct Inner {
     /// Where the other side is.
     peer: String,
     client: OnceLock<Client>,
+    figures: Arc<Figures>,
     /// True once the connection takes nothing more.
     ending: watch::Sender<bool>,
 }
@@ -42,7 +45,13 @@ pub(crate) struct Client {
 }
 
 impl Context {
-    pub(super) fn new(session: Session, cluster_id: StrBytes, node: Node, peer: &str) -> Self {
+    pub(super) fn new(
+        session: Session,
+        cluster_id: StrBytes,
+        node: Node,
+        peer: &str,
+        figures: Arc<Figures>,
+    ) -> Self {
         Self(Arc::new(Inner {
             session,
             cluster_id,
@@ -53,6 +62,7 @@ impl Context {
                 |peer| peer.ip().to_canonical().to_string(),
             ),
             client: OnceLock::new(),
+            figures,
             ending: watch::Sender::new(false),
         }))
     }
@@ -80,6 +90,11 @@ impl Context {
     /// Where the other side is, for people.
     pub(crate) fn peer(&self) -> &str {
         &self.0.peer
+    }
+
+    /// Where it is counted what is asked, here and over all other connections.
+    pub(super) fn figures(&self) -> &Figures {
+        &self.0.figures
     }
 
     /// The software on the other side, once it has said so.

@@ -50,6 +50,7 @@ mod describe_groups;
 mod epochs;
 mod error;
 mod fetch;
+mod figures;
 mod find_coordinator;
 mod groups;
 mod heartbeat;
@@ -66,6 +67,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod once;
 mod operations;
+mod outcome;
 mod outgoing;
 mod produce;
 mod queue;
@@ -89,6 +91,7 @@ use tokio::sync::watch;
 
 use connection::{Allowance, Halves};
 use context::{Context, Node};
+use figures::Figures;
 
 /// What is spoken: an API's name, its key and its versions, from the first to the last.
 #[cfg(any(feature = "cli", test))]
@@ -110,6 +113,7 @@ struct Inner {
     advertised: Option<Node>,
     /// For who comes by a socket that has no address.
     fallback: Node,
+    figures: Arc<Figures>,
     /// True once the broker closes. Each connection holds a receiver until its last answer.
     closing: watch::Sender<bool>,
 }
@@ -155,6 +159,7 @@ impl Kafka {
             cluster_id: cluster_id.into(),
             advertised: options.advertise.map(|(host, port)| Node { host, port }),
             fallback,
+            figures: Arc::default(),
             closing: watch::Sender::new(false),
         }))
     }
@@ -179,7 +184,8 @@ impl Kafka {
             (None, None) => inner.fallback.clone(),
         };
         let session = inner.service.remote_session();
-        let context = Context::new(session, inner.cluster_id.clone(), node, peer);
+        let figures = Arc::clone(&inner.figures);
+        let context = Context::new(session, inner.cluster_id.clone(), node, peer, figures);
         let halves = Halves {
             reader,
             writer,
@@ -196,11 +202,17 @@ impl Kafka {
         }
     }
 
-    /// Counts the connections there are, whenever it is asked.
+    /// How many connections there are.
     #[cfg(any(feature = "http", test))]
-    pub(crate) fn counter(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
+    pub(crate) fn connection_count(&self) -> usize {
+        self.0.closing.receiver_count()
+    }
+
+    /// Says what was asked, whenever it is asked itself.
+    #[cfg(feature = "http")]
+    pub(crate) fn figures(&self) -> crate::http::Other {
         let kafka = self.clone();
-        Box::new(move || kafka.0.closing.receiver_count())
+        Box::new(move || kafka.0.figures.spoken(kafka.connection_count()))
     }
 
     /// Lets every connection answer what it was asked, and waits for it, at most `timeout`.

@@ -267,7 +267,7 @@ async fn finish(topics: Vec<UnderWay>, version: i16, is_flexible: bool) -> (Repl
     }
     writer.i32(0);
     writer.tags();
-    (Reply::Pieces(writer.finish()), is_done)
+    (Reply::pieces(writer.finish(), !is_done), is_done)
 }
 
 fn acknowledged(answer: headwater::Result<Response>) -> Result<ProduceAck, Failure> {

@@ -13,6 +13,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use headwater::server::{Place, Room};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::answer::{Answer, Reply};
 use super::api::Arrived;
@@ -32,6 +33,8 @@ pub(super) struct Queue {
 
 struct UnderWay {
     request: Arrived,
+    /// When it came.
+    since: Instant,
     state: State,
     /// Its share of the bytes in flight, until it is answered.
     _bytes: OwnedSemaphorePermit,
@@ -64,6 +67,11 @@ impl Queue {
         }
     }
 
+    /// Notes that answers of so many bytes are on their way.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.context.figures().sent(bytes);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.requests.len()
     }
@@ -75,8 +83,10 @@ impl Queue {
 
     /// Takes in a request.
     pub(super) fn push(&mut self, request: Arrived, bytes: OwnedSemaphorePermit) {
+        self.context.figures().received(request.bytes());
         self.requests.push_back(UnderWay {
             request,
+            since: Instant::now(),
             state: State::Waiting,
             _bytes: bytes,
         });
@@ -128,8 +138,13 @@ impl Queue {
             State::Waiting => return Poll::Pending,
             State::Now(reply) => std::mem::replace(reply, Reply::Nothing),
             State::Later(reply) => ready!(reply.as_mut().poll(task)),
-            State::Malformed(malformed) => return Poll::Ready(Err(malformed.clone())),
+            State::Malformed(malformed) => {
+                let malformed = malformed.clone();
+                first.count(&self.context, true);
+                return Poll::Ready(Err(malformed));
+            }
         };
+        first.count(&self.context, reply.has_failed());
         let answered = Answered {
             correlation_id: first.request.correlation_id,
             has_flexible_header: first.request.has_flexible_header(),
@@ -165,6 +180,12 @@ fn poll_place(
 }
 
 impl UnderWay {
+    /// Notes that it is answered.
+    fn count(&self, context: &Context, has_failed: bool) {
+        let figures = context.figures();
+        figures.answered(self.request.api, self.since.elapsed(), has_failed);
+    }
+
     /// Whether the next one may be started before this one is answered.
     fn is_pipelined(&self) -> bool {
         self.request.api.is_pipelined && !matches!(self.state, State::Malformed(_))

@@ -3,6 +3,7 @@
 mod admin;
 mod configs;
 pub(super) mod damaged;
+mod figures;
 mod lookups;
 mod produced;
 mod records;
@@ -326,7 +327,7 @@ async fn a_broker_that_closes_ends_its_connections() {
     let closing = kafka.close(Duration::from_secs(30));
     let (answer, ()) = tokio::join!(client.receive(), closing);
     assert!(answer.is_none());
-    assert_eq!(kafka.counter()(), 0);
+    assert_eq!(kafka.connection_count(), 0);
 }
 
 #[test]

@@ -23,6 +23,8 @@ use tokio::task::JoinSet;
 pub use bind::ListenAddress;
 pub(crate) use bind::{Bound, socket_path};
 pub(crate) use counts::Counts;
+#[cfg(feature = "http")]
+pub(crate) use counts::{RequestFigures, Spoken};
 use counts::{Reading, Writing};
 
 #[cfg(feature = "http")]

@@ -153,6 +153,7 @@ async fn read(
         Ok(_) => return Ok(batches),
         Err(_) => return Err(code::OFFSET_OUT_OF_RANGE),
     }
+    context.figures().read_files();
     let (completion, pending) = Completion::pair();
     let (service, partition) = (context.service().clone(), Arc::clone(partition));
     context.service().schedule_turn(move || {

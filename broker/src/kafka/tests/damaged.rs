@@ -103,6 +103,7 @@ pub(in crate::kafka) fn context(kafka: &Kafka) -> Context {
         StrBytes::default(),
         node,
         "test",
+        Arc::default(),
     );
     // Whoever would wait for something to happen is answered at once.
     context.end();
