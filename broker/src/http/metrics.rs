@@ -186,11 +186,9 @@ fn about_other(page: &mut Page, spoken: &Spoken) {
         page.one(&format!("{prefix}_{name}"), COUNTER, help, count);
     }
     let figures: [(&str, &str, fn(&RequestFigures) -> f64); 3] = [
-        (
-            "requests_total",
-            "Requests answered, by API.",
-            |of| of.requests as f64,
-        ),
+        ("requests_total", "Requests answered, by API.", |of| {
+            of.requests as f64
+        }),
         (
             "request_errors_total",
             "Requests whose answer has an error in it, or that ended their connection, by API.",

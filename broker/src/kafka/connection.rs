@@ -40,13 +40,20 @@ pub(super) struct Allowance {
 #[derive(Debug)]
 pub(super) enum End {
     PeerClosed,
-    HalfFrame { unread_bytes: usize },
+    HalfFrame {
+        unread_bytes: usize,
+    },
     Lost(io::Error),
     Malformed(Malformed),
     Unsayable(Unsayable),
     Closing,
-    Idle { timeout: Duration },
-    Slow { unread_bytes: usize, within: Duration },
+    Idle {
+        timeout: Duration,
+    },
+    Slow {
+        unread_bytes: usize,
+        within: Duration,
+    },
 }
 
 impl End {

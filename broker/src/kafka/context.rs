@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use headwater::ids::PartitionId;
 use headwater::service::{Service, Session};
+use headwater::sync::Mutex;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::watch;
 
@@ -25,6 +27,8 @@ struct Inner {
     peer: String,
     client: OnceLock<Client>,
     figures: Arc<Figures>,
+    /// The partition that had no place in the last answer to a fetch.
+    fetch_turn: Mutex<Option<PartitionId>>,
     /// True once the connection takes nothing more.
     ending: watch::Sender<bool>,
 }
@@ -63,6 +67,7 @@ impl Context {
             ),
             client: OnceLock::new(),
             figures,
+            fetch_turn: Mutex::new(None),
             ending: watch::Sender::new(false),
         }))
     }
@@ -90,6 +95,16 @@ impl Context {
     /// Where the other side is, for people.
     pub(crate) fn peer(&self) -> &str {
         &self.0.peer
+    }
+
+    /// The partition whose turn it is when records are fetched, if one had to wait.
+    pub(super) fn fetch_turn(&self) -> Option<PartitionId> {
+        *self.0.fetch_turn.lock()
+    }
+
+    /// Notes whose turn it is the next time.
+    pub(super) fn set_fetch_turn(&self, partition: Option<PartitionId>) {
+        *self.0.fetch_turn.lock() = partition;
     }
 
     /// Where it is counted what is asked, here and over all other connections.

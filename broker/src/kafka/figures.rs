@@ -72,12 +72,15 @@ impl Figures {
     /// All of it.
     #[cfg(feature = "http")]
     pub(super) fn spoken(&self, connections: usize) -> Spoken {
-        let requests = APIS.iter().zip(&self.apis).map(|(api, of_api)| RequestFigures {
-            api: api.name,
-            requests: now(&of_api.requests),
-            errors: now(&of_api.errors),
-            seconds: Duration::from_micros(now(&of_api.micros)).as_secs_f64(),
-        });
+        let requests = APIS
+            .iter()
+            .zip(&self.apis)
+            .map(|(api, of_api)| RequestFigures {
+                api: api.name,
+                requests: now(&of_api.requests),
+                errors: now(&of_api.errors),
+                seconds: Duration::from_micros(now(&of_api.micros)).as_secs_f64(),
+            });
         Spoken {
             protocol: "kafka",
             connections,

@@ -1,6 +1,7 @@
 //! The adapter against the independent codec of `kafka-protocol`, and against bytes that are no requests.
 
 mod admin;
+mod cold;
 mod configs;
 pub(super) mod damaged;
 mod figures;

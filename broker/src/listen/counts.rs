@@ -35,7 +35,10 @@ impl Count {
 
 /// What was asked in another protocol than the native one.
 #[cfg(feature = "http")]
-#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "nothing else is spoken"))]
+#[cfg_attr(
+    not(feature = "kafka"),
+    expect(dead_code, reason = "nothing else is spoken")
+)]
 #[derive(Debug)]
 pub(crate) struct Spoken {
     /// Its name, as it stands in the figures' names.
@@ -54,7 +57,10 @@ pub(crate) struct Spoken {
 
 /// Requests of one API.
 #[cfg(feature = "http")]
-#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "nothing else is spoken"))]
+#[cfg_attr(
+    not(feature = "kafka"),
+    expect(dead_code, reason = "nothing else is spoken")
+)]
 #[derive(Debug)]
 pub(crate) struct RequestFigures {
     pub(crate) api: &'static str,

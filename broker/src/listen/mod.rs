@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 pub use bind::ListenAddress;
 pub(crate) use bind::{Bound, socket_path};
 pub(crate) use counts::Counts;
+use counts::{Reading, Writing};
 #[cfg(feature = "http")]
 pub(crate) use counts::{RequestFigures, Spoken};
-use counts::{Reading, Writing};
 
 #[cfg(feature = "http")]
 use crate::http::Http;

@@ -17,7 +17,9 @@ pub struct Room(Arc<Semaphore>);
 
 /// Some of it, given back when its last clone is dropped.
 #[derive(Clone, Debug)]
-pub struct Place(Arc<Held>);
+pub struct Place {
+    _held: Arc<Held>,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -52,7 +54,9 @@ impl Room {
 
     fn place(&self, bytes: u32) -> Place {
         let room = self.clone();
-        Place(Arc::new(Held { room, bytes }))
+        Place {
+            _held: Arc::new(Held { room, bytes }),
+        }
     }
 }
 

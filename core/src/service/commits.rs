@@ -219,9 +219,8 @@ impl Inner {
                 .checked_sub(size_bytes)
                 .ok_or_else(|| too_much(bytes_max))?;
         }
-        let all = all.map(|(name, partition, committed)| {
-            NotedOffset::new(name, partition, Some(committed))
-        });
+        let all = all
+            .map(|(name, partition, committed)| NotedOffset::new(name, partition, Some(committed)));
         let mut all: Vec<_> = all.collect();
         all.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         Ok(all)
@@ -336,7 +335,9 @@ const fn noted_bytes(topic: &str, metadata: &str) -> usize {
 fn too_much(bytes_max: usize) -> Error {
     Error::new(
         ErrorCode::InvalidRequest,
-        format!("the group has committed more than {bytes_max} bytes of offsets; ask for some of them"),
+        format!(
+            "the group has committed more than {bytes_max} bytes of offsets; ask for some of them"
+        ),
     )
 }
 

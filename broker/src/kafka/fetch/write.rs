@@ -1,6 +1,7 @@
 //! The answer to a Fetch: batches as they lie in memory, between the fields that say what they are.
 
-use super::{Asked, Found, VERSION_WITH_IDS};
+use super::look::Found;
+use super::{Asked, VERSION_WITH_IDS};
 use crate::kafka::answer::Reply;
 use crate::kafka::error;
 use crate::kafka::wire::Writer;
