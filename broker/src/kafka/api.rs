@@ -131,6 +131,12 @@ impl Api {
         self.first_version..=self.last_version
     }
 
+    /// Whether its requests carry record batches.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) const fn has_batches(&self) -> bool {
+        self.has_batches
+    }
+
     const fn is_flexible(&self, version: i16) -> bool {
         version >= self.first_flexible
     }

@@ -52,6 +52,8 @@ mod error;
 mod fetch;
 mod figures;
 mod find_coordinator;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzzing;
 mod groups;
 mod heartbeat;
 mod incremental_alter_configs;
@@ -178,14 +180,7 @@ impl Kafka {
     {
         let inner = &self.0;
         let closing = inner.closing.subscribe();
-        let node = match (&inner.advertised, local) {
-            (Some(advertised), _) => advertised.clone(),
-            (None, Some(local)) => node_at(local),
-            (None, None) => inner.fallback.clone(),
-        };
-        let session = inner.service.remote_session();
-        let figures = Arc::clone(&inner.figures);
-        let context = Context::new(session, inner.cluster_id.clone(), node, peer, figures);
+        let context = self.context(local, peer);
         let halves = Halves {
             reader,
             writer,
@@ -200,6 +195,19 @@ impl Kafka {
         } else {
             tracing::debug!(peer, client, "Kafka connection closed: {end}");
         }
+    }
+
+    /// What the APIs know of a connection.
+    fn context(&self, local: Option<SocketAddr>, peer: &str) -> Context {
+        let inner = &self.0;
+        let node = match (&inner.advertised, local) {
+            (Some(advertised), _) => advertised.clone(),
+            (None, Some(local)) => node_at(local),
+            (None, None) => inner.fallback.clone(),
+        };
+        let session = inner.service.remote_session();
+        let figures = Arc::clone(&inner.figures);
+        Context::new(session, inner.cluster_id.clone(), node, peer, figures)
     }
 
     /// How many connections there are.

@@ -108,42 +108,6 @@ pub(super) fn change(
     IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
 }
 
-/// Well-formed requests of these APIs, for the tests that damage them.
-pub(super) fn seed(key: i16, version: i16) -> Option<Vec<u8>> {
-    Some(match key {
-        19 => {
-            let assigned = CreatableReplicaAssignment::default().with_broker_ids(vec![BrokerId(0)]);
-            let topic =
-                creatable("made", 2, &[("retention.ms", "1000")]).with_assignments(vec![assigned]);
-            Client::frame(key, version, 1, &create(vec![topic]))
-        }
-        20 => Client::frame(key, version, 1, &delete_by_name(version, &["orders"])),
-        21 => {
-            let topic = DeleteRecordsTopic::default()
-                .with_name(topic_name("orders"))
-                .with_partitions(vec![DeleteRecordsPartition::default()]);
-            let request = DeleteRecordsRequest::default().with_topics(vec![topic]);
-            Client::frame(key, version, 1, &request)
-        }
-        32 => Client::frame(key, version, 1, &describe(2, "orders")),
-        33 => {
-            let request = replace("orders", &[("retention.ms", "1000")]);
-            Client::frame(key, version, 1, &request)
-        }
-        37 => {
-            let assigned = CreatePartitionsAssignment::default().with_broker_ids(vec![BrokerId(0)]);
-            let topic = grow("orders", 2).with_assignments(Some(vec![assigned]));
-            let request = CreatePartitionsRequest::default().with_topics(vec![topic]);
-            Client::frame(key, version, 1, &request)
-        }
-        44 => {
-            let request = change("orders", &[("cleanup.policy", 2, Some("compact"))]);
-            Client::frame(key, version, 1, &request)
-        }
-        _ => return None,
-    })
-}
-
 #[tokio::test]
 async fn topics_are_created_and_deleted_in_every_version() {
     let kafka = kafka(false);
