@@ -183,6 +183,8 @@ pub const KAFKA_REQUEST_BYTES_PER_SECOND_MIN: usize = 64 * KIB;
 pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
 /// Bytes of record batches in one answer to a Kafka client, however many it asks for; one batch may exceed it.
 pub const KAFKA_FETCH_BYTES_MAX: usize = 4 * MIB;
+/// Partitions that one request of Kafka's clients makes, over all topics that it names (Apache Kafka's limit).
+pub const KAFKA_NEW_PARTITIONS_MAX: usize = 10_000;
 /// Partitions of which one request of Kafka's clients commits or deletes offsets; more do not fit an entry of the log.
 pub const KAFKA_COMMIT_PARTITIONS_MAX: usize = 50_000;
 /// Bytes of an answer about groups to Kafka's clients, beyond which no more is looked up for it.

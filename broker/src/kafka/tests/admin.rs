@@ -364,3 +364,31 @@ async fn records_are_deleted_in_every_version_and_each_partition_has_its_answer(
         assert_eq!(answer.topics[0].partitions[0].error_code, 1);
     }
 }
+
+/// One request of a few bytes made as many partitions as it liked.
+#[tokio::test]
+async fn one_request_makes_only_so_many_partitions() {
+    let kafka = kafka(false);
+    let mut client = Client::of(&kafka);
+    let codes = |answer: &CreateTopicsResponse| -> Vec<i16> {
+        answer.topics.iter().map(|it| it.error_code).collect()
+    };
+    let topics = ["a", "b", "c"].map(|name| creatable(name, 4_000, &[]));
+    let answer: CreateTopicsResponse = client.ask(19, 7, &create(topics.into())).await;
+    assert_eq!(codes(&answer), [44, 44, 44]);
+    assert!(kafka.0.service.topics().is_empty());
+    // One that cannot be is no reason to refuse the others.
+    let topics = vec![creatable("a", i32::MAX, &[]), creatable("b", 1, &[])];
+    let answer: CreateTopicsResponse = client.ask(19, 7, &create(topics)).await;
+    assert_eq!(codes(&answer), [37, 0]);
+    let topics = ["c", "d"].map(|name| creatable(name, 1, &[]));
+    let _: CreateTopicsResponse = client.ask(19, 7, &create(topics.into())).await;
+    let topics = ["b", "c", "d"].map(|name| grow(name, 4_000));
+    let request = CreatePartitionsRequest::default().with_topics(topics.into());
+    let answer: CreatePartitionsResponse = client.ask(37, 3, &request).await;
+    let codes: Vec<_> = answer.results.iter().map(|it| it.error_code).collect();
+    assert_eq!(codes, [44, 44, 44]);
+    let request = CreatePartitionsRequest::default().with_topics(vec![grow("b", 40)]);
+    let answer: CreatePartitionsResponse = client.ask(37, 3, &request).await;
+    assert_eq!(answer.results[0].error_code, 0);
+}
