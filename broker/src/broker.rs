@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use headwater::completion::Shared;
 use headwater::runtime::{Runtime, runtime};
+#[cfg(feature = "kafka")]
+use headwater::server::Room;
 use headwater::server::{Server, ServerOptions, share};
 use headwater::service::{Service, ServiceOptions};
 use headwater::sync::Mutex;
@@ -83,7 +85,10 @@ impl Broker {
         let server = Server::new(service.clone(), server_options);
         let counts = Arc::default();
         #[cfg(feature = "kafka")]
-        let kafka = Kafka::new(service.clone(), kafka_options(config, &addresses)?);
+        let kafka = {
+            let room = server.room().clone();
+            Kafka::new(service.clone(), kafka_options(config, &addresses, room)?)
+        };
         let speakers = Speakers {
             #[cfg(feature = "http")]
             http: Http::new(
@@ -92,7 +97,7 @@ impl Broker {
                 Arc::clone(&counts),
                 vec![
                     #[cfg(feature = "kafka")]
-                    ("kafka", kafka.counter()),
+                    kafka.figures(),
                 ],
             ),
             #[cfg(feature = "kafka")]
@@ -184,7 +189,11 @@ impl fmt::Debug for Broker {
 }
 
 #[cfg(feature = "kafka")]
-fn kafka_options(config: &Config, addresses: &[ListenAddress]) -> Result<kafka::Options> {
+fn kafka_options(
+    config: &Config,
+    addresses: &[ListenAddress],
+    room: Room,
+) -> Result<kafka::Options> {
     let options = &config.options;
     Ok(kafka::Options {
         frame_bytes_max: usize::try_from(options.max_frame_bytes()).unwrap_or(usize::MAX),
@@ -192,6 +201,7 @@ fn kafka_options(config: &Config, addresses: &[ListenAddress]) -> Result<kafka::
         close_timeout: Duration::from_millis(options.close_timeout_ms()),
         advertise: config.advertised()?,
         address: addresses.iter().find_map(ListenAddress::tcp),
+        room,
     })
 }
 

@@ -14,6 +14,12 @@ mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod listen;
+#[cfg(all(feature = "kafka", any(test, feature = "testing")))]
+pub mod fuzzing {
+    //! Kafka's protocol, fed with anything: see `broker/fuzz`. Feature `testing` only.
+
+    pub use crate::kafka::fuzzing::{Target, target, targets};
+}
 #[cfg(feature = "cli")]
 pub mod signals;
 

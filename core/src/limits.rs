@@ -174,10 +174,17 @@ pub const HTTP_HEAD_TIMEOUT_MS: u64 = 10_000;
 pub const HTTP_WRITE_TIMEOUT_MS: u64 = 10_000;
 /// Bytes of one request of Kafka's protocol, length field not counted.
 pub const KAFKA_REQUEST_BYTES_MAX: usize = 64 * MIB;
+/// Milliseconds from the first byte of a request of Kafka's protocol to its last, and a second more for each
+/// [`KAFKA_REQUEST_BYTES_PER_SECOND_MIN`] of it.
+pub const KAFKA_REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// Bytes a second that a request of Kafka's protocol comes at least, beyond the time that every request has.
+pub const KAFKA_REQUEST_BYTES_PER_SECOND_MIN: usize = 64 * KIB;
 /// Elements of all arrays of one request of Kafka's protocol.
 pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
 /// Bytes of record batches in one answer to a Kafka client, however many it asks for; one batch may exceed it.
 pub const KAFKA_FETCH_BYTES_MAX: usize = 4 * MIB;
+/// Partitions that one request of Kafka's clients makes, over all topics that it names (Apache Kafka's limit).
+pub const KAFKA_NEW_PARTITIONS_MAX: usize = 10_000;
 /// Partitions of which one request of Kafka's clients commits or deletes offsets: as many as one consumer reads.
 pub const KAFKA_COMMIT_PARTITIONS_MAX: usize = SUBSCRIPTION_PARTITIONS_MAX;
 /// Bytes of an answer about groups to Kafka's clients, beyond which no more is looked up for it.

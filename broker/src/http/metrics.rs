@@ -18,6 +18,7 @@ use headwater::runtime;
 use headwater::service::TopicFigures;
 
 use super::Inner;
+use crate::listen::{RequestFigures, Spoken};
 
 const GAUGE: &str = "gauge";
 const COUNTER: &str = "counter";
@@ -49,8 +50,12 @@ const LOG: [(&str, &str, &str, &str); 19] = [
 /// All there is to say.
 pub(super) fn of(broker: &Inner) -> String {
     let mut page = Page::default();
+    let others: Vec<_> = broker.others.iter().map(|other| other()).collect();
     about_broker(&mut page, broker);
-    about_connections(&mut page, broker);
+    about_connections(&mut page, broker, &others);
+    for other in &others {
+        about_other(&mut page, other);
+    }
     let figures = broker.service.metrics();
     for (source, name, kind, help) in LOG {
         if let Some((_, value)) = figures.iter().find(|(found, _)| *found == source) {
@@ -102,7 +107,7 @@ fn about_broker(page: &mut Page, broker: &Inner) {
     );
 }
 
-fn about_connections(page: &mut Page, broker: &Inner) {
+fn about_connections(page: &mut Page, broker: &Inner, others: &[Spoken]) {
     let counts = &broker.counts;
     let (requests, refused) = broker.server.request_counts();
     let open = "headwater_connections";
@@ -113,8 +118,13 @@ fn about_connections(page: &mut Page, broker: &Inner) {
         broker.server.connection_count(),
     );
     page.line(open, "{protocol=\"http\"}", broker.connection_count());
-    for (protocol, count) in &broker.others {
-        page.line(open, &format!("{{protocol=\"{protocol}\"}}"), count());
+    for Spoken {
+        protocol,
+        connections,
+        ..
+    } in others
+    {
+        page.line(open, &format!("{{protocol=\"{protocol}\"}}"), connections);
     }
     for (name, help, count) in [
         (
@@ -149,6 +159,57 @@ fn about_connections(page: &mut Page, broker: &Inner) {
         ),
     ] {
         page.one(name, COUNTER, help, count);
+    }
+}
+
+/// Figures of APIs by themselves: the end of the name, the help, and which figure it is.
+type ApiRow = (&'static str, &'static str, fn(&RequestFigures) -> f64);
+
+/// What was asked in another protocol, API by API.
+fn about_other(page: &mut Page, spoken: &Spoken) {
+    let protocol = spoken.protocol;
+    let prefix = format!("headwater_{protocol}");
+    for (name, help, count) in [
+        (
+            "received_bytes_total",
+            "Bytes of requests of another protocol.",
+            spoken.received_bytes,
+        ),
+        (
+            "sent_bytes_total",
+            "Bytes of answers in another protocol.",
+            spoken.sent_bytes,
+        ),
+        (
+            "file_reads_total",
+            "Reads of batches that were not in memory any more, for requests of another protocol.",
+            spoken.file_reads,
+        ),
+    ] {
+        page.one(&format!("{prefix}_{name}"), COUNTER, help, count);
+    }
+    let figures: [ApiRow; 3] = [
+        ("requests_total", "Requests answered, by API.", |of| {
+            of.requests as f64
+        }),
+        (
+            "request_errors_total",
+            "Requests whose answer has an error in it, or that ended their connection, by API.",
+            |of| of.errors as f64,
+        ),
+        (
+            "request_seconds_total",
+            "Seconds from request to answer, by API; by the requests, how long one takes. Long polls wait in it.",
+            |of| of.seconds,
+        ),
+    ];
+    for (name, help, figure) in figures {
+        let name = format!("{prefix}_{name}");
+        page.family(&name, COUNTER, help);
+        for of_api in &spoken.requests {
+            let label = format!("{{api=\"{}\"}}", of_api.api);
+            page.line(&name, &label, figure(of_api));
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
-use crate::listen::Counts;
+use crate::listen::{Counts, Spoken};
 use answer::last_words;
 use stream::{Clock, Stream};
 
@@ -42,16 +42,16 @@ struct Inner {
     service: Service,
     server: Server,
     counts: Arc<Counts>,
-    /// How many connections of other protocols there are, by the protocol's name.
-    others: Others,
+    /// What else is spoken on the port.
+    others: Vec<Other>,
     started: Instant,
     places: Semaphore,
     /// True once the broker closes. Each connection holds a receiver until its last answer.
     closing: watch::Sender<bool>,
 }
 
-/// Connections of other protocols on the port: the protocol's name, and how many there are.
-pub(crate) type Others = Vec<(&'static str, Box<dyn Fn() -> usize + Send + Sync>)>;
+/// Another protocol on the port: what was asked in it until now.
+pub(crate) type Other = Box<dyn Fn() -> Spoken + Send + Sync>;
 
 impl Inner {
     fn connection_count(&self) -> usize {
@@ -71,7 +71,7 @@ impl Http {
         service: Service,
         server: Server,
         counts: Arc<Counts>,
-        others: Others,
+        others: Vec<Other>,
     ) -> Self {
         Self(Arc::new(Inner {
             service,

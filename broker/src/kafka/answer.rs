@@ -6,6 +6,8 @@ use std::pin::Pin;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::Encodable;
 
+use super::outcome::Outcome;
+
 /// What an API makes of a request.
 pub(crate) enum Answer {
     /// It is there.
@@ -16,7 +18,7 @@ pub(crate) enum Answer {
 
 impl Answer {
     /// This message.
-    pub(crate) fn now(message: &impl Encodable, version: i16) -> Self {
+    pub(crate) fn now(message: &(impl Encodable + Outcome), version: i16) -> Self {
         Self::Now(Reply::of(message, version))
     }
 
@@ -45,17 +47,33 @@ pub(crate) enum Reply {
     End,
     /// These bytes, one piece after the other.
     Pieces(Vec<Bytes>),
+    /// The same, where they say that something went wrong.
+    Failed(Vec<Bytes>),
     /// A bug of ours: it cannot be said in this version. The connection ends.
     Unsayable(String),
 }
 
 impl Reply {
     /// This message in this version.
-    pub(crate) fn of(message: &impl Encodable, version: i16) -> Self {
+    pub(crate) fn of(message: &(impl Encodable + Outcome), version: i16) -> Self {
         let mut buffer = BytesMut::new();
         match message.encode(&mut buffer, version) {
-            Ok(()) => Self::Pieces(vec![buffer.freeze()]),
+            Ok(()) => Self::pieces(vec![buffer.freeze()], message.has_failed()),
             Err(error) => Self::Unsayable(error.to_string()),
         }
+    }
+
+    /// These bytes.
+    pub(crate) const fn pieces(pieces: Vec<Bytes>, has_failed: bool) -> Self {
+        if has_failed {
+            Self::Failed(pieces)
+        } else {
+            Self::Pieces(pieces)
+        }
+    }
+
+    /// Whether something went wrong.
+    pub(super) const fn has_failed(&self) -> bool {
+        !matches!(self, Self::Nothing | Self::Pieces(_))
     }
 }

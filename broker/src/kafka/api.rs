@@ -5,6 +5,7 @@
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use headwater::server::Place;
 
 use super::answer::Answer;
 use super::context::Context;
@@ -30,6 +31,8 @@ pub(crate) struct Api {
     first_flexible: i16,
     /// Whether requests that follow each other are started without waiting for the answer of the one before.
     pub(super) is_pipelined: bool,
+    /// Whether they carry record batches, for which there must be room.
+    has_batches: bool,
     answer: Handler,
 }
 
@@ -45,6 +48,8 @@ pub(crate) struct Request<'a> {
     pub(crate) is_flexible: bool,
     /// What the client calls itself.
     pub(crate) client_id: Option<&'a str>,
+    /// Room for its record batches, to be given back as they are appended.
+    pub(crate) place: Option<Place>,
     /// What it says.
     pub(crate) fields: Reader<'a>,
 }
@@ -53,7 +58,7 @@ pub(crate) struct Request<'a> {
 ///
 /// The columns: key, name, versions, first flexible version, who answers.
 pub(crate) const APIS: &[Api] = &[
-    api(0, "Produce", 3..=13, 9, produce::answer).pipelined(),
+    api(0, "Produce", 3..=13, 9, produce::answer).with_batches(),
     api(1, "Fetch", 4..=17, 12, fetch::answer),
     api(2, "ListOffsets", 1..=10, 6, list_offsets::answer),
     api(3, "Metadata", 0..=13, 9, metadata::answer),
@@ -107,20 +112,29 @@ const fn api(
         last_version: *versions.end(),
         first_flexible,
         is_pipelined: false,
+        has_batches: false,
         answer,
     }
 }
 
 impl Api {
-    /// The same, where requests that follow each other are started without waiting for the answers before.
-    const fn pipelined(mut self) -> Self {
+    /// The same, where record batches are carried: requests that follow each other are started as soon as there is
+    /// room for them, without waiting for the answers before.
+    const fn with_batches(mut self) -> Self {
         self.is_pipelined = true;
+        self.has_batches = true;
         self
     }
 
     /// The versions that are spoken.
     pub(crate) const fn versions(&self) -> RangeInclusive<i16> {
         self.first_version..=self.last_version
+    }
+
+    /// Whether its requests carry record batches.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) const fn has_batches(&self) -> bool {
+        self.has_batches
     }
 
     const fn is_flexible(&self, version: i16) -> bool {
@@ -176,11 +190,25 @@ impl Arrived {
         })
     }
 
-    /// Starts what it asks for.
+    /// How many bytes it is, its length field counted.
+    pub(super) fn bytes(&self) -> usize {
+        self.frame.len() + size_of::<i32>()
+    }
+
+    /// For how many bytes there must be room before it is started, if it carries record batches.
+    pub(super) fn batch_bytes(&self) -> Option<usize> {
+        self.api.has_batches.then_some(self.frame.len())
+    }
+
+    /// Starts what it asks for; `place` is the room for its record batches.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(super) fn start(&self, context: &Context) -> Result<Answer, Malformed> {
+    pub(super) fn start(
+        &self,
+        context: &Context,
+        place: Option<Place>,
+    ) -> Result<Answer, Malformed> {
         if !self.api.versions().contains(&self.version) {
             return Ok(api_versions::unsupported());
         }
@@ -194,6 +222,7 @@ impl Arrived {
             version: self.version,
             is_flexible: self.api.is_flexible(self.version),
             client_id,
+            place,
             fields,
         };
         (self.api.answer)(context, &mut request)

@@ -14,10 +14,11 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use headwater::limits;
+use headwater::server::Room;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::api::Arrived;
 use super::context::Context;
@@ -31,18 +32,28 @@ pub(super) struct Allowance {
     pub(super) frame_bytes_max: usize,
     pub(super) idle_timeout: Duration,
     pub(super) close_timeout: Duration,
+    /// For record batches, shared with all other connections.
+    pub(super) room: Room,
 }
 
 /// Why a connection ends.
 #[derive(Debug)]
 pub(super) enum End {
     PeerClosed,
-    HalfFrame { unread_bytes: usize },
+    HalfFrame {
+        unread_bytes: usize,
+    },
     Lost(io::Error),
     Malformed(Malformed),
     Unsayable(Unsayable),
     Closing,
-    Idle { timeout: Duration },
+    Idle {
+        timeout: Duration,
+    },
+    Slow {
+        unread_bytes: usize,
+        within: Duration,
+    },
 }
 
 impl End {
@@ -50,7 +61,7 @@ impl End {
     pub(super) fn is_fault(&self) -> bool {
         matches!(
             self,
-            Self::Malformed(_) | Self::HalfFrame { .. } | Self::Unsayable(_)
+            Self::Malformed(_) | Self::HalfFrame { .. } | Self::Unsayable(_) | Self::Slow { .. }
         )
     }
 }
@@ -67,6 +78,14 @@ impl fmt::Display for End {
             Self::Unsayable(error) => error.fmt(f),
             Self::Closing => f.write_str("the broker is closing"),
             Self::Idle { timeout } => write!(f, "nothing came for {} s", timeout.as_secs()),
+            Self::Slow {
+                unread_bytes,
+                within,
+            } => write!(
+                f,
+                "a request of which {unread_bytes} bytes came within {} s",
+                within.as_secs()
+            ),
         }
     }
 }
@@ -127,7 +146,7 @@ where
     let activity = Activity::default();
     let budget = Arc::new(Semaphore::new(limits::CONNECTION_BYTES_MAX));
     let (sender, receiver) = mpsc::channel(1);
-    let queue = Queue::new(context.clone());
+    let queue = Queue::new(context.clone(), allowance.room.clone());
     let mut answering = pin!(answer(writer, receiver, queue, &activity, idle_timeout));
     let end = tokio::select! {
         biased;
@@ -167,6 +186,7 @@ async fn receive<R: AsyncRead + Unpin>(
     loop {
         let mut wanted = 0;
         let mut permit = None;
+        let mut began = None;
         let arrived = loop {
             match frames.frame_len() {
                 Ok(Some(len)) => {
@@ -184,7 +204,11 @@ async fn receive<R: AsyncRead + Unpin>(
                 Ok(None) => {}
                 Err(error) => return End::Malformed(error),
             }
-            match reader.read_buf(frames.room(wanted)).await {
+            let read = match read(reader, frames, wanted, &mut began).await {
+                Ok(read) => read,
+                Err(end) => return end,
+            };
+            match read {
                 Ok(0) if frames.unread() == 0 => return End::PeerClosed,
                 Ok(0) => {
                     return End::HalfFrame {
@@ -209,6 +233,31 @@ async fn receive<R: AsyncRead + Unpin>(
     }
 }
 
+/// Reads what comes next: between requests whenever it does, and within one, of `wanted` bytes as far as is known,
+/// while it is not late. Time in which nothing was read, because there was no room, is no time of the client's.
+async fn read<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    frames: &mut FrameReader,
+    wanted: usize,
+    began: &mut Option<Instant>,
+) -> Result<io::Result<usize>, End> {
+    let unread_bytes = frames.unread();
+    let reading = reader.read_buf(frames.room(wanted));
+    if unread_bytes == 0 {
+        return Ok(reading.await);
+    }
+    let seconds = wanted / limits::KAFKA_REQUEST_BYTES_PER_SECOND_MIN;
+    let within = Duration::from_millis(limits::KAFKA_REQUEST_TIMEOUT_MS)
+        + Duration::from_secs(seconds as u64);
+    let began = *began.get_or_insert_with(Instant::now);
+    timeout_at(began + within, reading)
+        .await
+        .map_err(|_| End::Slow {
+            unread_bytes,
+            within,
+        })
+}
+
 /// Starts requests and writes their answers, until there are no more.
 async fn answer<W: AsyncWrite + Unpin>(
     writer: &mut W,
@@ -220,7 +269,8 @@ async fn answer<W: AsyncWrite + Unpin>(
     let mut outgoing = Outgoing::default();
     let mut is_over = false;
     while !(is_over && queue.len() == 0) {
-        let has_room = queue.len() < limits::KAFKA_CONNECTION_REQUESTS_MAX;
+        let is_held_up = queue.waits_for_room();
+        let has_room = queue.len() < limits::KAFKA_CONNECTION_REQUESTS_MAX && !is_held_up;
         tokio::select! {
             biased;
             incoming = receiver.recv(), if has_room && !is_over => {
@@ -230,15 +280,27 @@ async fn answer<W: AsyncWrite + Unpin>(
                 }
                 continue;
             }
-            answered = poll_fn(|task| queue.poll_next(task)) => {
+            answered = poll_fn(|task| match queue.poll_next(task) {
+                Poll::Pending if is_held_up && !queue.waits_for_room() => Poll::Ready(None),
+                answered => answered.map(Some),
+            }) => {
+                // Its batches are on their way, and what follows them is taken in.
+                let Some(answered) = answered else { continue };
                 let answered = answered.map_err(End::Malformed)?;
                 activity.under_way.fetch_sub(1, Ordering::Relaxed);
                 outgoing.add(answered).map_err(End::Unsayable)?;
             }
         }
         let gathered = gather(&mut queue, &mut outgoing, activity);
-        let written = timeout(write_timeout, outgoing.write_to(writer)).await;
+        queue.sent(outgoing.bytes());
+        let mut writing = pin!(timeout(write_timeout, outgoing.write_to(writer)));
+        let written = poll_fn(|task| {
+            // However long it takes the other side to read: room that it is given is used, and given back.
+            queue.poll_start(task);
+            writing.as_mut().poll(task)
+        });
         written
+            .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(End::Lost)?;
         gathered?;

@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use headwater::ids::PartitionId;
 use headwater::service::{Service, Session};
+use headwater::sync::Mutex;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::watch;
+
+use super::figures::Figures;
 
 /// The only node there is.
 pub(crate) const NODE_ID: i32 = 0;
@@ -22,6 +26,9 @@ struct Inner {
     /// Where the other side is.
     peer: String,
     client: OnceLock<Client>,
+    figures: Arc<Figures>,
+    /// The partition that had no place in the last answer to a fetch.
+    fetch_turn: Mutex<Option<PartitionId>>,
     /// True once the connection takes nothing more.
     ending: watch::Sender<bool>,
 }
@@ -42,7 +49,13 @@ pub(crate) struct Client {
 }
 
 impl Context {
-    pub(super) fn new(session: Session, cluster_id: StrBytes, node: Node, peer: &str) -> Self {
+    pub(super) fn new(
+        session: Session,
+        cluster_id: StrBytes,
+        node: Node,
+        peer: &str,
+        figures: Arc<Figures>,
+    ) -> Self {
         Self(Arc::new(Inner {
             session,
             cluster_id,
@@ -53,6 +66,8 @@ impl Context {
                 |peer| peer.ip().to_canonical().to_string(),
             ),
             client: OnceLock::new(),
+            figures,
+            fetch_turn: Mutex::new(None),
             ending: watch::Sender::new(false),
         }))
     }
@@ -80,6 +95,21 @@ impl Context {
     /// Where the other side is, for people.
     pub(crate) fn peer(&self) -> &str {
         &self.0.peer
+    }
+
+    /// The partition whose turn it is when records are fetched, if one had to wait.
+    pub(super) fn fetch_turn(&self) -> Option<PartitionId> {
+        *self.0.fetch_turn.lock()
+    }
+
+    /// Notes whose turn it is the next time.
+    pub(super) fn set_fetch_turn(&self, partition: Option<PartitionId>) {
+        *self.0.fetch_turn.lock() = partition;
+    }
+
+    /// Where it is counted what is asked, here and over all other connections.
+    pub(super) fn figures(&self) -> &Figures {
+        &self.0.figures
     }
 
     /// The software on the other side, once it has said so.

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{CreatePartitionsResponse, TopicName};
 use super::answer::{Answer, Reply};
 use super::api::Request;
 use super::context::Context;
-use super::create_topics::check_replicas;
+use super::create_topics::{check_replicas, too_many_new};
 use super::error::{Failure, code};
 use super::once::each_once;
 use super::topic_options;
@@ -33,10 +33,14 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     fields.i32("timeout_ms")?;
     let validate_only = fields.bool("validate_only")?;
     fields.end()?;
+    let refusal = too_many_new(wanted.iter().map(|topic| topic.new_partitions(context)));
     let grown = each_once(
         &wanted,
         |topic| &topic.name,
-        |topic| grow(context, topic, validate_only),
+        |topic| match &refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => grow(context, topic, validate_only),
+        },
     );
     Ok(Answer::later(async move {
         let mut results = Vec::with_capacity(grown.len());
@@ -76,6 +80,15 @@ fn read_topic(fields: &mut Reader<'_>) -> Result<Wanted, Malformed> {
         count,
         assignments,
     })
+}
+
+impl Wanted {
+    /// How many partitions more a topic is to have.
+    fn new_partitions(&self, context: &Context) -> usize {
+        let topic = context.service().topic(&self.name);
+        let there = topic.map_or(0, |topic| topic.partitions.len());
+        usize::try_from(self.count).map_or(0, |count| count.saturating_sub(there))
+    }
 }
 
 /// Asks for the partitions, or only whether they could be had.

@@ -8,7 +8,7 @@ use headwater::engine::topics::Topic;
 use headwater::protocol::request::Request as NativeRequest;
 use headwater::protocol::response::Response;
 use headwater::service::Run;
-use headwater::{Completion, Pending};
+use headwater::{Completion, Pending, limits};
 use kafka_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult,
 };
@@ -50,10 +50,15 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     let validate_only = fields.bool("validate_only")?;
     fields.end()?;
     let collisions = Collisions::with(context, wanted.iter().map(|topic| &*topic.name));
+    let partitions = wanted.iter().filter_map(|topic| topic.partitions().ok());
+    let refusal = too_many_new(partitions);
     let created = each_once(
         &wanted,
         |topic| &topic.name,
-        |topic| create(context, topic, &collisions, validate_only),
+        |topic| match &refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => create(context, topic, &collisions, validate_only),
+        },
     );
     let context = context.clone();
     Ok(Answer::later(async move {
@@ -89,6 +94,18 @@ fn read_topic(fields: &mut Reader<'_>) -> Result<Wanted, Malformed> {
         replication_factor,
         assignments,
         config,
+    })
+}
+
+/// What is said if these partitions are more than one request may make: each takes memory and a place in the log, and a
+/// request says how many in four bytes. Those of a topic that are too many by themselves are told so there.
+pub(super) fn too_many_new(partitions: impl Iterator<Item = usize>) -> Option<Failure> {
+    let max = limits::KAFKA_NEW_PARTITIONS_MAX;
+    let of_topic_max = limits::PARTITIONS_PER_TOPIC_MAX as usize;
+    let sum: usize = partitions.filter(|count| *count <= of_topic_max).sum();
+    (sum > max).then(|| {
+        let words = format!("{sum} partitions in one request; at most {max} are made at a time");
+        Failure::new(code::POLICY_VIOLATION, words)
     })
 }
 

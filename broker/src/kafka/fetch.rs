@@ -5,7 +5,7 @@
 //!
 //! A long poll holds no thread. It looks, arms a signal with the partitions, looks again, and is woken by what
 //! becomes readable, by its time, or by the end of the connection. Files are read on the log's io thread, a
-//! partition at a time.
+//! partition at a time, and no more of them than the answer has a place for.
 
 mod look;
 mod write;
@@ -25,7 +25,7 @@ use super::api::Request;
 use super::context::Context;
 use super::error::{self, code};
 use super::wire::{Malformed, Reader};
-use look::{Found, look_all};
+use look::{Found, Look, look_all};
 
 /// The first version that names topics by their ids.
 const VERSION_WITH_IDS: i16 = 13;
@@ -186,7 +186,7 @@ async fn poll(context: &Context, asked: &Asked) -> Reply {
     let deadline = Instant::now() + asked.max_wait;
     let found = look_all(context, asked).await;
     if asked.max_wait.is_zero() || is_enough(asked, &found) {
-        return write::reply(asked, error::NONE, found);
+        return reply(context, asked, found);
     }
     let (signal, more) = watch(asked);
     loop {
@@ -195,17 +195,22 @@ async fn poll(context: &Context, asked: &Asked) -> Reply {
         signal.arm(Wake::Hook(Arc::new(move || woken.notify_one())));
         let found = look_all(context, asked).await;
         if is_enough(asked, &found) {
-            return write::reply(asked, error::NONE, found);
+            return reply(context, asked, found);
         }
         tokio::select! {
             biased;
             () = more.notified() => {}
             () = tokio::time::sleep_until(deadline) => {
-                return write::reply(asked, error::NONE, found);
+                return reply(context, asked, found);
             }
-            () = context.ended() => return write::reply(asked, error::NONE, found),
+            () = context.ended() => return reply(context, asked, found),
         }
     }
+}
+
+fn reply(context: &Context, asked: &Asked, look: Look) -> Reply {
+    context.set_fetch_turn(look.left_out);
+    write::reply(asked, error::NONE, look.found)
 }
 
 /// A signal that every partition fires when more of it becomes readable, and what it notifies.
@@ -224,8 +229,9 @@ fn watch(asked: &Asked) -> (Arc<Signal>, Arc<Notify>) {
 }
 
 /// Whether a client wants to know this now.
-fn is_enough(asked: &Asked, found: &[Found]) -> bool {
+fn is_enough(asked: &Asked, look: &Look) -> bool {
+    let found = &look.found;
     let is_urgent = |found: &Found| found.error_code != error::NONE || found.diverging.is_some();
     let bytes = found.iter().map(|found| found.bytes).sum::<usize>();
-    bytes >= asked.min_bytes || found.is_empty() || found.iter().any(is_urgent)
+    look.is_full || bytes >= asked.min_bytes || found.is_empty() || found.iter().any(is_urgent)
 }

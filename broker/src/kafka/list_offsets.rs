@@ -124,9 +124,13 @@ async fn look_up(context: &Context, version: i16, name: &str, row: &Row) -> Resu
     epochs::check(context, row.current_leader_epoch)?;
     let status = partition.status();
     match row.timestamp {
-        LATEST => Ok(at(partition, status.high_watermark)),
-        EARLIEST => Ok(at(partition, status.log_start_offset)),
-        EARLIEST_LOCAL if version >= 8 => Ok(at(partition, status.log_start_offset)),
+        // What comes next is written in the epoch of the leader, whatever is there.
+        LATEST => Ok(Found {
+            leader_epoch: context.service().leader_epoch().0,
+            ..at(partition, status.high_watermark)
+        }),
+        EARLIEST => Ok(earliest(context, partition, status.log_start_offset)),
+        EARLIEST_LOCAL if version >= 8 => Ok(earliest(context, partition, status.log_start_offset)),
         // Nothing is tiered.
         LATEST_TIERED if version >= 9 => Ok(Found::none()),
         MAX_TIMESTAMP if version >= 7 => search(context, partition, WantedTime::Largest).await,
@@ -142,6 +146,16 @@ impl Found {
             timestamp_ms: NONE,
             leader_epoch: -1,
         }
+    }
+}
+
+/// The first record; if there never was one, where the first will be.
+fn earliest(context: &Context, partition: &Partition, offset: i64) -> Found {
+    let epoch = partition.epoch_at(offset);
+    let epoch = epoch.unwrap_or_else(|| context.service().leader_epoch());
+    Found {
+        leader_epoch: epoch.0,
+        ..at(partition, offset)
     }
 }
 

@@ -51,7 +51,10 @@ mod describe_groups;
 mod epochs;
 mod error;
 mod fetch;
+mod figures;
 mod find_coordinator;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzzing;
 mod groups;
 mod heartbeat;
 mod incremental_alter_configs;
@@ -67,6 +70,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod once;
 mod operations;
+mod outcome;
 mod outgoing;
 mod produce;
 mod queue;
@@ -82,6 +86,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use headwater::server::Room;
 use headwater::service::Service;
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -89,6 +94,7 @@ use tokio::sync::watch;
 
 use connection::{Allowance, Halves};
 use context::{Context, Node};
+use figures::Figures;
 
 /// What is spoken: an API's name, its key and its versions, from the first to the last.
 #[cfg(any(feature = "cli", test))]
@@ -110,6 +116,7 @@ struct Inner {
     advertised: Option<Node>,
     /// For who comes by a socket that has no address.
     fallback: Node,
+    figures: Arc<Figures>,
     /// True once the broker closes. Each connection holds a receiver until its last answer.
     closing: watch::Sender<bool>,
 }
@@ -127,6 +134,8 @@ pub(crate) struct Options {
     pub(crate) advertise: Option<(String, u16)>,
     /// The first address that the broker listens on, if there is one.
     pub(crate) address: Option<SocketAddr>,
+    /// For record batches: that of the broker's other connections.
+    pub(crate) room: Room,
 }
 
 impl Kafka {
@@ -148,10 +157,12 @@ impl Kafka {
                     .min(headwater::limits::KAFKA_REQUEST_BYTES_MAX),
                 idle_timeout: options.idle_timeout,
                 close_timeout: options.close_timeout,
+                room: options.room,
             },
             cluster_id: cluster_id.into(),
             advertised: options.advertise.map(|(host, port)| Node { host, port }),
             fallback,
+            figures: Arc::default(),
             closing: watch::Sender::new(false),
         }))
     }
@@ -170,13 +181,7 @@ impl Kafka {
     {
         let inner = &self.0;
         let closing = inner.closing.subscribe();
-        let node = match (&inner.advertised, local) {
-            (Some(advertised), _) => advertised.clone(),
-            (None, Some(local)) => node_at(local),
-            (None, None) => inner.fallback.clone(),
-        };
-        let session = inner.service.remote_session();
-        let context = Context::new(session, inner.cluster_id.clone(), node, peer);
+        let context = self.context(local, peer);
         let halves = Halves {
             reader,
             writer,
@@ -193,11 +198,30 @@ impl Kafka {
         }
     }
 
-    /// Counts the connections there are, whenever it is asked.
+    /// What the APIs know of a connection.
+    fn context(&self, local: Option<SocketAddr>, peer: &str) -> Context {
+        let inner = &self.0;
+        let node = match (&inner.advertised, local) {
+            (Some(advertised), _) => advertised.clone(),
+            (None, Some(local)) => node_at(local),
+            (None, None) => inner.fallback.clone(),
+        };
+        let session = inner.service.remote_session();
+        let figures = Arc::clone(&inner.figures);
+        Context::new(session, inner.cluster_id.clone(), node, peer, figures)
+    }
+
+    /// How many connections there are.
     #[cfg(any(feature = "http", test))]
-    pub(crate) fn counter(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
+    pub(crate) fn connection_count(&self) -> usize {
+        self.0.closing.receiver_count()
+    }
+
+    /// Says what was asked, whenever it is asked itself.
+    #[cfg(feature = "http")]
+    pub(crate) fn figures(&self) -> crate::http::Other {
         let kafka = self.clone();
-        Box::new(move || kafka.0.closing.receiver_count())
+        Box::new(move || kafka.0.figures.spoken(kafka.connection_count()))
     }
 
     /// Lets every connection answer what it was asked, and waits for it, at most `timeout`.

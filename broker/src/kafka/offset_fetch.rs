@@ -21,6 +21,9 @@ use super::error::code;
 use super::groups::{Named, code_of, group_id, text, to_look_up, topic_name};
 use super::wire::{Malformed, Reader};
 
+/// The first version with a code for what is wrong with all of it; before, each partition says so.
+const VERSION_WITH_CODE: i16 = 2;
+
 /// The first version that asks about many groups.
 const VERSION_BATCHED: i16 = 8;
 
@@ -50,9 +53,11 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     } else if let Some(asked) = asked.first() {
         match look_up(context, asked, &mut room) {
             Ok(topics) => response.topics = topics.iter().map(|it| single(version, it)).collect(),
-            // Before it had a code it had none for this: what is not said is not committed.
-            Err(error_code) if version >= 2 => response.error_code = error_code,
-            Err(_) => {}
+            Err(error_code) if version >= VERSION_WITH_CODE => response.error_code = error_code,
+            Err(error_code) => {
+                let topics = asked.topics.iter().flatten();
+                response.topics = topics.map(|it| refused(it, error_code)).collect();
+            }
         }
     }
     Ok(Answer::now(&response, version))
@@ -99,8 +104,12 @@ fn read_topics(fields: &mut Reader<'_>) -> Result<Option<Named>, Malformed> {
 fn look_up(context: &Context, asked: &Asked, room: &mut usize) -> Result<Vec<Found>, i16> {
     let session = context.session();
     let Some(topics) = &asked.topics else {
-        let all = session.committed(&asked.group, None);
-        let all = all.map_err(|error| code_of(&error))?;
+        let all = session.all_committed(&asked.group, *room);
+        let all = all.map_err(|error| {
+            // Nor is it counted over and over.
+            *room = 0;
+            code_of(&error)
+        })?;
         take_room(room, &all)?;
         let topics = all.chunk_by(|one, next| one.topic == next.topic);
         let topics =
@@ -130,9 +139,7 @@ fn look_up(context: &Context, asked: &Asked, room: &mut usize) -> Result<Vec<Fou
 /// Counts what these take, here and in the answer.
 fn take_room(room: &mut usize, offsets: &[NotedOffset]) -> Result<(), i16> {
     let sizes = offsets.iter();
-    let bytes: usize = sizes
-        .map(|it| size_of::<NotedOffset>() + it.topic.len() + it.metadata.len())
-        .sum();
+    let bytes: usize = sizes.map(NotedOffset::size_bytes).sum();
     *room = room.checked_sub(bytes).ok_or(code::INVALID_REQUEST)?;
     Ok(())
 }
@@ -156,6 +163,18 @@ fn batched(asked: &Asked, found: Result<Vec<Found>, i16>) -> OffsetFetchResponse
             .with_partitions(partitions.collect())
     });
     group.with_topics(topics.collect())
+}
+
+fn refused((name, partitions): &(String, Vec<i32>), error_code: i16) -> OffsetFetchResponseTopic {
+    let partitions = partitions.iter().map(|partition| {
+        OffsetFetchResponsePartition::default()
+            .with_partition_index(*partition)
+            .with_committed_offset(-1)
+            .with_error_code(error_code)
+    });
+    OffsetFetchResponseTopic::default()
+        .with_name(topic_name(name))
+        .with_partitions(partitions.collect())
 }
 
 fn single(version: i16, (name, offsets): &Found) -> OffsetFetchResponseTopic {

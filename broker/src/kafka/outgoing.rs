@@ -47,7 +47,7 @@ impl Outgoing {
         let api = answered.api;
         let pieces = match answered.reply {
             Reply::Nothing => return Ok(()),
-            Reply::Pieces(pieces) => pieces,
+            Reply::Pieces(pieces) | Reply::Failed(pieces) => pieces,
             Reply::End => return Err(Unsayable::Unwanted { api }),
             Reply::Unsayable(reason) => return Err(Unsayable::Message { api, reason }),
         };

@@ -1,12 +1,17 @@
 //! Produce: each partition's record batch goes to the log as it came.
 //!
 //! Acknowledged is at the topic's level, whether 1 or all were asked for; who asks for none is told nothing. What a
-//! batch may be is as at Kafka's own brokers: one a partition, of magic 2.
+//! batch may be is as at Kafka's own brokers: one a partition, of magic 2. Of a partition that is named more than once
+//! the last batch is taken and the others are not, as there.
+
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use headwater::completion::Wakes;
 use headwater::engine::topics::Topic;
 use headwater::protocol::request::Request as NativeRequest;
 use headwater::protocol::response::{ProduceAck, Response};
+use headwater::server::Place;
 use headwater::service::Run;
 use headwater::{Completion, Error, ErrorCode, Pending};
 
@@ -47,11 +52,12 @@ struct UnderWay {
 
 pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Answer, Malformed> {
     let (version, is_flexible) = (request.version, request.is_flexible);
+    let place = request.place.take();
     let fields = &mut request.fields;
     let is_transactional = fields.nullable_string("transactional_id")?.is_some();
     let acks = fields.i16("acks")?;
     fields.i32("timeout_ms")?;
-    let topics = fields.array("topic_data", |fields| {
+    let mut topics = fields.array("topic_data", |fields| {
         let (mut name, mut id) = (String::new(), [0; 16]);
         if version >= VERSION_WITH_IDS {
             id = fields.uuid("topic_id")?;
@@ -72,6 +78,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
         })
     })?;
     fields.end()?;
+    keep_last(&mut topics);
     let refusal = if !(-1..=1).contains(&acks) {
         let words = format!("acks is {acks}; it must be 0, 1 or -1 (all)");
         Some(Failure::new(code::INVALID_REQUIRED_ACKS, words))
@@ -80,7 +87,7 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
     };
     let under_way = topics.into_iter().map(|asked| match &refusal {
         Some(refusal) => refused(asked, refusal),
-        None => start(context, version, asked),
+        None => start(context, version, asked, place.as_ref()),
     });
     let under_way: Vec<_> = under_way.collect();
     Ok(Answer::later(async move {
@@ -93,6 +100,42 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
             _ => reply,
         }
     }))
+}
+
+/// Leaves of each partition what is said of it last.
+fn keep_last(topics: &mut Vec<Asked>) {
+    if let [topic] = topics.as_slice()
+        && topic.partitions.len() == 1
+    {
+        return;
+    }
+    let mut seen = HashSet::new();
+    // A name may be long, and is looked at once for all of its partitions.
+    let mut numbers = HashMap::new();
+    let mut is_again = false;
+    for topic in topics.iter_mut().rev() {
+        let Asked {
+            name,
+            id,
+            partitions,
+        } = topic;
+        let next = numbers.len();
+        let number = *numbers.entry((&*name, *id)).or_insert(next);
+        partitions.reverse();
+        partitions.retain(|(index, _)| {
+            let is_last = seen.insert((number, *index));
+            is_again |= !is_last;
+            is_last
+        });
+        partitions.reverse();
+    }
+    if is_again {
+        headwater::seldom!(
+            warn,
+            "a Kafka client sent more than one record batch for a partition in one request: the last was taken"
+        );
+    }
+    topics.retain(|topic| !topic.partitions.is_empty());
 }
 
 fn refused(asked: Asked, refusal: &Failure) -> UnderWay {
@@ -108,7 +151,7 @@ fn refused(asked: Asked, refusal: &Failure) -> UnderWay {
 }
 
 /// Hands a topic's batches to the log.
-fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
+fn start(context: &Context, version: i16, asked: Asked, place: Option<&Place>) -> UnderWay {
     let service = context.service();
     let topic = if version >= VERSION_WITH_IDS {
         service.topic_by_uuid(&asked.id)
@@ -129,6 +172,7 @@ fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
         let started = name.ok_or_else(|| unknown.clone()).and_then(|name| {
             let payload = check(records.unwrap_or_default(), version)?;
             let (completion, pending) = Completion::pair();
+            let completion = giving_back(place.cloned(), completion);
             let produce = NativeRequest::Produce {
                 topic: name.to_string(),
                 partition: index,
@@ -146,6 +190,18 @@ fn start(context: &Context, version: i16, asked: Asked) -> UnderWay {
         partitions: partitions.collect(),
         topic,
     }
+}
+
+/// The same, giving the room for it back once the batch is appended, whoever reads the answer and when.
+fn giving_back(place: Option<Place>, completion: Completion<Response>) -> Completion<Response> {
+    Completion::call(
+        move |result: headwater::Result<Response>, wakes: &mut Wakes| {
+            completion.complete(result, wakes);
+            if let Some(place) = place {
+                wakes.push(place.give_back());
+            }
+        },
+    )
 }
 
 /// Whether it is one batch, and of the kind that is taken. What it holds the service looks at.
@@ -211,7 +267,7 @@ async fn finish(topics: Vec<UnderWay>, version: i16, is_flexible: bool) -> (Repl
     }
     writer.i32(0);
     writer.tags();
-    (Reply::Pieces(writer.finish()), is_done)
+    (Reply::pieces(writer.finish(), !is_done), is_done)
 }
 
 fn acknowledged(answer: headwater::Result<Response>) -> Result<ProduceAck, Failure> {

@@ -1,10 +1,15 @@
 //! The adapter against the independent codec of `kafka-protocol`, and against bytes that are no requests.
 
 mod admin;
+mod cold;
 mod configs;
 pub(super) mod damaged;
+mod figures;
 mod lookups;
+mod produced;
 mod records;
+mod room;
+mod slow;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,12 +36,18 @@ pub(super) fn kafka(auto_create_topics: bool) -> Kafka {
 
 /// Kafka's protocol for a service.
 pub(super) fn kafka_of(service: Service) -> Kafka {
+    kafka_within(Room::default(), service)
+}
+
+/// Kafka's protocol for a service, with room for record batches that others have too.
+pub(super) fn kafka_within(room: Room, service: Service) -> Kafka {
     let options = Options {
         frame_bytes_max: usize::MAX,
         idle_timeout: Duration::from_secs(600),
         close_timeout: Duration::from_secs(30),
         advertise: Some(("broker.test".to_owned(), 9092)),
         address: None,
+        room,
     };
     Kafka::new(service, options)
 }
@@ -317,7 +328,7 @@ async fn a_broker_that_closes_ends_its_connections() {
     let closing = kafka.close(Duration::from_secs(30));
     let (answer, ()) = tokio::join!(client.receive(), closing);
     assert!(answer.is_none());
-    assert_eq!(kafka.counter()(), 0);
+    assert_eq!(kafka.connection_count(), 0);
 }
 
 #[test]

@@ -33,6 +33,45 @@ impl Count {
     }
 }
 
+/// What was asked in another protocol than the native one.
+#[cfg(feature = "http")]
+#[cfg_attr(
+    not(feature = "kafka"),
+    expect(dead_code, reason = "nothing else is spoken")
+)]
+#[derive(Debug)]
+pub(crate) struct Spoken {
+    /// Its name, as it stands in the figures' names.
+    pub(crate) protocol: &'static str,
+    /// Connections that there are.
+    pub(crate) connections: usize,
+    /// Bytes of all requests.
+    pub(crate) received_bytes: u64,
+    /// Bytes of all answers.
+    pub(crate) sent_bytes: u64,
+    /// How often batches were read from files for it.
+    pub(crate) file_reads: u64,
+    /// For each API.
+    pub(crate) requests: Vec<RequestFigures>,
+}
+
+/// Requests of one API.
+#[cfg(feature = "http")]
+#[cfg_attr(
+    not(feature = "kafka"),
+    expect(dead_code, reason = "nothing else is spoken")
+)]
+#[derive(Debug)]
+pub(crate) struct RequestFigures {
+    pub(crate) api: &'static str,
+    /// Those that were answered.
+    pub(crate) requests: u64,
+    /// Those of them whose answer has an error in it.
+    pub(crate) errors: u64,
+    /// From request to answer, added up.
+    pub(crate) seconds: f64,
+}
+
 /// The half of a connection that is read from.
 pub(crate) struct Reading<R> {
     pub(super) reader: R,

@@ -24,6 +24,8 @@ pub use bind::ListenAddress;
 pub(crate) use bind::{Bound, socket_path};
 pub(crate) use counts::Counts;
 use counts::{Reading, Writing};
+#[cfg(feature = "http")]
+pub(crate) use counts::{RequestFigures, Spoken};
 
 #[cfg(feature = "http")]
 use crate::http::Http;

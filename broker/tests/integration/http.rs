@@ -165,6 +165,9 @@ fn metrics_say_what_was_done() {
     assert!(found("headwater_topic_size_bytes{topic=\"orders\"}") > 500.0);
     assert_eq!(found("headwater_connections{protocol=\"native\"}"), 1.0);
     assert_eq!(found("headwater_connections{protocol=\"http\"}"), 1.0);
+    assert_eq!(found("headwater_connections{protocol=\"kafka\"}"), 0.0);
+    assert_eq!(found("headwater_kafka_requests_total{api=\"Fetch\"}"), 0.0);
+    assert_eq!(found("headwater_kafka_sent_bytes_total"), 0.0);
     assert_eq!(found("headwater_connections_accepted_total"), 2.0);
     assert_eq!(found("headwater_connections_refused_total"), 0.0);
     assert!(found("headwater_requests_total") >= 3.0);

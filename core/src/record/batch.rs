@@ -17,8 +17,11 @@
 //! at by [`Records`] and [`verify_records`] alone.
 
 mod shared;
+mod stamp;
 
 pub use shared::Batch;
+pub(crate) use stamp::stamp_producer;
+pub use stamp::{stamp, stamp_append_time, stamp_max_timestamp};
 
 use super::{BatchError, RecordProblem, Records, compression};
 use crate::limits::{BATCH_RECORDS_MAX, RECORD_HEADERS_MAX};
@@ -337,11 +340,14 @@ pub fn verify(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
 /// Such a batch has at least one record, and its offset deltas are 0, 1, 2 .. without gaps, unlike
 /// those of a batch that compaction has been through. Compressed records are decompressed for it.
 ///
+/// The largest timestamp of the header that is returned is that of the records, whatever the batch says: nothing but
+/// the records bears witness to it. [`stamp_max_timestamp`] puts it right in the batch.
+///
 /// # Errors
 /// [`BatchError`], which names the record and its position; `UnsupportedCodec` and `Compression`
 /// for records that cannot be decompressed.
 pub fn verify_records(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-    let header = verify(bytes)?;
+    let mut header = verify(bytes)?;
     let (record_count, last_offset_delta) = (header.record_count, header.last_offset_delta);
     if record_count - 1 != last_offset_delta {
         return Err(BatchError::RecordCount {
@@ -362,19 +368,24 @@ pub fn verify_records(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
             &decompressed
         }
     };
-    check_records(Records::new(&header, section))?;
+    if let Some(latest_ms) = check_records(Records::new(&header, section))? {
+        header.max_timestamp_ms = latest_ms;
+    }
     Ok(header)
 }
 
 /// Checks every record of a batch that has as many as it has offset deltas: then "strictly rising
-/// and none above the last", which its records see to, leaves no gap.
-fn check_records(mut records: Records<'_>) -> Result<(), BatchError> {
+/// and none above the last", which its records see to, leaves no gap. Returns their largest timestamp.
+fn check_records(mut records: Records<'_>) -> Result<Option<i64>, BatchError> {
+    let mut latest_ms = None;
     loop {
         let (index, position) = records.place();
         let Some(record) = records.next() else {
-            return Ok(());
+            return Ok(latest_ms);
         };
-        let headers = record?.headers();
+        let record = record?;
+        latest_ms = latest_ms.max(Some(record.timestamp_ms));
+        let headers = record.headers();
         let found = headers.count_remaining() as usize;
         if found > RECORD_HEADERS_MAX {
             return Err(BatchError::TooManyHeaders {
@@ -397,49 +408,6 @@ fn check_records(mut records: Records<'_>) -> Result<(), BatchError> {
 fn section<'a>(header: &BatchHeader, bytes: &'a [u8]) -> &'a [u8] {
     let end = bytes.len().min(header.total_bytes());
     bytes.get(HEADER_BYTES..end).unwrap_or_default()
-}
-
-/// Writes what the log decides into a batch: its base offset and leader epoch.
-///
-/// Both stand outside the checksum. The caller has verified the batch; on fewer than 61 bytes
-/// nothing happens.
-pub fn stamp(bytes: &mut [u8], base_offset: i64, leader_epoch: i32) {
-    if let Some(header) = bytes.first_chunk_mut::<HEADER_BYTES>() {
-        put(header, BASE_OFFSET, base_offset.to_be_bytes());
-        put(header, LEADER_EPOCH, leader_epoch.to_be_bytes());
-    }
-}
-
-/// Makes `time_ms` the timestamp of every record of a batch, as `log_append_time` asks.
-///
-/// Sets the attribute, the max timestamp, and the checksum again. The caller has verified the
-/// batch; on fewer than 61 bytes nothing happens.
-pub fn stamp_append_time(bytes: &mut [u8], time_ms: i64) {
-    let Some(header) = bytes.first_chunk_mut::<HEADER_BYTES>() else {
-        return;
-    };
-    let attributes = u16::from_be_bytes(take(header, ATTRIBUTES)) | LOG_APPEND_TIME;
-    put(header, ATTRIBUTES, attributes.to_be_bytes());
-    put(header, MAX_TIMESTAMP, time_ms.to_be_bytes());
-    write_checksum(bytes);
-}
-
-/// Makes a batch that of another producer, epoch and sequence: what a producer does that begins again.
-///
-/// Sets the checksum again. On fewer than 61 bytes nothing happens.
-pub(crate) fn stamp_producer(
-    bytes: &mut [u8],
-    producer_id: i64,
-    producer_epoch: i16,
-    base_sequence: i32,
-) {
-    let Some(header) = bytes.first_chunk_mut::<HEADER_BYTES>() else {
-        return;
-    };
-    put(header, PRODUCER_ID, producer_id.to_be_bytes());
-    put(header, PRODUCER_EPOCH, producer_epoch.to_be_bytes());
-    put(header, BASE_SEQUENCE, base_sequence.to_be_bytes());
-    write_checksum(bytes);
 }
 
 /// A batch of a header and what stands behind it, with the length and the checksum that it has to have.

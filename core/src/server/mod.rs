@@ -37,6 +37,7 @@ use tracing::Instrument;
 
 pub use door::{Door, Feed};
 pub use options::ServerOptions;
+pub use room::{Place, Room};
 pub use sharing::share;
 
 use crate::error::Error;
@@ -45,7 +46,6 @@ use crate::service::Service;
 use closing::Closing;
 use counts::Counts;
 use notice::Notices;
-use room::Room;
 
 /// Serves connections. Cheap to clone.
 #[derive(Clone)]
@@ -126,6 +126,12 @@ impl Server {
     #[must_use]
     pub fn request_counts(&self) -> (u64, u64) {
         self.0.counts.requests()
+    }
+
+    /// The room that its connections have for record batches, for whoever takes in some by another protocol.
+    #[must_use]
+    pub fn room(&self) -> &Room {
+        &self.0.room
     }
 
     /// How many connections there are.

@@ -11,13 +11,18 @@ use tokio::sync::Semaphore;
 use crate::completion::Wake;
 use crate::limits::SERVER_BATCH_BYTES_MAX;
 
-/// See the module.
+/// Room for [`SERVER_BATCH_BYTES_MAX`] bytes. Cheap to clone; clones are the same room.
 #[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Semaphore>);
+pub struct Room(Arc<Semaphore>);
 
-/// Some of it, given back when it is dropped.
+/// Some of it, given back when its last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Place {
+    _held: Arc<Held>,
+}
+
 #[derive(Debug)]
-pub(super) struct Place {
+struct Held {
     room: Room,
     bytes: u32,
 }
@@ -30,7 +35,8 @@ impl Default for Room {
 
 impl Room {
     /// Room for so many bytes, if there is some and nobody waits for it.
-    pub(super) fn try_take(&self, bytes: usize) -> Option<Place> {
+    #[must_use]
+    pub fn try_take(&self, bytes: usize) -> Option<Place> {
         let bytes = permits(bytes);
         let permit = self.0.try_acquire_many(bytes).ok()?;
         permit.forget();
@@ -38,7 +44,7 @@ impl Room {
     }
 
     /// Room for so many bytes as soon as it is this one's turn; all that there can be, for who wants more.
-    pub(super) async fn take(&self, bytes: usize) -> Option<Place> {
+    pub async fn take(&self, bytes: usize) -> Option<Place> {
         let bytes = permits(bytes);
         // It is never closed.
         let permit = self.0.acquire_many(bytes).await.ok()?;
@@ -48,20 +54,23 @@ impl Room {
 
     fn place(&self, bytes: u32) -> Place {
         let room = self.clone();
-        Place { room, bytes }
+        Place {
+            _held: Arc::new(Held { room, bytes }),
+        }
     }
 }
 
 impl Place {
     /// Gives it back where tasks may be woken.
-    pub(super) fn give_back(self) -> Wake {
+    #[must_use]
+    pub fn give_back(self) -> Wake {
         Wake::Hook(Arc::new(move || {
             let _until_then = &self;
         }))
     }
 }
 
-impl Drop for Place {
+impl Drop for Held {
     fn drop(&mut self) {
         self.room.0.add_permits(self.bytes as usize);
     }

@@ -53,7 +53,18 @@ impl Session {
     ) -> Result<Vec<NotedOffset>> {
         let inner = &self.service().inner;
         inner.check_open()?;
-        Ok(inner.noted_offsets(group, partitions))
+        inner.noted_offsets(group, partitions, usize::MAX)
+    }
+
+    /// What a group has committed, for all that it has committed something for, by topic and partition: if that is
+    /// `bytes_max` bytes or fewer, by their [sizes](NotedOffset::size_bytes). Nothing is copied before that is known.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` for more; `CLOSED`.
+    pub fn all_committed(&self, group: &str, bytes_max: usize) -> Result<Vec<NotedOffset>> {
+        let inner = &self.service().inner;
+        inner.check_open()?;
+        inner.noted_offsets(group, None, bytes_max)
     }
 
     /// Takes back what a group has committed for these partitions; answered once that is durable.
@@ -160,7 +171,8 @@ impl Inner {
         &self,
         group: &str,
         partitions: Option<&[TopicPartition]>,
-    ) -> Vec<NotedOffset> {
+        bytes_max: usize,
+    ) -> Result<Vec<NotedOffset>> {
         let topics = self.state.topics.read();
         let groups = self.state.groups.lock();
         let group = groups.get(group);
@@ -171,16 +183,25 @@ impl Inner {
                 let committed = key.and_then(|key| group?.offsets.get(&key));
                 NotedOffset::new(&found.topic, found.partition, committed)
             });
-            return noted.collect();
+            return Ok(noted.collect());
         }
         let all = group.into_iter().flat_map(|group| &group.offsets);
         let all = all.filter_map(|((uuid, partition), committed)| {
-            let name = &topics.by_uuid(uuid)?.name;
-            Some(NotedOffset::new(name, *partition, Some(committed)))
+            Some((&topics.by_uuid(uuid)?.name, *partition, committed))
         });
+        let mut left = bytes_max;
+        for (name, _, committed) in all.clone() {
+            let noted = committed.details.as_ref();
+            let size_bytes = noted_bytes(name, noted.map_or("", |it| &*it.metadata));
+            left = left
+                .checked_sub(size_bytes)
+                .ok_or_else(|| too_much(bytes_max))?;
+        }
+        let all = all
+            .map(|(name, partition, committed)| NotedOffset::new(name, partition, Some(committed)));
         let mut all: Vec<_> = all.collect();
         all.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        all
+        Ok(all)
     }
 
     fn check_forget(&self, group: String, partitions: &[TopicPartition]) -> Result<Checked> {
@@ -239,6 +260,12 @@ impl Inner {
 }
 
 impl NotedOffset {
+    /// Bytes that it takes in memory.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        noted_bytes(&self.topic, &self.metadata)
+    }
+
     fn new(topic: &str, partition: i32, committed: Option<&Committed>) -> Self {
         let details = committed.and_then(|committed| committed.details.as_deref());
         let details = details.cloned().unwrap_or_default();
@@ -277,6 +304,19 @@ impl NotedOffset {
         }
         Ok(topic)
     }
+}
+
+const fn noted_bytes(topic: &str, metadata: &str) -> usize {
+    size_of::<NotedOffset>() + topic.len() + metadata.len()
+}
+
+fn too_much(bytes_max: usize) -> Error {
+    Error::new(
+        ErrorCode::InvalidRequest,
+        format!(
+            "the group has committed more than {bytes_max} bytes of offsets; ask for some of them"
+        ),
+    )
 }
 
 fn partition_of<'a>(topics: &'a Topics, name: &str, partition: i32) -> Result<&'a Topic> {

@@ -55,7 +55,7 @@ impl Inner {
     pub(super) fn produce(
         self: &Arc<Self>,
         produce: Produce,
-        payload: Bytes,
+        mut payload: Bytes,
         run: Run,
         completion: Completion<Response>,
     ) {
@@ -70,7 +70,7 @@ impl Inner {
                 Err(error) => completion.complete(Err(error), wakes),
             });
         }
-        match self.check_produce(&produce, &payload) {
+        match self.check_produce(&produce, &mut payload) {
             Ok((topic, partition)) => {
                 let append = Append {
                     kind: Kind::Records,
@@ -88,10 +88,11 @@ impl Inner {
         }
     }
 
+    /// Whether a batch may be appended, and where. What a stranger's says of its records is put right in it.
     pub(super) fn check_produce(
         &self,
         produce: &Produce,
-        payload: &Bytes,
+        payload: &mut Bytes,
     ) -> Result<(Topic, PartitionId)> {
         let topic = self.state.topics.read().get(&produce.topic).cloned();
         let topic = topic.ok_or_else(|| unknown_topic(&produce.topic))?;
@@ -310,7 +311,7 @@ fn check_keys(payload: &Bytes, topic: &str, partition: i32) -> Result<()> {
     Ok(())
 }
 
-fn check_batch(payload: &[u8], is_trusted: bool, topic: &str) -> Result<()> {
+fn check_batch(payload: &mut Bytes, is_trusted: bool, topic: &str) -> Result<()> {
     // Readers decode what is stored: a stranger's batch must be one that can be decoded to its end.
     let checked = if is_trusted {
         batch::verify(payload)
@@ -318,7 +319,15 @@ fn check_batch(payload: &[u8], is_trusted: bool, topic: &str) -> Result<()> {
         batch::verify_records(payload)
     };
     let header = checked.map_err(|error| refused(error, topic))?;
-    check_header(&header, topic)
+    check_header(&header, topic)?;
+    let said = BatchHeader::parse(payload).map_err(|error| refused(error, topic))?;
+    if said.max_timestamp_ms != header.max_timestamp_ms {
+        // By it records are looked up by time: one that is not theirs would hide them, or others behind them.
+        let mut bytes = Vec::from(std::mem::take(payload));
+        batch::stamp_max_timestamp(&mut bytes, header.max_timestamp_ms);
+        *payload = Bytes::from(bytes);
+    }
+    Ok(())
 }
 
 fn refused(error: BatchError, topic: &str) -> Error {

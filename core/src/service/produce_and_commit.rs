@@ -110,14 +110,14 @@ impl Inner {
             if size_bytes > rest.len() {
                 return Err(wrong_size(batch, rest.len()));
             }
-            let bytes = rest.split_to(size_bytes);
+            let mut bytes = rest.split_to(size_bytes);
             let produce = Produce {
                 topic: batch.topic.clone(),
                 partition: batch.partition,
                 durability: None,
                 is_trusted: wanted.is_trusted,
             };
-            let checked = self.check_produce(&produce, &bytes);
+            let checked = self.check_produce(&produce, &mut bytes);
             let (topic, partition) = checked.map_err(|error| about(batch, error))?;
             level = level.max(topic.config.durability.min(self.identity_level()));
             parts.push(SetPart {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater::Completion;
 use headwater::engine::partition::{Partition, Readable};
-use headwater::ids::LeaderEpoch;
+use headwater::ids::{LeaderEpoch, PartitionId};
 
 use super::{Asked, Row, VERSION_WITH_IDS};
 use crate::kafka::context::Context;
@@ -53,16 +53,39 @@ impl Found {
 struct Budget {
     bytes: usize,
     is_untouched: bool,
+    /// Whether something had no place any more: then nothing else is read.
+    is_full: bool,
+    /// The first partition that had none, and is looked at first the next time.
+    left_out: Option<PartitionId>,
 }
 
-/// Looks at every partition of a request.
-pub(super) async fn look_all(context: &Context, asked: &Asked) -> Vec<Found> {
+/// What was found, partition by partition as they were asked for.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) found: Vec<Found>,
+    /// Whether there is no place for more.
+    pub(super) is_full: bool,
+    /// The partition whose turn it is the next time, if one had no place.
+    pub(super) left_out: Option<PartitionId>,
+}
+
+/// Looks at every partition of a request: in their order, beginning with the one that had no place in the answer
+/// before, so that each has its turn however the client orders them.
+pub(super) async fn look_all(context: &Context, asked: &Asked) -> Look {
     let mut budget = Budget {
         bytes: asked.max_bytes,
         is_untouched: true,
+        is_full: false,
+        left_out: None,
     };
-    let mut all = Vec::new();
-    for row in asked.topics.iter().flat_map(|topic| &topic.rows) {
+    let rows: Vec<_> = asked.topics.iter().flat_map(|topic| &topic.rows).collect();
+    let next = context.fetch_turn().and_then(|next| {
+        let is_next = |row: &&Row| row.partition.as_ref().is_ok_and(|it| it.id == next);
+        rows.iter().position(is_next)
+    });
+    let (last, first) = rows.split_at_checked(next.unwrap_or(0)).unwrap_or_default();
+    let mut all = Vec::with_capacity(rows.len());
+    for row in first.iter().chain(last) {
         if all.len() % ROWS_IN_A_TURN == ROWS_IN_A_TURN - 1 {
             tokio::task::yield_now().await;
         }
@@ -72,7 +95,12 @@ pub(super) async fn look_all(context: &Context, asked: &Asked) -> Vec<Found> {
         };
         all.push(found);
     }
-    all
+    all.rotate_right(last.len());
+    Look {
+        found: all,
+        is_full: budget.is_full,
+        left_out: budget.left_out,
+    }
 }
 
 async fn look(
@@ -102,7 +130,10 @@ async fn look(
         }
         Err(error_code) => return Found::failed(error_code),
     }
-    if budget.bytes == 0 && !budget.is_untouched {
+    if budget.is_full {
+        if budget.left_out.is_none() && partition.is_readable_at(row.offset) {
+            budget.left_out = Some(partition.id);
+        }
         return Found::empty(partition);
     }
     let max_bytes = row.max_bytes.min(budget.bytes);
@@ -117,6 +148,11 @@ async fn look(
         found.batches = batches.into_iter().map(|batch| batch.bytes).collect();
         budget.bytes = budget.bytes.saturating_sub(found.bytes);
         budget.is_untouched = false;
+        budget.is_full = budget.bytes == 0;
+    } else if !batches.is_empty() {
+        // Whatever else is read may have no place either, and would be read for nothing.
+        budget.is_full = true;
+        budget.left_out = Some(partition.id);
     }
     found
 }
@@ -153,6 +189,7 @@ async fn read(
         Ok(_) => return Ok(batches),
         Err(_) => return Err(code::OFFSET_OUT_OF_RANGE),
     }
+    context.figures().read_files();
     let (completion, pending) = Completion::pair();
     let (service, partition) = (context.service().clone(), Arc::clone(partition));
     context.service().schedule_turn(move || {

@@ -1,7 +1,9 @@
 //! The answer to a Fetch: batches as they lie in memory, between the fields that say what they are.
 
-use super::{Asked, Found, VERSION_WITH_IDS};
+use super::look::Found;
+use super::{Asked, VERSION_WITH_IDS};
 use crate::kafka::answer::Reply;
+use crate::kafka::error;
 use crate::kafka::wire::Writer;
 
 /// No session, and no replica that would be better to read from.
@@ -13,6 +15,8 @@ const DIVERGING_EPOCH: u8 = 0;
 
 /// Writes what was found, partition by partition as they were asked for.
 pub(super) fn reply(asked: &Asked, error_code: i16, found: Vec<Found>) -> Reply {
+    let is_wrong = |found: &Found| found.error_code != error::NONE;
+    let has_failed = error_code != error::NONE || found.iter().any(is_wrong);
     let mut found = found.into_iter();
     let mut writer = Writer::new(asked.is_flexible);
     writer.i32(0);
@@ -34,7 +38,7 @@ pub(super) fn reply(asked: &Asked, error_code: i16, found: Vec<Found>) -> Reply 
         writer.tags();
     }
     writer.tags();
-    Reply::Pieces(writer.finish())
+    Reply::pieces(writer.finish(), has_failed)
 }
 
 fn partition(writer: &mut Writer, asked: &Asked, index: i32, found: Found) {

@@ -29,7 +29,6 @@ use crate::kafka::Kafka;
 use crate::kafka::tests::{Client, kafka};
 
 mod bounds;
-mod fuzz;
 
 fn join(version: i16, group: &str, member: &str) -> JoinGroupRequest {
     let protocol = JoinGroupRequestProtocol::default()

@@ -108,42 +108,6 @@ pub(super) fn change(
     IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
 }
 
-/// Well-formed requests of these APIs, for the tests that damage them.
-pub(super) fn seed(key: i16, version: i16) -> Option<Vec<u8>> {
-    Some(match key {
-        19 => {
-            let assigned = CreatableReplicaAssignment::default().with_broker_ids(vec![BrokerId(0)]);
-            let topic =
-                creatable("made", 2, &[("retention.ms", "1000")]).with_assignments(vec![assigned]);
-            Client::frame(key, version, 1, &create(vec![topic]))
-        }
-        20 => Client::frame(key, version, 1, &delete_by_name(version, &["orders"])),
-        21 => {
-            let topic = DeleteRecordsTopic::default()
-                .with_name(topic_name("orders"))
-                .with_partitions(vec![DeleteRecordsPartition::default()]);
-            let request = DeleteRecordsRequest::default().with_topics(vec![topic]);
-            Client::frame(key, version, 1, &request)
-        }
-        32 => Client::frame(key, version, 1, &describe(2, "orders")),
-        33 => {
-            let request = replace("orders", &[("retention.ms", "1000")]);
-            Client::frame(key, version, 1, &request)
-        }
-        37 => {
-            let assigned = CreatePartitionsAssignment::default().with_broker_ids(vec![BrokerId(0)]);
-            let topic = grow("orders", 2).with_assignments(Some(vec![assigned]));
-            let request = CreatePartitionsRequest::default().with_topics(vec![topic]);
-            Client::frame(key, version, 1, &request)
-        }
-        44 => {
-            let request = change("orders", &[("cleanup.policy", 2, Some("compact"))]);
-            Client::frame(key, version, 1, &request)
-        }
-        _ => return None,
-    })
-}
-
 #[tokio::test]
 async fn topics_are_created_and_deleted_in_every_version() {
     let kafka = kafka(false);
@@ -439,4 +403,32 @@ async fn names_that_differ_in_dots_and_underscores_alone_are_refused_to_kafkas_c
     let run = headwater::service::Run::Io;
     session.submit(native, Bytes::new(), run, completion);
     assert!(created.await.is_ok());
+}
+
+/// One request of a few bytes made as many partitions as it liked.
+#[tokio::test]
+async fn one_request_makes_only_so_many_partitions() {
+    let kafka = kafka(false);
+    let mut client = Client::of(&kafka);
+    let codes = |answer: &CreateTopicsResponse| -> Vec<i16> {
+        answer.topics.iter().map(|it| it.error_code).collect()
+    };
+    let topics = ["a", "b", "c"].map(|name| creatable(name, 4_000, &[]));
+    let answer: CreateTopicsResponse = client.ask(19, 7, &create(topics.into())).await;
+    assert_eq!(codes(&answer), [44, 44, 44]);
+    assert!(kafka.0.service.topics().is_empty());
+    // One that cannot be is no reason to refuse the others.
+    let topics = vec![creatable("a", i32::MAX, &[]), creatable("b", 1, &[])];
+    let answer: CreateTopicsResponse = client.ask(19, 7, &create(topics)).await;
+    assert_eq!(codes(&answer), [37, 0]);
+    let topics = ["c", "d"].map(|name| creatable(name, 1, &[]));
+    let _: CreateTopicsResponse = client.ask(19, 7, &create(topics.into())).await;
+    let topics = ["b", "c", "d"].map(|name| grow(name, 4_000));
+    let request = CreatePartitionsRequest::default().with_topics(topics.into());
+    let answer: CreatePartitionsResponse = client.ask(37, 3, &request).await;
+    let codes: Vec<_> = answer.results.iter().map(|it| it.error_code).collect();
+    assert_eq!(codes, [44, 44, 44]);
+    let request = CreatePartitionsRequest::default().with_topics(vec![grow("b", 40)]);
+    let answer: CreatePartitionsResponse = client.ask(37, 3, &request).await;
+    assert_eq!(answer.results[0].error_code, 0);
 }

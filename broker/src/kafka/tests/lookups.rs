@@ -81,6 +81,27 @@ async fn offsets_are_listed_by_meaning_and_by_time_in_every_version() {
     assert_eq!(found(&answer), [(0, 4, -1), (42, -1, -1), (3, -1, -1)]);
 }
 
+/// It had none, where Apache Kafka's brokers give that of the leader: what they will write next is of it.
+#[tokio::test]
+async fn a_partition_without_records_has_the_epoch_of_its_leader() {
+    let kafka = kafka(true);
+    let mut client = Client::of(&kafka);
+    topic(&mut client, "orders").await;
+    let epoch = kafka.0.service.leader_epoch().0;
+    for (timestamp, offset, expected) in [
+        (-1, 0, epoch),
+        (-2, 0, epoch),
+        (-4, 0, epoch),
+        (-3, -1, -1),
+        (0, -1, -1),
+    ] {
+        let answer: ListOffsetsResponse = client.ask(2, 10, &list(vec![at(timestamp)])).await;
+        let partition = &answer.topics[0].partitions[0];
+        let found = (partition.offset, partition.leader_epoch);
+        assert_eq!(found, (offset, expected), "{timestamp}");
+    }
+}
+
 #[tokio::test]
 async fn the_end_of_an_epoch_is_told_in_every_version() {
     let (kafka, mut client) = client_with_records().await;

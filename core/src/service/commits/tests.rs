@@ -57,6 +57,23 @@ fn by_hand() -> Speaker {
     }
 }
 
+#[test]
+fn all_that_is_committed_is_copied_only_if_it_is_not_too_much() {
+    let storage = Arc::new(FaultyStorage::new());
+    let (service, session) = with_topic(&storage);
+    let offsets = [noted(0, 1, -1, "at noon"), noted(2, 3, -1, "")];
+    commit(&session, &offsets).unwrap();
+    let size_bytes = offsets.iter().map(NotedOffset::size_bytes).sum();
+    let all = session.all_committed("readers", size_bytes).unwrap();
+    assert_eq!(all, offsets);
+    let refused = session.all_committed("readers", size_bytes - 1);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidRequest, "{refused}");
+    assert_eq!(session.all_committed("nobody", 0).unwrap(), []);
+    drop(session);
+    service.close().unwrap();
+}
+
 fn commit(session: &Session, offsets: &[NotedOffset]) -> Result<EachPartition> {
     let (completion, mut pending) = Completion::pair();
     session.commit_classic(&by_hand(), offsets, Run::Here, completion);
