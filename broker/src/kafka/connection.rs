@@ -14,9 +14,10 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use headwater::limits;
+use headwater::server::closing::Guest;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::api::Arrived;
@@ -83,7 +84,7 @@ pub(super) async fn serve<R, W>(
     halves: Halves<R, W>,
     context: Context,
     allowance: &Allowance,
-    closing: watch::Receiver<bool>,
+    closing: Guest,
 ) -> End
 where
     R: AsyncRead + Send + Unpin,
@@ -116,7 +117,7 @@ async fn converse<R, W>(
     first: &[u8],
     context: Context,
     allowance: &Allowance,
-    mut closing: watch::Receiver<bool>,
+    closing: Guest,
 ) -> End
 where
     R: AsyncRead + Send + Unpin,
@@ -134,7 +135,7 @@ where
         // It ends by itself only with a fault: the requests have not ended.
         answered = &mut answering => return answered.err().unwrap_or(End::PeerClosed),
         end = receive(reader, &mut frames, (&activity, &budget), sender) => end,
-        _ = closing.wait_for(|is_closing| *is_closing) => End::Closing,
+        () = closing.told() => End::Closing,
         () = silence(&activity, idle_timeout) => End::Idle { timeout: idle_timeout },
     };
     // Nothing more comes: long polls end, and all there is to be said is said.

@@ -81,10 +81,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use headwater::server::closing::Closing;
 use headwater::service::Service;
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 
 use connection::{Allowance, Halves};
 use context::{Context, Node};
@@ -109,8 +109,8 @@ struct Inner {
     advertised: Option<Node>,
     /// For who comes by a socket that has no address.
     fallback: Node,
-    /// True once the broker closes. Each connection holds a receiver until its last answer.
-    closing: watch::Sender<bool>,
+    /// Told once the broker closes. Each connection is a guest of it until its last answer.
+    closing: Arc<Closing>,
 }
 
 /// What the broker allows a connection, and how it is reached.
@@ -151,7 +151,7 @@ impl Kafka {
             cluster_id: cluster_id.into(),
             advertised: options.advertise.map(|(host, port)| Node { host, port }),
             fallback,
-            closing: watch::Sender::new(false),
+            closing: Arc::default(),
         }))
     }
 
@@ -168,7 +168,7 @@ impl Kafka {
         W: AsyncWrite + Send + Unpin,
     {
         let inner = &self.0;
-        let closing = inner.closing.subscribe();
+        let closing = inner.closing.enter();
         let node = match (&inner.advertised, local) {
             (Some(advertised), _) => advertised.clone(),
             (None, Some(local)) => node_at(local),
@@ -196,14 +196,14 @@ impl Kafka {
     #[cfg(any(feature = "http", test))]
     pub(crate) fn counter(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
         let kafka = self.clone();
-        Box::new(move || kafka.0.closing.receiver_count())
+        Box::new(move || kafka.0.closing.count())
     }
 
     /// Lets every connection answer what it was asked, and waits for it, at most `timeout`.
     pub(crate) async fn close(&self, timeout: Duration) {
-        self.0.closing.send_replace(true);
+        self.0.closing.close();
         // Those left at the deadline are cut by whoever drops their tasks.
-        let _ = tokio::time::timeout(timeout, self.0.closing.closed()).await;
+        let _ = tokio::time::timeout(timeout, self.0.closing.empty()).await;
     }
 }
 
