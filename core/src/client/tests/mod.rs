@@ -1,3 +1,3 @@
 //! Clients, a broker, the network and the disk, together.
 
-mod simulation;
+pub mod simulation;
