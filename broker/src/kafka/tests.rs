@@ -5,6 +5,7 @@ mod configs;
 pub(super) mod damaged;
 mod lookups;
 mod records;
+mod simulation;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
