@@ -43,6 +43,8 @@ pub enum Bug {
     ResentBehind,
     /// What is committed is what was handed out, whether the host has passed it or not.
     CommitAhead,
+    /// A generation of a classic group is told before the log has it.
+    GenerationUnlogged,
 }
 
 /// How restless a world is.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater::testing::simulation::Stage;
+use headwater::testing::simulation::{NATIVE_GROUP, Stage};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -15,7 +15,6 @@ use kafka_protocol::messages::{
     OffsetFetchRequest, OffsetFetchResponse,
 };
 
-use super::GROUP;
 use super::consumer::Position;
 use super::member::{Heard, Member, Over, code};
 use crate::kafka::groups::{group_id, text, topic_name};
@@ -48,14 +47,14 @@ impl Member {
             .with_name(topic_name(self.stage.topic()))
             .with_partitions(partitions.collect());
         let request = OffsetCommitRequest::default()
-            .with_group_id(group_id(GROUP))
+            .with_group_id(group_id(self.group))
             .with_generation_id_or_member_epoch(self.generation)
             .with_member_id(text(&self.id))
             .with_group_instance_id(self.instance_id())
             .with_topics(vec![topic]);
         let stage = self.stage.clone();
         let history = stage.history();
-        let asked = history.commit_asked(GROUP, self.generation, self.name(), &offsets);
+        let asked = history.commit_asked(self.group, self.generation, self.name(), &offsets);
         let version = self.versions.commit;
         let heard: Heard<OffsetCommitResponse> = self.ask((8, version), &request, WITHIN).await;
         let Heard::Answer(answer) = heard else {
@@ -93,7 +92,7 @@ impl Member {
             return Ok(true);
         }
         let version = self.versions.fetch;
-        let request = asked(version, &self.stage, held);
+        let request = asked(version, self.group, &self.stage, held);
         let answer: OffsetFetchResponse = match self.ask((9, version), &request, WITHIN).await {
             Heard::Answer(answer) => answer,
             Heard::Nothing => return Ok(false),
@@ -105,12 +104,14 @@ impl Member {
         let stage = self.stage.clone();
         let history = stage.history();
         for (partition, committed, metadata) in found {
-            if committed >= 0 && metadata != said(committed) {
+            // Native members note nothing.
+            let is_native = metadata.is_empty() && self.group == NATIVE_GROUP;
+            if committed >= 0 && metadata != said(committed) && !is_native {
                 history.fail(format!(
                     "offset {committed} of partition {partition} is committed with `{metadata}`"
                 ));
             }
-            history.begins(GROUP, self.generation, partition, committed.max(0));
+            history.begins(self.group, self.generation, partition, committed.max(0));
             let at = match committed {
                 0.. => committed,
                 _ => match self.earliest(partition).await {
@@ -160,14 +161,14 @@ fn said(offset: i64) -> String {
     format!("before {offset}")
 }
 
-fn asked(version: i16, stage: &Stage, held: &[i32]) -> OffsetFetchRequest {
+fn asked(version: i16, group: &str, stage: &Stage, held: &[i32]) -> OffsetFetchRequest {
     let name = topic_name(stage.topic());
     if version >= 8 {
         let topic = OffsetFetchRequestTopics::default()
             .with_name(name)
             .with_partition_indexes(held.to_vec());
         let group = OffsetFetchRequestGroup::default()
-            .with_group_id(group_id(GROUP))
+            .with_group_id(group_id(group))
             .with_topics(Some(vec![topic]));
         return OffsetFetchRequest::default().with_groups(vec![group]);
     }
@@ -175,7 +176,7 @@ fn asked(version: i16, stage: &Stage, held: &[i32]) -> OffsetFetchRequest {
         .with_name(name)
         .with_partition_indexes(held.to_vec());
     OffsetFetchRequest::default()
-        .with_group_id(group_id(GROUP))
+        .with_group_id(group_id(group))
         .with_topics(Some(vec![topic]))
 }
 

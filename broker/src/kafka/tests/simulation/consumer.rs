@@ -11,7 +11,6 @@ use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use tokio::time::Instant;
 
-use super::GROUP;
 use super::line::{Line, Told};
 use super::member::{Member, Over};
 use crate::kafka::tests::topic_name;
@@ -52,12 +51,12 @@ struct Consumer {
 }
 
 /// Reads as a member of the group, again and again, until it is told to stop.
-pub(super) async fn consume(stage: Stage, number: usize, stop: Arc<Signal>) {
+pub(super) async fn consume(stage: Stage, group: &'static str, number: usize, stop: Arc<Signal>) {
     let mut is_static = stage.chance(3);
     while !stop.is_set() {
         // Two of a name: one of them takes the other's place.
         let instance = is_static.then(|| format!("instance-{}", number / 2));
-        let mut consumer = Consumer::new(stage.clone(), number, instance);
+        let mut consumer = Consumer::new(stage.clone(), group, number, instance);
         let over = consumer.read(&stop).await;
         stage.note(format!("kafka member {number}: ends, {over:?}"));
         if !is_static && (stop.is_set() || !stage.chance(4)) {
@@ -77,10 +76,10 @@ fn done(stage: &Stage, number: usize, stop: &Signal) {
 }
 
 impl Consumer {
-    fn new(stage: Stage, number: usize, instance: Option<String>) -> Self {
+    fn new(stage: Stage, group: &'static str, number: usize, instance: Option<String>) -> Self {
         Self {
             number,
-            member: Member::new(stage.clone(), number, instance),
+            member: Member::new(stage.clone(), group, number, instance),
             line: None,
             version: stage.among(&[4, 7, 11, 12, 13, 16, 17]),
             is_fenced: stage.chance(2),
@@ -131,7 +130,7 @@ impl Consumer {
         let history = self.stage.clone();
         let history = history.history();
         for (partition, offset, record) in &records {
-            history.deliver(GROUP, *partition, *offset, *record);
+            history.deliver(self.member.group, *partition, *offset, *record);
         }
         let Some((first, last)) = records.first().zip(records.last()) else {
             return Ok(());
@@ -151,7 +150,7 @@ impl Consumer {
             if self.member.is_called() || !self.member.is_joined() {
                 break;
             }
-            history.process(GROUP, partition, offset);
+            history.process(self.member.group, partition, offset);
             self.member.processed(partition, offset);
             if self.stage.chance(50) {
                 self.stage.pause(self.pause_ms).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater::testing::simulation::{Signal, Stage};
+use headwater::testing::simulation::{NATIVE_GROUP, Signal, Stage};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
@@ -15,7 +15,6 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
-use super::GROUP;
 use super::consumer::{Position, subscription};
 use super::line::Line;
 use crate::kafka::groups::{group_id, text};
@@ -27,6 +26,7 @@ pub(super) mod code {
     pub(in super::super) const COORDINATOR_NOT_AVAILABLE: i16 = 15;
     pub(in super::super) const NOT_COORDINATOR: i16 = 16;
     pub(in super::super) const ILLEGAL_GENERATION: i16 = 22;
+    pub(in super::super) const INCONSISTENT_GROUP_PROTOCOL: i16 = 23;
     pub(in super::super) const UNKNOWN_MEMBER_ID: i16 = 25;
     pub(in super::super) const REBALANCE_IN_PROGRESS: i16 = 27;
     pub(in super::super) const MEMBER_ID_REQUIRED: i16 = 79;
@@ -51,6 +51,7 @@ pub(super) struct Versions {
 /// See the module.
 pub(super) struct Member {
     pub(super) stage: Stage,
+    pub(super) group: &'static str,
     number: usize,
     pub(super) versions: Versions,
     session_timeout_ms: i32,
@@ -75,7 +76,12 @@ pub(super) enum Heard<A> {
 }
 
 impl Member {
-    pub(super) fn new(stage: Stage, number: usize, instance: Option<String>) -> Self {
+    pub(super) fn new(
+        stage: Stage,
+        group: &'static str,
+        number: usize,
+        instance: Option<String>,
+    ) -> Self {
         let of = |all: &[i16], with_instances: i16| {
             let first = if instance.is_some() {
                 with_instances
@@ -94,6 +100,7 @@ impl Member {
             fetch: of(&[1, 5, 7, 9], 0),
         };
         let member = Self {
+            group,
             number,
             session_timeout_ms: stage.among(&[1_500, 4_000, 10_000]),
             rebalance_timeout_ms: stage.among(&[1_000, 5_000]),
@@ -196,6 +203,10 @@ impl Member {
             }
             code::ILLEGAL_GENERATION => self.give_up(),
             code::REBALANCE_IN_PROGRESS => self.is_called = true,
+            // The group is of the other kind as long as it has members.
+            code::INCONSISTENT_GROUP_PROTOCOL if self.group == NATIVE_GROUP => {
+                self.stage.pause(1_000).await;
+            }
             code::COORDINATOR_LOAD_IN_PROGRESS
             | code::COORDINATOR_NOT_AVAILABLE
             | code::NOT_COORDINATOR => {
@@ -223,7 +234,7 @@ impl Member {
             };
             self.note(format!("holds {held:?}"));
             let history = self.stage.history();
-            history.granted(GROUP, self.generation, self.name(), &held);
+            history.granted(self.group, self.generation, self.name(), &held);
             self.heard = Instant::now();
             // Another rebalance may have begun: that the next heartbeat says.
             self.is_called = false;
@@ -237,7 +248,7 @@ impl Member {
             .with_name(text("range"))
             .with_metadata(subscription(self.stage.topic()));
         let request = JoinGroupRequest::default()
-            .with_group_id(group_id(GROUP))
+            .with_group_id(group_id(self.group))
             .with_session_timeout_ms(self.session_timeout_ms)
             .with_rebalance_timeout_ms(self.rebalance_timeout_ms)
             .with_member_id(text(&self.id))
@@ -256,7 +267,7 @@ impl Member {
                 self.id = told.member_id.to_string();
                 self.generation = told.generation_id;
                 self.note(format!("joins, led by {:?}", told.leader));
-                self.stage.history().joined(GROUP, told.generation_id);
+                self.stage.history().joined(self.group, told.generation_id);
                 Ok(Some(told))
             }
             code::MEMBER_ID_REQUIRED => {
@@ -277,7 +288,7 @@ impl Member {
     /// Brings the assignments, if it is the leader, and asks for its own.
     async fn sync(&mut self, told: &JoinGroupResponse) -> Result<Option<Vec<i32>>, Over> {
         let mut request = SyncGroupRequest::default()
-            .with_group_id(group_id(GROUP))
+            .with_group_id(group_id(self.group))
             .with_generation_id(self.generation)
             .with_member_id(text(&self.id))
             .with_group_instance_id(self.instance_id());
@@ -330,7 +341,7 @@ impl Member {
             return Ok(());
         }
         let request = HeartbeatRequest::default()
-            .with_group_id(group_id(GROUP))
+            .with_group_id(group_id(self.group))
             .with_generation_id(self.generation)
             .with_member_id(text(&self.id))
             .with_group_instance_id(self.instance_id());
@@ -352,7 +363,7 @@ impl Member {
         if self.id.is_empty() {
             return;
         }
-        let mut request = LeaveGroupRequest::default().with_group_id(group_id(GROUP));
+        let mut request = LeaveGroupRequest::default().with_group_id(group_id(self.group));
         let version = self.versions.leave;
         if version < 3 {
             request.member_id = text(&self.id);

@@ -3,7 +3,7 @@
 //! disk and the connections fail.
 //!
 //! `HEADWATER_SEED=7` runs one seed and tells what happened; `HEADWATER_SEEDS=50000` runs so many. Of three seeds one has
-//! no native clients.
+//! no native clients, and in one the consumers of both kinds have one group id, which is of one kind at a time.
 
 mod commits;
 mod consumer;
@@ -21,15 +21,15 @@ use headwater::testing::simulation::{Guests, Play, Port, Reader, Signal, Stage, 
 
 use super::*;
 
-/// The group of Kafka's consumers.
-const GROUP: &str = "shipping";
-
 /// Clients of Kafka's protocol, and the adapter that serves them.
-struct Kafkas;
+struct Kafkas {
+    /// The group of its consumers.
+    group: &'static str,
+}
 
 impl Guests for Kafkas {
     fn group(&self) -> &'static str {
-        GROUP
+        self.group
     }
 
     fn open(&self, service: &Service) -> Arc<dyn Port> {
@@ -41,7 +41,7 @@ impl Guests for Kafkas {
     }
 
     fn consume(&self, stage: Stage, member: usize, stop: Arc<Signal>) -> Play {
-        Box::pin(consumer::consume(stage, member, stop))
+        Box::pin(consumer::consume(stage, self.group, member, stop))
     }
 }
 

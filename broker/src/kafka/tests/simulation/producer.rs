@@ -22,7 +22,8 @@ use crate::kafka::tests::topic_name;
 /// Kafka's codes that a producer minds.
 mod code {
     pub(super) const NONE: i16 = 0;
-    pub(super) const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
+    /// The sequence is not the next; or it is not the first, of a producer of which nothing is known in the partition.
+    pub(super) const OUT_OF_ORDER: [i16; 2] = [45, 59];
     /// What a client asks again after: not the leader, timed out, too few replicas, a storage that failed, an epoch
     /// of the past.
     pub(super) const RETRIABLE: [i16; 5] = [6, 7, 19, 56, 74];
@@ -102,7 +103,7 @@ impl Producer {
             request_timeout,
             delivery_timeout: request_timeout + more,
             backoff: Duration::from_millis(stage.among(&[1, 20, 100])),
-            pause_ms: stage.among(&[1, 20, 200]),
+            pause_ms: stage.among(&[1, 50, 500, 1_500]),
             is_gathering: stage.chance(2),
         };
         stage.note(format!("kafka producer {number}: {choices:?}"));
@@ -330,7 +331,7 @@ impl Producer {
             }
             return;
         }
-        let is_out_of_order = code == code::OUT_OF_ORDER_SEQUENCE_NUMBER;
+        let is_out_of_order = code::OUT_OF_ORDER.contains(&code);
         if code::RETRIABLE.contains(&code) || (is_out_of_order && !lane.is_first(batch)) {
             return lane.again(batch, Instant::now() + self.choices.backoff);
         }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use headwater::testing::simulation::{Bug, Outcome, run_with};
+use headwater::testing::simulation::{Bug, NATIVE_GROUP, Outcome, run_with};
 
 use super::Kafkas;
 
 /// Without being told otherwise.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 400;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -19,7 +19,12 @@ const fn are_alone(seed: u64) -> bool {
 }
 
 fn run(seed: u64) -> Outcome {
-    run_with(seed, None, Arc::new(Kafkas), are_alone(seed))
+    let group = if seed % 3 == 1 {
+        NATIVE_GROUP
+    } else {
+        "shipping"
+    };
+    run_with(seed, None, Arc::new(Kafkas { group }), are_alone(seed))
 }
 
 fn check(seed: u64, outcome: &Outcome) {
@@ -78,7 +83,8 @@ const SEEDS_FOR_A_BUG: u64 = 300;
 /// The first seed with which a bug breaks one of these rules, with no clients but Kafka's.
 fn found(bug: Bug, rules: &[&str]) -> Option<(u64, String)> {
     (0..SEEDS_FOR_A_BUG).find_map(|seed| {
-        let failures = run_with(seed, Some(bug), Arc::new(Kafkas), true).failures;
+        let kafkas = Kafkas { group: "shipping" };
+        let failures = run_with(seed, Some(bug), Arc::new(kafkas), true).failures;
         let is_expected = |failure: &String| rules.iter().any(|rule| failure.contains(rule));
         Some((seed, failures.into_iter().find(is_expected)?))
     })
@@ -86,7 +92,7 @@ fn found(bug: Bug, rules: &[&str]) -> Option<(u64, String)> {
 
 #[test]
 fn deliberate_bugs_are_found_with_kafkas_clients_alone() {
-    let rules: [(Bug, &[&str]); 4] = [
+    let rules: [(Bug, &[&str]); 5] = [
         (Bug::DedupeDropped, &["twice", "comes after"]),
         (Bug::CommitUnfenced, &["counted when there was generation"]),
         (
@@ -94,6 +100,7 @@ fn deliberate_bugs_are_found_with_kafkas_clients_alone() {
             &["was acknowledged at", "went back from"],
         ),
         (Bug::CommitAhead, &["are processed"]),
+        (Bug::GenerationUnlogged, &["belongs to"]),
     ];
     for (bug, rules) in rules {
         let found = found(bug, rules);

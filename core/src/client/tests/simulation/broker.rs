@@ -210,8 +210,9 @@ impl Broker {
     /// Looks at what is committed.
     pub(super) fn look(&self) {
         self.look_at(super::GROUP);
-        if let Some(guests) = &self.guests {
-            self.look_at(guests.group());
+        let other = self.guests.as_ref().map(|guests| guests.group());
+        if let Some(other) = other.filter(|other| *other != super::GROUP) {
+            self.look_at(other);
         }
     }
 

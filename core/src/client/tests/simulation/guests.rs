@@ -15,12 +15,15 @@ use super::{GROUP, TOPIC};
 use crate::service::Service;
 use crate::world::simulated::{self, Bug};
 
+/// The group that the native clients are members of.
+pub const NATIVE_GROUP: &str = GROUP;
+
 /// Something that goes on beside others.
 pub type Play = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The guests of a simulation: who serves them, and what they do. They take time and chance from the [`Stage`] alone.
 pub trait Guests: Send + Sync {
-    /// The group that their members are in, another than the native clients'.
+    /// The group that their members are in: [`NATIVE_GROUP`], or another.
     fn group(&self) -> &'static str;
 
     /// A broker has opened its log: who serves the guests' connections to it.

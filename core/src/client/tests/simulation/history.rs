@@ -260,11 +260,15 @@ impl History {
                 for offset in offsets {
                     let progress = state.groups.entry((GROUP, offset.partition)).or_default();
                     progress.acknowledged = progress.acknowledged.max(offset.offset);
+                    if let Some(member) = member {
+                        progress.pass(member.generation);
+                    }
                 }
             }
             (Request::GroupHeartbeat(_), Ok(Response::GroupHeartbeat(answer)))
                 if answer.generation > 0 =>
             {
+                state.tell(GROUP, answer.generation);
                 for held in &answer.assignment {
                     let key = (GROUP, answer.generation, held.partition);
                     let member = answer.member_id.clone();

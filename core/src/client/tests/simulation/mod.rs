@@ -39,7 +39,7 @@ use crate::world::simulated::{Rest, Unrest, World};
 
 pub use self::broker::Signal;
 pub use self::clients::Stage;
-pub use self::guests::{Guests, Play, Port, has};
+pub use self::guests::{Guests, NATIVE_GROUP, Play, Port, has};
 pub use self::history::{CommitAsked, End, History};
 pub use self::wire::{Reader, Writer};
 pub use crate::world::simulated::{Bug, Trace};

@@ -37,9 +37,7 @@ pub struct CommitAsked {
 impl History {
     /// A member was told a generation.
     pub fn joined(&self, group: &'static str, generation: i32) {
-        let mut state = self.state();
-        let known = state.classics.entry(group).or_default();
-        known.newest = known.newest.max(generation);
+        self.state().tell(group, generation);
     }
 
     /// A member was told what it holds in a generation. `member`: its id, or its instance's, which stays.
@@ -141,6 +139,12 @@ impl History {
 }
 
 impl State {
+    /// Somebody was told a generation, of whichever kind.
+    pub(super) fn tell(&mut self, group: &'static str, generation: i32) {
+        let known = self.classics.entry(group).or_default();
+        known.newest = known.newest.max(generation);
+    }
+
     fn newest(&self, group: &'static str) -> i32 {
         self.classics.get(group).map_or(0, |known| known.newest)
     }
@@ -148,7 +152,7 @@ impl State {
 
 impl Progress {
     /// What was asked for in earlier generations has no effect any more.
-    fn pass(&mut self, generation: i32) {
+    pub(super) fn pass(&mut self, generation: i32) {
         self.fence = self.fence.max(generation);
         let fence = self.fence;
         self.open.retain(|it| it.generation >= fence);
