@@ -45,6 +45,8 @@ pub enum Bug {
     CommitAhead,
     /// A generation of a classic group is told before the log has it.
     GenerationUnlogged,
+    /// Who waits for more of a partition is not noted there.
+    WatcherForgotten,
 }
 
 /// How restless a world is.

@@ -145,6 +145,20 @@ impl Lane {
             if batch.made_at + timeout > now {
                 return;
             }
+            self.give_up(stage);
+        }
+    }
+
+    /// Gives up everything: who comes next knows nothing of it.
+    pub(super) fn abandon(&mut self, stage: &Stage) {
+        while !self.is_empty() {
+            self.give_up(stage);
+        }
+        *self = Self::new(self.partition);
+    }
+
+    fn give_up(&mut self, stage: &Stage) {
+        if let Some(batch) = self.batches.pop_front() {
             let end = match batch.stamp {
                 Some(_) => End::Unknown,
                 None => End::NotDone,
@@ -155,7 +169,6 @@ impl Lane {
             for (record, _) in &batch.records {
                 stage.history().ended(*record, end);
             }
-            self.batches.pop_front();
         }
     }
 

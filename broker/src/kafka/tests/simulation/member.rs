@@ -63,6 +63,8 @@ pub(super) struct Member {
     pub(super) generation: i32,
     /// What it holds; none while it is not in a generation.
     pub(super) positions: Vec<Position>,
+    /// Counts what it was assigned.
+    pub(super) assignment: u64,
     is_joined: bool,
     is_called: bool,
     heard: Instant,
@@ -109,6 +111,7 @@ impl Member {
             id: String::new(),
             generation: -1,
             positions: Vec::new(),
+            assignment: 0,
             is_joined: false,
             is_called: false,
             heard: Instant::now(),
@@ -149,6 +152,11 @@ impl Member {
     /// Whether it is to join again.
     pub(super) const fn is_called(&self) -> bool {
         self.is_called
+    }
+
+    /// How long until it has to say that it lives.
+    pub(super) fn until_beat(&self) -> Duration {
+        self.heartbeat.saturating_sub(self.heard.elapsed())
     }
 
     /// Lets go of what it holds, to join again.
@@ -236,6 +244,7 @@ impl Member {
             let history = self.stage.history();
             history.granted(self.group, self.generation, self.name(), &held);
             self.heard = Instant::now();
+            self.assignment += 1;
             // Another rebalance may have begun: that the next heartbeat says.
             self.is_called = false;
             self.is_joined = self.begin(&held).await?;

@@ -7,6 +7,7 @@
 
 mod commits;
 mod consumer;
+mod fetcher;
 mod lane;
 mod line;
 mod member;

@@ -29,6 +29,9 @@ mod code {
     pub(super) const RETRIABLE: [i16; 5] = [6, 7, 19, 56, 74];
 }
 
+/// More than there are clients.
+const AUTHORS: usize = 1_000;
+
 /// How it does things.
 #[derive(Clone, Copy, Debug)]
 struct Choices {
@@ -54,6 +57,8 @@ struct Asked {
 struct Producer {
     stage: Stage,
     number: usize,
+    /// Who it is for the history: another after its process has ended.
+    author: usize,
     choices: Choices,
     identity: Option<Identity>,
     line: Option<(Line, Told)>,
@@ -69,6 +74,9 @@ pub(super) async fn produce(stage: Stage, number: usize, records: u64, done: Arc
     let mut next_at = Instant::now();
     loop {
         producer.expire();
+        if stage.chance(300) {
+            producer.die();
+        }
         if left > 0 && next_at <= Instant::now() && producer.has_room() {
             for _ in 0..=stage.below(8).min(left - 1) {
                 producer.push();
@@ -109,6 +117,7 @@ impl Producer {
         stage.note(format!("kafka producer {number}: {choices:?}"));
         Self {
             number,
+            author: number,
             choices,
             identity: None,
             line: None,
@@ -138,9 +147,19 @@ impl Producer {
         }
     }
 
+    /// Its process ends, and another begins with nothing.
+    fn die(&mut self) {
+        self.lose("dies");
+        for lane in &mut self.lanes {
+            lane.abandon(&self.stage);
+        }
+        self.identity = None;
+        self.author += AUTHORS;
+    }
+
     fn push(&mut self) {
         let partition = self.stage.below(self.lanes.len() as u64) as i32;
-        let number = self.stage.history().invoke(self.number, partition);
+        let number = self.stage.history().invoke(self.author, partition);
         let fill = self.stage.below(self.stage.among(&[8, 200, 2_000]));
         let value = format!("{number}:{}", "x".repeat(fill as usize));
         let most = self.choices.batch_records_max;

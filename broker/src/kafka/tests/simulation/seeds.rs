@@ -7,7 +7,7 @@ use headwater::testing::simulation::{Bug, NATIVE_GROUP, Outcome, run_with};
 use super::Kafkas;
 
 /// Without being told otherwise.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 500;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -92,7 +92,7 @@ fn found(bug: Bug, rules: &[&str]) -> Option<(u64, String)> {
 
 #[test]
 fn deliberate_bugs_are_found_with_kafkas_clients_alone() {
-    let rules: [(Bug, &[&str]); 5] = [
+    let rules: [(Bug, &[&str]); 6] = [
         (Bug::DedupeDropped, &["twice", "comes after"]),
         (Bug::CommitUnfenced, &["counted when there was generation"]),
         (
@@ -101,6 +101,7 @@ fn deliberate_bugs_are_found_with_kafkas_clients_alone() {
         ),
         (Bug::CommitAhead, &["are processed"]),
         (Bug::GenerationUnlogged, &["belongs to"]),
+        (Bug::WatcherForgotten, &["a fetch waits for it"]),
     ];
     for (bug, rules) in rules {
         let found = found(bug, rules);

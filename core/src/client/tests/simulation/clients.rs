@@ -28,6 +28,8 @@ pub struct Stage {
     pub(super) network: Arc<Network>,
     pub(super) history: Arc<History>,
     pub(super) partitions: i32,
+    /// Set once nothing goes wrong any more.
+    pub(super) calm: Arc<Signal>,
 }
 
 impl fmt::Debug for Stage {

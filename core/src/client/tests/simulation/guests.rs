@@ -70,6 +70,12 @@ impl Stage {
         &self.history
     }
 
+    /// Whether nothing goes wrong any more.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.calm.is_set()
+    }
+
     /// Notes what happens, in words.
     pub fn note(&self, what: impl Into<String>) {
         self.world.note(what);

@@ -138,6 +138,14 @@ impl History {
             .count()
     }
 
+    /// Whether a record of this partition, at this offset or behind it, is acknowledged.
+    #[must_use]
+    pub fn is_acknowledged_from(&self, partition: i32, from: i64) -> bool {
+        let state = self.state();
+        let mut sent = state.sent.iter().filter(|it| it.partition == partition);
+        sent.any(|it| matches!(it.end, Some((_, End::Acknowledged(offset))) if offset >= from))
+    }
+
     /// A member of a group was given a record.
     pub fn deliver(&self, group: &'static str, partition: i32, offset: i64, number: u64) {
         let mut state = self.state();

@@ -203,6 +203,7 @@ async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
         network: Arc::clone(&network),
         history: Arc::clone(history),
         partitions: 1 + below(4) as i32,
+        calm: Arc::default(),
     };
     let (producers, members) = (1 + below(3) as usize, below(4) as usize);
     let (records, faults) = (20 + below(60), below(9));
@@ -226,6 +227,7 @@ async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
     world.note("nothing goes wrong from here on");
     network.heal();
     broker.files().clear_faults();
+    stage.calm.set();
     world.set_unrest(Unrest {
         switch_one_in: 100,
         pause_one_in: 0,
