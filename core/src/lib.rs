@@ -45,7 +45,7 @@ pub mod seldom;
 pub mod server;
 pub mod service;
 pub mod sync;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timer;
 mod world;

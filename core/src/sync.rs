@@ -32,9 +32,9 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Waits until the value is free.
-    #[cfg_attr(test, track_caller)]
+    #[cfg_attr(any(test, feature = "simulation"), track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         world::simulated::switch_point(std::panic::Location::caller());
         MutexGuard {
             mutex: self,
@@ -62,7 +62,7 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, T> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if let Some(held) = world::simulated::until_given(|| given(self.0.try_lock())) {
             return held;
         }
@@ -146,7 +146,7 @@ impl Condvar {
 
     /// Wakes one of those that wait.
     pub fn notify_one(&self) {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         world::simulated::wake_at(self.address(), false);
         if self.waiters.load(Ordering::Relaxed) > 0 {
             self.changed.notify_one();
@@ -155,7 +155,7 @@ impl Condvar {
 
     /// Wakes all that wait.
     pub fn notify_all(&self) {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         world::simulated::wake_at(self.address(), true);
         if self.waiters.load(Ordering::Relaxed) > 0 {
             self.changed.notify_all();
@@ -164,7 +164,7 @@ impl Condvar {
 
     /// Gives the lock up and waits to be woken; may return for no reason.
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if self.waited(guard, None).is_some() {
             return;
         }
@@ -179,7 +179,7 @@ impl Condvar {
 
     /// The same for at most `timeout`; says whether it passed.
     pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) -> TimedOut {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if let Some(has_timed_out) = self.waited(guard, Some(timeout)) {
             return TimedOut(has_timed_out);
         }
@@ -200,7 +200,7 @@ impl Condvar {
     }
 
     /// Waits as a thread of a simulated world; none outside of one.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     fn waited<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Option<Duration>) -> Option<bool> {
         if !world::is_simulated() {
             return None;
@@ -211,14 +211,14 @@ impl Condvar {
         has_timed_out
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 }
 
 /// What an attempt to take a lock gave.
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 fn given<T>(attempt: Result<T, TryLockError<T>>) -> Option<T> {
     match attempt {
         Ok(given) => Some(given),
@@ -253,7 +253,7 @@ impl<T: ?Sized> RwLock<T> {
     /// Waits until nobody changes the value. Not to be taken twice by one thread: a writer that waits
     /// between the two would have both wait for ever.
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if let Some(read) = world::simulated::until_given(|| given(self.0.try_read())) {
             return read;
         }
@@ -262,7 +262,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Waits until nobody else uses the value.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if let Some(write) = world::simulated::until_given(|| given(self.0.try_write())) {
             return write;
         }

@@ -77,7 +77,7 @@ pub(crate) fn thread_count() -> u64 {
 }
 
 fn wheel() -> Option<Arc<Wheel>> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     if let Some(world) = world::simulated::current() {
         return Some(world.local(new_wheel));
     }
@@ -99,7 +99,7 @@ impl Wheel {
         mark_own_thread();
         let mut state = self.state.lock();
         loop {
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             if world::simulated::current().is_some_and(|world| world.is_over()) {
                 return;
             }

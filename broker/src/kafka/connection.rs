@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use headwater::limits;
 use headwater::server::Room;
+use headwater::server::closing::Guest;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::api::Arrived;
@@ -102,7 +103,7 @@ pub(super) async fn serve<R, W>(
     halves: Halves<R, W>,
     context: Context,
     allowance: &Allowance,
-    closing: watch::Receiver<bool>,
+    closing: Guest,
 ) -> End
 where
     R: AsyncRead + Send + Unpin,
@@ -135,7 +136,7 @@ async fn converse<R, W>(
     first: &[u8],
     context: Context,
     allowance: &Allowance,
-    mut closing: watch::Receiver<bool>,
+    closing: Guest,
 ) -> End
 where
     R: AsyncRead + Send + Unpin,
@@ -153,7 +154,7 @@ where
         // It ends by itself only with a fault: the requests have not ended.
         answered = &mut answering => return answered.err().unwrap_or(End::PeerClosed),
         end = receive(reader, &mut frames, (&activity, &budget), sender) => end,
-        _ = closing.wait_for(|is_closing| *is_closing) => End::Closing,
+        () = closing.told() => End::Closing,
         () = silence(&activity, idle_timeout) => End::Idle { timeout: idle_timeout },
     };
     // Nothing more comes: long polls end, and all there is to be said is said.

@@ -87,10 +87,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use headwater::server::Room;
+use headwater::server::closing::Closing;
 use headwater::service::Service;
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 
 use connection::{Allowance, Halves};
 use context::{Context, Node};
@@ -117,8 +117,8 @@ struct Inner {
     /// For who comes by a socket that has no address.
     fallback: Node,
     figures: Arc<Figures>,
-    /// True once the broker closes. Each connection holds a receiver until its last answer.
-    closing: watch::Sender<bool>,
+    /// Told once the broker closes. Each connection is a guest of it until its last answer.
+    closing: Arc<Closing>,
 }
 
 /// What the broker allows a connection, and how it is reached.
@@ -163,7 +163,7 @@ impl Kafka {
             advertised: options.advertise.map(|(host, port)| Node { host, port }),
             fallback,
             figures: Arc::default(),
-            closing: watch::Sender::new(false),
+            closing: Arc::default(),
         }))
     }
 
@@ -180,7 +180,7 @@ impl Kafka {
         W: AsyncWrite + Send + Unpin,
     {
         let inner = &self.0;
-        let closing = inner.closing.subscribe();
+        let closing = inner.closing.enter();
         let context = self.context(local, peer);
         let halves = Halves {
             reader,
@@ -214,7 +214,7 @@ impl Kafka {
     /// How many connections there are.
     #[cfg(any(feature = "http", test))]
     pub(crate) fn connection_count(&self) -> usize {
-        self.0.closing.receiver_count()
+        self.0.closing.count()
     }
 
     /// Says what was asked, whenever it is asked itself.
@@ -226,9 +226,9 @@ impl Kafka {
 
     /// Lets every connection answer what it was asked, and waits for it, at most `timeout`.
     pub(crate) async fn close(&self, timeout: Duration) {
-        self.0.closing.send_replace(true);
+        self.0.closing.close();
         // Those left at the deadline are cut by whoever drops their tasks.
-        let _ = tokio::time::timeout(timeout, self.0.closing.closed()).await;
+        let _ = tokio::time::timeout(timeout, self.0.closing.empty()).await;
     }
 }
 

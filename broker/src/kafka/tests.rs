@@ -9,6 +9,7 @@ mod lookups;
 mod produced;
 mod records;
 mod room;
+mod simulation;
 mod slow;
 
 use std::collections::BTreeSet;

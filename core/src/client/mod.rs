@@ -20,8 +20,8 @@ mod process;
 mod producer;
 mod registry;
 mod retry;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod tests;
 pub(crate) mod transport;
 
 pub use address::{Address, DEFAULT_PORT, HostPort, parse_address};

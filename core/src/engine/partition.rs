@@ -18,6 +18,9 @@ use crate::engine::topics::KeptPartition;
 use crate::ids::{Durability, LeaderEpoch, PartitionId};
 use crate::record::batch::BatchHeader;
 
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
+
 /// A partition of a topic.
 #[derive(Debug)]
 pub struct Partition {
@@ -271,6 +274,10 @@ impl Partition {
 
     /// Wakes `signal` whenever more becomes readable, until it is dropped.
     pub fn add_watcher(&self, signal: &Arc<Signal>) {
+        #[cfg(any(test, feature = "simulation"))]
+        if simulated::has(Bug::WatcherForgotten) {
+            return;
+        }
         let mut inner = self.inner.lock();
         inner.watchers.retain(|watcher| watcher.strong_count() > 0);
         inner.watchers.push(Arc::downgrade(signal));

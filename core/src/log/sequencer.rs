@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ids::{PartitionId, ProducerId};
 use crate::limits::PRODUCER_WINDOW_BATCHES;
 use crate::record::BatchHeader;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use crate::world::simulated::{self, Bug};
 
 use super::append::Appended;
@@ -266,7 +266,7 @@ impl Sequencer {
             .get(&id)
             .ok_or(SequenceError::UnknownPartition { partition: id })?;
         let has_sequence = batch.producer_id >= 0;
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         let has_sequence = has_sequence && !simulated::has(Bug::DedupeDropped);
         if has_sequence {
             let producer_id = ProducerId(batch.producer_id);

@@ -34,6 +34,9 @@ use super::set_plan::{self, SetPlan};
 use super::shared::Shared;
 use super::syncer::Ack;
 
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
+
 pub(super) struct Writer {
     pub(super) active: ActiveSegment,
     pub(super) active_file: Arc<SegmentFile>,
@@ -337,6 +340,11 @@ impl Writer {
         }
         #[cfg(test)]
         super::tests::mutant::answer_early(&mut staged);
+        #[cfg(any(test, feature = "simulation"))]
+        if simulated::has(Bug::AckBeforeSync) {
+            let all = staged.iter_mut();
+            all.for_each(|staged| staged.appended.durability = Durability::Os);
+        }
         log.written.store(self.last_index, Ordering::Release);
         if !log.is_durable && has_frames {
             log.syncer.publish(self.last_index);

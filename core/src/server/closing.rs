@@ -1,4 +1,4 @@
-//! That the server closes: told to its connections in the order in which they came, and waited for.
+//! That a server closes: told to its connections in the order in which they came, and waited for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Closing {
+pub struct Closing {
     is_closing: AtomicBool,
     told: Notify,
     guests: AtomicUsize,
@@ -16,28 +16,30 @@ pub(super) struct Closing {
 
 /// One connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Guest(Arc<Closing>);
+pub struct Guest(Arc<Closing>);
 
 impl Closing {
     /// One more connection.
-    pub(super) fn enter(self: &Arc<Self>) -> Guest {
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> Guest {
         self.guests.fetch_add(1, Ordering::AcqRel);
         Guest(Arc::clone(self))
     }
 
     /// How many connections there are.
-    pub(super) fn count(&self) -> usize {
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.guests.load(Ordering::Acquire)
     }
 
     /// Tells all connections, and those that come later.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         self.is_closing.store(true, Ordering::Release);
         self.told.notify_waiters();
     }
 
     /// Waits until there are none.
-    pub(super) async fn empty(&self) {
+    pub async fn empty(&self) {
         loop {
             // Before the look: who leaves in between is not missed.
             let emptied = self.emptied.notified();
@@ -51,7 +53,7 @@ impl Closing {
 
 impl Guest {
     /// Waits until the server closes.
-    pub(super) async fn told(&self) {
+    pub async fn told(&self) {
         let told = self.0.told.notified();
         if !self.0.is_closing.load(Ordering::Acquire) {
             told.await;

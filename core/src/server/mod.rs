@@ -9,7 +9,7 @@
 //! What it does not do: listen on ports, count connections against a limit, TLS, authentication; those are
 //! the broker's. Of its own it listens on one socket, for the processes that share a folder (`sharing`).
 
-mod closing;
+pub mod closing;
 mod connection;
 mod counts;
 mod door;

@@ -4,7 +4,7 @@
 //! only when nothing is left to do, and of the threads one at a time runs, the next one chosen by the seed.
 //! Outside of tests each of these is the standard library's own call.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) mod simulated;
 
 use std::io;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Now, for measuring and for deadlines.
 #[inline]
 pub(crate) fn now() -> Instant {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     if let Some(now) = simulated::now() {
         return now;
     }
@@ -24,7 +24,7 @@ pub(crate) fn now() -> Instant {
 /// Now, ms since 1970 UTC; 0 on a clock that stands before.
 #[inline]
 pub(crate) fn wall_ms() -> i64 {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     if let Some(wall_ms) = simulated::wall_ms() {
         return wall_ms;
     }
@@ -40,7 +40,7 @@ pub(crate) fn wall_ms() -> i64 {
 /// The operating system has no randomness to give.
 #[inline]
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     if simulated::fill_random(bytes) {
         return Ok(());
     }
@@ -50,7 +50,7 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
 /// By what this process differs from others. Not for telling a fork: that asks the system.
 #[inline]
 pub(crate) fn process_id() -> u32 {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     if simulated::is_here() {
         return simulated::PROCESS_ID;
     }
@@ -63,7 +63,7 @@ pub(crate) fn process_id() -> u32 {
 /// The system gives none.
 #[inline]
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     if let Some(world) = simulated::current() {
         return world.spawn(name, run);
     }
@@ -76,7 +76,7 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
 /// What it panicked with.
 #[inline]
 pub(crate) fn join(handle: JoinHandle<()>) -> thread::Result<()> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     simulated::await_end(&handle);
     handle.join()
 }
@@ -84,7 +84,7 @@ pub(crate) fn join(handle: JoinHandle<()>) -> thread::Result<()> {
 /// Has this thread do nothing for so long.
 #[inline]
 pub(crate) fn sleep(duration: Duration) {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     if simulated::sleep(duration) {
         return;
     }
@@ -94,8 +94,8 @@ pub(crate) fn sleep(duration: Duration) {
 /// Whether a test has put a seed in the place of the surroundings. What a process has once is a world's own then.
 #[inline]
 pub(crate) fn is_simulated() -> bool {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     return simulated::is_here();
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "simulation")))]
     false
 }

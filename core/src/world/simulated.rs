@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use self::state::{Standing, State};
 use self::thread::Baton;
-pub(crate) use self::trace::Trace;
+pub use self::trace::Trace;
 
 /// What stands for the process's id.
 pub(crate) const PROCESS_ID: u32 = 4_242;
@@ -32,7 +32,7 @@ const BEGIN_MS: i64 = 1_700_000_000_000;
 /// Deliberate bugs of the product, each at the place of the rule that it breaks: the simulation has to find
 /// every one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bug {
+pub enum Bug {
     /// The log does not look for a batch among those that its producer sent before.
     DedupeDropped,
     /// A commit counts whatever generation it names and whoever holds the partition.
@@ -43,6 +43,10 @@ pub(crate) enum Bug {
     ResentBehind,
     /// What is committed is what was handed out, whether the host has passed it or not.
     CommitAhead,
+    /// A generation of a classic group is told before the log has it.
+    GenerationUnlogged,
+    /// Who waits for more of a partition is not noted there.
+    WatcherForgotten,
 }
 
 /// How restless a world is.

@@ -32,7 +32,7 @@ pub(in crate::client) use self::processing::Dropped;
 use super::unacked::Unacked;
 use crate::error::{Error, ErrorCode};
 use crate::protocol::request::{FetchPosition, PartitionOffset};
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use crate::world::simulated::{self, Bug};
 
 /// Which partitions are read, by name, and where each ends. A place, once given, stands for its partition.
@@ -143,7 +143,7 @@ impl PartitionState {
     }
 
     fn position(&self, is_manual: bool) -> i64 {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if simulated::has(Bug::CommitAhead) {
             return self.delivered;
         }

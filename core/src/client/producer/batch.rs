@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::delivery::OpenSlot;
 use crate::error::{Error, Outcome};
 use crate::record::BatchBuilder;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use crate::world::simulated::{self, Bug};
 
 /// Consecutive tickets of consecutive records.
@@ -195,7 +195,7 @@ impl PartitionQueue {
         }
         let waits = |meta: &Meta| meta.again.is_some();
         let found = self.sent.iter().position(waits);
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         let found = match simulated::has(Bug::ResentBehind) {
             true => self.sent.iter().rposition(waits),
             false => found,

@@ -427,7 +427,7 @@ const fn codec(compression: Compression) -> Codec {
 
 /// Another number for every producer of the process.
 fn next_seed() -> i32 {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     if let Some(world) = crate::world::simulated::current() {
         return world.below(1 << 31) as i32;
     }

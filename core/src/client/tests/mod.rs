@@ -2,4 +2,4 @@
 
 #[cfg(test)]
 mod growing;
-mod simulation;
+pub mod simulation;

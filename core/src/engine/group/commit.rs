@@ -12,7 +12,7 @@ use crate::ids::TopicPartition;
 
 #[cfg(test)]
 use super::mutant::{self, Mutant};
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use crate::world::simulated::{self, Bug};
 
 impl Coordinator {
@@ -30,7 +30,7 @@ impl Coordinator {
         member: Option<(&str, i32)>,
         partitions: impl IntoIterator<Item = &'a TopicPartition>,
     ) -> Result<()> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if simulated::has(Bug::CommitUnfenced) {
             return Ok(());
         }

@@ -14,7 +14,6 @@ use crate::log::scan::{Found, Scanner};
 use crate::log::sequencer::{Admission, Sequenced, Sequencer};
 use crate::log::set;
 use crate::record::BatchHeader;
-use crate::world::simulated::{self, Bug};
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +95,7 @@ pub(in crate::log) fn current() -> Option<Mutant> {
 
 /// Hook of the writer: what it is about to answer.
 pub(in crate::log) fn answer_early(staged: &mut [Staged]) {
-    if is(Mutant::AckBeforeSync) || simulated::has(Bug::AckBeforeSync) {
+    if is(Mutant::AckBeforeSync) {
         staged
             .iter_mut()
             .for_each(|staged| staged.appended.durability = Durability::Os);

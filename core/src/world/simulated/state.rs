@@ -283,6 +283,10 @@ impl State {
     }
 
     /// Nobody can go on: all that could be told is told, and the process ends, since no thread of it can.
+    #[expect(
+        clippy::print_stderr,
+        reason = "no thread is left to which it could be told"
+    )]
     fn dead(&self) -> ! {
         eprintln!("every thread of the simulation waits for another:");
         for thread in &self.threads {

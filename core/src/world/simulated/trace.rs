@@ -5,7 +5,7 @@ use std::panic::Location;
 
 /// Turns, numbers and words, in order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trace {
+pub struct Trace {
     marks: Vec<(u64, u64)>,
     /// Words, each with the time and the number of marks before it.
     notes: Vec<(usize, u64, String)>,
@@ -40,22 +40,26 @@ impl Trace {
     }
 
     /// One number that stands for all of it.
-    pub(crate) fn hash(&self) -> u64 {
+    #[must_use]
+    pub fn hash(&self) -> u64 {
         fold(self.marks.iter().flat_map(|(at, what)| [*at, *what]))
     }
 
     /// How much has happened.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn mark_count(&self) -> usize {
         self.marks.len()
     }
 
     /// The last words.
-    pub(crate) fn last(&self, count: usize) -> String {
+    #[must_use]
+    pub fn last(&self, count: usize) -> String {
         words(&self.notes[self.notes.len().saturating_sub(count)..])
     }
 
     /// Where two traces part, in words; none if they do not.
-    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
         let same = self.marks.iter().zip(&other.marks);
         let same = same.take_while(|(one, other)| one == other).count();
         if same == self.marks.len() && same == other.marks.len() {

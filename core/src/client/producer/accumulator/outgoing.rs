@@ -7,9 +7,9 @@ use super::{Accumulator, BatchKey, Dispatch, Outgoing, Told};
 use crate::client::retry::passes;
 use crate::error::Error;
 use crate::record::BatchBuilder;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use crate::world::simulated::{self, Bug};
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use bytes::Bytes;
 
 /// Whose batches these are, for the log: what a partition that was not sent to yet begins with.
@@ -130,7 +130,7 @@ impl Accumulator {
             .get_mut(place)?;
         let payload = meta.again.take()?;
         let id = meta.id;
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         let payload = match simulated::has(Bug::ResentBehind) {
             true => self.as_new(topic, partition, place, payload),
             false => payload,
@@ -145,7 +145,7 @@ impl Accumulator {
     }
 
     /// A bug: what is sent again is another batch for the log.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     fn as_new(&mut self, topic: u32, partition: i32, place: usize, payload: Bytes) -> Bytes {
         let queue = self.topics.queue_mut(topic, partition);
         let (stamp, records) = (queue.sent[place].stamp, queue.sent[place].records);

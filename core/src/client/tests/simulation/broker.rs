@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::disk::Disk;
+use super::guests::{Guests, Port};
 use super::history::History;
-use super::network::Network;
+use super::network::{Network, Way};
 use super::wire::{Reader, Writer};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, Result};
 use crate::log::storage::Storage;
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
-use crate::protocol::request::{PartitionOffset, Request, SubscribeAt};
+use crate::protocol::request::{Request, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::server::{Door, Feed, Server, ServerOptions};
 use crate::service::{Run, Service, ServiceOptions};
@@ -38,11 +39,13 @@ pub(super) struct Broker {
     sync_us: u64,
     running: Option<Running>,
     files: FaultyStorage,
+    guests: Option<Arc<dyn Guests>>,
 }
 
 struct Running {
     service: Service,
     server: Server,
+    port: Option<Arc<dyn Port>>,
     tasks: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
     /// Set when what it answers reaches nobody any more.
     is_gone: Arc<Signal>,
@@ -54,6 +57,7 @@ impl Broker {
         network: &Arc<Network>,
         history: &Arc<History>,
         sync_us: u64,
+        guests: Option<Arc<dyn Guests>>,
     ) -> Self {
         Self {
             world: Arc::clone(world),
@@ -62,6 +66,7 @@ impl Broker {
             sync_us,
             running: None,
             files: FaultyStorage::new(),
+            guests,
         }
     }
 
@@ -109,22 +114,29 @@ impl Broker {
         };
         let server = Server::with_door(open, ServerOptions::default());
         let tasks = Arc::new(Mutex::new(Vec::<tokio::task::AbortHandle>::new()));
+        let port = self.guests.as_ref().map(|guests| guests.open(&service));
         let (served, kept) = (server.clone(), Arc::clone(&tasks));
+        let guests_port = port.clone();
         let runtime = tokio::runtime::Handle::current();
-        self.network
-            .set_accept(Some(Arc::new(move |reader: Reader, writer: Writer| {
-                let served = served.clone();
+        self.network.set_accept(Some(Arc::new(
+            move |way, reader: Reader, writer: Writer| {
+                let (served, port) = (served.clone(), guests_port.clone());
                 let task = runtime.spawn(async move {
-                    served.serve_connection(reader, writer, b"", "sim").await;
+                    match (way, port) {
+                        (Way::Guest, Some(port)) => port.serve(reader, writer).await,
+                        _ => served.serve_connection(reader, writer, b"", "sim").await,
+                    }
                 });
                 let mut kept = kept.lock();
                 kept.retain(|task| !task.is_finished());
                 kept.push(task.abort_handle());
-            })));
+            },
+        )));
         self.world.note("broker: open");
         self.running = Some(Running {
             service,
             server,
+            port,
             tasks,
             is_gone,
         });
@@ -160,7 +172,11 @@ impl Broker {
             return;
         };
         self.network.set_accept(None);
-        let left = running.server.close(Duration::from_secs(5)).await;
+        let within = Duration::from_secs(5);
+        let left = match &running.port {
+            Some(port) => tokio::join!(running.server.close(within), port.close(within)).0,
+            None => running.server.close(within).await,
+        };
         self.world
             .note(format!("broker: closes, {left} connections left"));
         for task in running.tasks.lock().iter() {
@@ -192,12 +208,20 @@ impl Broker {
     }
 
     /// Looks at what is committed.
-    pub(super) fn look(&self) -> Vec<PartitionOffset> {
+    pub(super) fn look(&self) {
+        self.look_at(super::GROUP);
+        let other = self.guests.as_ref().map(|guests| guests.group());
+        if let Some(other) = other.filter(|other| *other != super::GROUP) {
+            self.look_at(other);
+        }
+    }
+
+    fn look_at(&self, name: &'static str) {
         let Some(running) = &self.running else {
-            return Vec::new();
+            return;
         };
         let group = Request::DescribeGroup {
-            group: super::GROUP.to_owned(),
+            group: name.to_owned(),
         };
         let (completion, mut pending) = Completion::pair();
         let session = running.service.remote_session();
@@ -206,10 +230,9 @@ impl Broker {
             Some(Ok(Response::Group(group))) => group.offsets,
             // A group of which nothing is known has committed nothing.
             Some(_) => Vec::new(),
-            None => return Vec::new(),
+            None => return,
         };
-        self.history.commits(&offsets);
-        offsets
+        self.history.commits(name, &offsets);
     }
 }
 
@@ -291,21 +314,23 @@ fn in_words(request: &Request, result: &Result<Response>) -> Option<String> {
     }
 }
 
-/// Whether something is to stop.
+/// Whether something is to stop, and how many have.
 #[derive(Debug, Default)]
-pub(super) struct Signal(AtomicBool, AtomicU64);
+pub struct Signal(AtomicBool, AtomicU64);
 
 impl Signal {
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_set(&self) -> bool {
+    /// Whether it is to stop.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 
     /// One more is done.
-    pub(super) fn count(&self) {
+    pub fn count(&self) {
         self.1.fetch_add(1, Ordering::AcqRel);
     }
 

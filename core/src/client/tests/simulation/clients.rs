@@ -1,5 +1,6 @@
 //! Producers and members of a group, as applications use them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::time::sleep;
 
 use super::broker::Signal;
 use super::history::History;
-use super::network::Network;
+use super::network::{Network, Way};
 use super::{GROUP, TOPIC};
 use crate::client::handle::{Client, Shared};
 use crate::client::options::{
@@ -20,25 +21,44 @@ use crate::error::{Error, ErrorCode};
 use crate::fork;
 use crate::world::simulated::World;
 
-/// What all clients share.
+/// What all clients share: the world, the way to the broker, and the history of what comes of it.
 #[derive(Clone)]
-pub(super) struct Stage {
+pub struct Stage {
     pub(super) world: Arc<World>,
     pub(super) network: Arc<Network>,
     pub(super) history: Arc<History>,
     pub(super) partitions: i32,
+    /// Set once nothing goes wrong any more.
+    pub(super) calm: Arc<Signal>,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stage({} partitions)", self.partitions)
+    }
 }
 
 impl Stage {
-    fn chance(&self, one_in: u64) -> bool {
+    /// A number below `limit`, which is not 0, by the seed.
+    #[must_use]
+    pub fn below(&self, limit: u64) -> u64 {
+        self.world.below(limit)
+    }
+
+    /// Whether something happens that does so one time in so many.
+    #[must_use]
+    pub fn chance(&self, one_in: u64) -> bool {
         self.world.below(one_in) == 0
     }
 
-    fn among<T: Copy>(&self, choices: &[T]) -> T {
+    /// One of these.
+    #[must_use]
+    pub fn among<T: Copy>(&self, choices: &[T]) -> T {
         choices[self.world.below(choices.len() as u64) as usize]
     }
 
-    async fn pause(&self, most_ms: u64) {
+    /// Waits, at most so long.
+    pub async fn pause(&self, most_ms: u64) {
         let pause = Duration::from_millis(self.world.below(most_ms + 1));
         sleep(pause).await;
     }
@@ -53,7 +73,7 @@ impl Stage {
         };
         loop {
             let network = Arc::clone(&self.network);
-            let dial = move || Arc::clone(&network).dial(number);
+            let dial = move || Arc::clone(&network).dial(number, Way::Native);
             match simulated::connect(dial, options.clone()).await {
                 Ok(transport) => {
                     let generation = fork::current().expect("this process");
@@ -194,7 +214,7 @@ impl Stage {
             let partition = batch.partition();
             let records = numbers(&batch)?;
             for (offset, record) in &records {
-                self.history.deliver(partition, *offset, *record);
+                self.history.deliver(GROUP, partition, *offset, *record);
             }
             self.world.note(format!(
                 "member {number}: {partition}, {:?}",
@@ -206,7 +226,7 @@ impl Stage {
                 self.pause(15_000).await;
             }
             for (offset, _) in &records {
-                self.history.process(partition, *offset);
+                self.history.process(GROUP, partition, *offset);
                 if ack == Ack::Manual {
                     // What it holds no more it cannot acknowledge.
                     drop(consumer.ack(TOPIC, partition, *offset));

@@ -1,17 +1,26 @@
 //! What was asked, answered and read, and whether it may be so.
 
+mod classic;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::GROUP;
 use crate::error::{Error, Outcome};
 use crate::protocol::request::{PartitionOffset, Request};
 use crate::protocol::response::Response;
 
+pub use self::classic::CommitAsked;
+use self::classic::{Classic, Open};
+
 /// What became of a record that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub enum End {
+    /// It is in the log, at this offset.
     Acknowledged(i64),
+    /// It is not in the log, and never will be.
     NotDone,
+    /// It may be.
     Unknown,
 }
 
@@ -37,6 +46,17 @@ struct Progress {
     acknowledged: i64,
     /// Who holds it, as of which generation.
     holder: Option<(i32, String)>,
+    /// Commits of classic members that may have been done, and may be done yet.
+    open: Vec<Open>,
+    /// The generation in which the last commit counted or was read.
+    fence: i32,
+}
+
+impl Progress {
+    /// Whether this is what a commit asked for of which nobody knows what became.
+    fn is_explained(&self, committed: i64) -> bool {
+        self.open.iter().any(|it| it.offset == committed)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -45,14 +65,15 @@ struct State {
     now: u64,
     sent: Vec<Sent>,
     read: BTreeMap<(i32, i64), u64>,
-    groups: BTreeMap<i32, Progress>,
-    grants: BTreeMap<(i32, i32), String>,
+    groups: BTreeMap<(&'static str, i32), Progress>,
+    grants: BTreeMap<(&'static str, i32, i32), String>,
+    classics: BTreeMap<&'static str, Classic>,
     failures: Vec<String>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct History(Mutex<State>);
+pub struct History(Mutex<State>);
 
 /// What was known when a commit was asked for: of which partitions another holds a later generation.
 pub(super) struct Asked {
@@ -65,7 +86,8 @@ impl History {
     }
 
     /// A record is about to be sent; its number.
-    pub(super) fn invoke(&self, producer: usize, partition: i32) -> u64 {
+    #[must_use]
+    pub fn invoke(&self, producer: usize, partition: i32) -> u64 {
         let mut state = self.state();
         let invoked_at = state.tick();
         state.sent.push(Sent {
@@ -78,17 +100,22 @@ impl History {
     }
 
     /// What became of it.
-    pub(super) fn end(&self, number: u64, result: &Result<(i32, i64), Error>) {
+    pub fn ended(&self, number: u64, end: End) {
         let mut state = self.state();
         let at = state.tick();
+        state.sent[number as usize].end = Some((at, end));
+    }
+
+    /// The same as a native producer is told it.
+    pub(super) fn end(&self, number: u64, result: &Result<(i32, i64), Error>) {
         let end = match result {
             Ok((_, offset)) => End::Acknowledged(*offset),
             Err(error) if error.outcome() == Outcome::NotDone => End::NotDone,
             Err(_) => End::Unknown,
         };
-        let sent = &mut state.sent[number as usize];
-        sent.end = Some((at, end));
-        let wanted = sent.partition;
+        self.ended(number, end);
+        let mut state = self.state();
+        let wanted = state.sent[number as usize].partition;
         if let Ok((partition, _)) = result
             && *partition != wanted
         {
@@ -111,15 +138,24 @@ impl History {
             .count()
     }
 
-    /// A member of the group was given a record.
-    pub(super) fn deliver(&self, partition: i32, offset: i64, number: u64) {
+    /// Whether a record of this partition, at this offset or behind it, is acknowledged.
+    #[must_use]
+    pub fn is_acknowledged_from(&self, partition: i32, from: i64) -> bool {
+        let state = self.state();
+        let mut sent = state.sent.iter().filter(|it| it.partition == partition);
+        sent.any(|it| matches!(it.end, Some((_, End::Acknowledged(offset))) if offset >= from))
+    }
+
+    /// A member of a group was given a record.
+    pub fn deliver(&self, group: &'static str, partition: i32, offset: i64, number: u64) {
         let mut state = self.state();
         state.seen(partition, offset, number);
-        let progress = state.groups.entry(partition).or_default();
+        let progress = state.groups.entry((group, partition)).or_default();
         let expected = progress.delivered;
         if offset > expected {
             state.fail(format!(
-                "a member was given offset {offset} of partition {partition} when nobody had offset {expected}"
+                "a member of `{group}` was given offset {offset} of partition {partition} when nobody had offset \
+                 {expected}"
             ));
         } else if offset == expected {
             progress.delivered += 1;
@@ -127,18 +163,19 @@ impl History {
     }
 
     /// Its host has passed it.
-    pub(super) fn process(&self, partition: i32, offset: i64) {
+    pub fn process(&self, group: &'static str, partition: i32, offset: i64) {
         let mut state = self.state();
-        let progress = state.groups.entry(partition).or_default();
+        let progress = state.groups.entry((group, partition)).or_default();
         progress.processed.insert(offset);
         while progress.processed.contains(&progress.frontier) {
             progress.frontier += 1;
         }
     }
 
-    pub(super) fn frontier(&self, partition: i32) -> i64 {
+    pub(super) fn frontier(&self, group: &'static str, partition: i32) -> i64 {
         let state = self.state();
-        state.groups.get(&partition).map_or(0, |it| it.frontier)
+        let progress = state.groups.get(&(group, partition));
+        progress.map_or(0, |it| it.frontier)
     }
 
     /// The power was lost: what was not acknowledged may not be there any more.
@@ -149,14 +186,19 @@ impl History {
     }
 
     /// What the log says is committed.
-    pub(super) fn commits(&self, offsets: &[PartitionOffset]) {
+    pub(super) fn commits(&self, group: &'static str, offsets: &[PartitionOffset]) {
         let mut state = self.state();
         let found: BTreeMap<i32, i64> =
             offsets.iter().map(|it| (it.partition, it.offset)).collect();
         let mut failures = Vec::new();
-        for (partition, progress) in &mut state.groups {
+        for ((of, partition), progress) in &mut state.groups {
+            if *of != group {
+                continue;
+            }
             let committed = found.get(partition).copied().unwrap_or(0);
-            if committed < progress.committed {
+            if progress.is_explained(committed) {
+                progress.acknowledged = progress.acknowledged.min(committed);
+            } else if committed < progress.committed {
                 failures.push(format!(
                     "the committed offset of partition {partition} went back from {} to {committed}",
                     progress.committed
@@ -190,7 +232,7 @@ impl History {
         } = request
         {
             for offset in offsets {
-                let progress = state.groups.get(&offset.partition);
+                let progress = state.groups.get(&(GROUP, offset.partition));
                 if let Some((generation, holder)) = progress.and_then(|it| it.holder.clone())
                     && generation > member.generation
                     && holder != member.id
@@ -224,15 +266,19 @@ impl History {
                     ));
                 }
                 for offset in offsets {
-                    let progress = state.groups.entry(offset.partition).or_default();
+                    let progress = state.groups.entry((GROUP, offset.partition)).or_default();
                     progress.acknowledged = progress.acknowledged.max(offset.offset);
+                    if let Some(member) = member {
+                        progress.pass(member.generation);
+                    }
                 }
             }
             (Request::GroupHeartbeat(_), Ok(Response::GroupHeartbeat(answer)))
                 if answer.generation > 0 =>
             {
+                state.tell(GROUP, answer.generation);
                 for held in &answer.assignment {
-                    let key = (answer.generation, held.partition);
+                    let key = (GROUP, answer.generation, held.partition);
                     let member = answer.member_id.clone();
                     let known = state.grants.insert(key, member.clone());
                     if let Some(known) = known.filter(|known| *known != member) {
@@ -241,7 +287,7 @@ impl History {
                             answer.generation, held.partition
                         ));
                     }
-                    let progress = state.groups.entry(held.partition).or_default();
+                    let progress = state.groups.entry((GROUP, held.partition)).or_default();
                     let since = progress.holder.as_ref().map(|(generation, _)| *generation);
                     let is_mine = progress.holder.as_ref().is_some_and(|it| it.1 == member);
                     if !is_mine && since.is_none_or(|since| since < answer.generation) {
@@ -254,7 +300,7 @@ impl History {
     }
 
     /// Something is not as it should be.
-    pub(super) fn fail(&self, what: String) {
+    pub fn fail(&self, what: String) {
         self.state().fail(what);
     }
 

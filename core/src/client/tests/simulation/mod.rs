@@ -6,32 +6,43 @@
 //! of an older generation; no committed offset behind what was processed, none that goes back; and once
 //! nothing goes wrong any more, an end of everything.
 //!
+//! Beside the native clients, or alone, there may be guests, who speak another protocol to the same broker: the tests
+//! of the crate that has it bring them along (`guests`, feature `simulation`).
+//!
 //! `HEADWATER_SEED=7` runs one seed and tells what happened; `HEADWATER_SEEDS=50000` runs so many.
 
 mod broker;
 mod clients;
 mod disk;
 mod faults;
+mod guests;
 mod history;
 mod network;
+#[cfg(test)]
 mod seeds;
 mod wire;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use self::broker::{Broker, Signal};
-use self::clients::Stage;
+use self::broker::Broker;
 use self::faults::Faults;
-use self::history::History;
+use self::guests::{Cast, Counts};
 use self::network::Network;
 use crate::client::TopicOptions;
 use crate::completion::mark_own_thread;
-use crate::world::simulated::{Bug, Rest, Trace, Unrest, World};
+use crate::world::simulated::{Rest, Unrest, World};
+
+pub use self::broker::Signal;
+pub use self::clients::Stage;
+pub use self::guests::{Guests, NATIVE_GROUP, Play, Port, has};
+pub use self::history::{CommitAsked, End, History};
+pub use self::wire::{Reader, Writer};
+pub use crate::world::simulated::{Bug, Trace};
 
 const TOPIC: &str = "orders";
 const GROUP: &str = "billing";
@@ -40,17 +51,41 @@ const GROUP: &str = "billing";
 const HEALING: Duration = Duration::from_secs(600);
 
 /// What one seed came to.
-struct Outcome {
-    trace: Trace,
-    failures: Vec<String>,
-    acknowledged: usize,
+#[derive(Debug)]
+pub struct Outcome {
+    /// What happened.
+    pub trace: Trace,
+    /// What is not as it should be.
+    pub failures: Vec<String>,
+    /// Records that were acknowledged.
+    pub acknowledged: usize,
+}
+
+/// Runs one seed with guests beside the native clients, or alone.
+///
+/// # Panics
+/// When there is no thread for it, or it panics.
+#[must_use]
+pub fn run_with(seed: u64, bug: Option<Bug>, guests: Arc<dyn Guests>, are_alone: bool) -> Outcome {
+    let cast = Cast {
+        guests: Some(guests),
+        are_alone,
+    };
+    run_cast(seed, bug, cast)
+}
+
+/// Runs one seed with native clients alone.
+#[cfg(test)]
+fn run(seed: u64, bug: Option<Bug>) -> Outcome {
+    run_cast(seed, bug, Cast::default())
 }
 
 /// Runs one seed, on a thread of its own.
-fn run(seed: u64, bug: Option<Bug>) -> Outcome {
+fn run_cast(seed: u64, bug: Option<Bug>, cast: Cast) -> Outcome {
     let thread = std::thread::Builder::new().name(format!("seed {seed}"));
-    let running = thread.spawn(move || run_here(seed, bug)).unwrap();
-    running.join().unwrap()
+    let running = thread.spawn(move || run_here(seed, bug, &cast));
+    let running = running.expect("a thread");
+    running.join().expect("no panic on main")
 }
 
 /// What ties the runtime's clock to the world's.
@@ -70,7 +105,7 @@ impl Clock {
         match world.rest(Instant::now().into_std()) {
             Rest::None => self.changed.notify_one(),
             Rest::Until(until) => {
-                let mut known = self.until.lock().unwrap();
+                let mut known = lock(&self.until);
                 if *known != Some(until) {
                     *known = Some(until);
                     drop(known);
@@ -90,7 +125,7 @@ impl Clock {
     /// Has the runtime's time go on to when a thread wants to.
     async fn tick(self: Arc<Self>) {
         loop {
-            let until = *self.until.lock().unwrap();
+            let until = *lock(&self.until);
             let slept = async {
                 match until {
                     Some(until) => sleep_until(until.into()).await,
@@ -100,13 +135,17 @@ impl Clock {
             tokio::select! {
                 biased;
                 () = self.changed.notified() => {}
-                () = slept => *self.until.lock().unwrap() = None,
+                () = slept => *lock(&self.until) = None,
             }
         }
     }
 }
 
-fn run_here(seed: u64, bug: Option<Bug>) -> Outcome {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_here(seed: u64, bug: Option<Bug>, cast: &Cast) -> Outcome {
     mark_own_thread();
     let clock = Arc::new(Clock::default());
     let (resting, going_on) = (Arc::clone(&clock), Arc::clone(&clock));
@@ -116,7 +155,7 @@ fn run_here(seed: u64, bug: Option<Bug>) -> Outcome {
         .on_thread_park(move || resting.rest())
         .on_thread_unpark(move || going_on.go_on())
         .build()
-        .unwrap();
+        .expect("a runtime");
     let history = Arc::new(History::default());
     let world = runtime.block_on(async {
         let began = Instant::now().into_std();
@@ -127,7 +166,7 @@ fn run_here(seed: u64, bug: Option<Bug>) -> Outcome {
         let world = World::enter(seed, began, still, bug);
         assert!(clock.world.set(Arc::clone(&world)).is_ok());
         tokio::spawn(Arc::clone(&clock).tick());
-        play(&world, &history).await;
+        play(&world, &history, cast).await;
         world.finish();
         for _ in 0..2_000 {
             if world.threads().is_empty() {
@@ -153,66 +192,47 @@ fn run_here(seed: u64, bug: Option<Bug>) -> Outcome {
     }
 }
 
-async fn play(world: &Arc<World>, history: &Arc<History>) {
+async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
     let below = |limit| world.below(limit);
     let latency = Duration::from_micros([100, 1_000, 10_000, 100_000][below(4) as usize]);
     let sync_us = [0, 500, 5_000, 30_000][below(4) as usize];
     let network = Network::new(world, latency);
-    let mut broker = Broker::new(world, &network, history, sync_us);
+    let mut broker = Broker::new(world, &network, history, sync_us, cast.guests.clone());
     let stage = Stage {
         world: Arc::clone(world),
         network: Arc::clone(&network),
         history: Arc::clone(history),
         partitions: 1 + below(4) as i32,
+        calm: Arc::default(),
     };
     let (producers, members) = (1 + below(3) as usize, below(4) as usize);
     let (records, faults) = (20 + below(60), below(9));
     let gap_ms = [200, 1_000, 3_000][below(3) as usize];
+    let counts = cast.counts(&stage, producers, members);
     broker.start().await;
-    let topic = TopicOptions {
-        partitions: Some(stage.partitions as u32),
-        // A sync may take longer than a request.
-        exist_ok: Some(true),
-        ..TopicOptions::default()
-    };
-    let client = stage.connect(usize::MAX).await;
-    while let Err(error) = client.admin().create_topic(TOPIC, topic.clone()).await {
-        world.note(format!("the topic is not created: {error}"));
-    }
-    drop(client.close(None).await);
+    create_topic(&stage).await;
     world.set_unrest(Unrest {
         switch_one_in: [0, 500, 100, 30][below(4) as usize],
         pause_one_in: [0, 0, 50_000, 5_000][below(4) as usize],
     });
     let (sending, reading) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
-    for producer in 0..producers {
-        let stage = stage.clone();
-        tokio::spawn(stage.produce(producer, records, Arc::clone(&sending)));
-    }
-    for member in 0..members {
-        let stage = stage.clone();
-        tokio::spawn(stage.consume(producers + member, Arc::clone(&reading)));
-    }
+    begin(&stage, cast, &counts, records, [&sending, &reading]);
     let mut striking = Faults {
         world,
         network: &network,
         broker: &mut broker,
-        clients: producers + members,
+        clients: counts.all_producers() + counts.all_members(),
     };
     striking.strike(faults, gap_ms).await;
     world.note("nothing goes wrong from here on");
     network.heal();
     broker.files().clear_faults();
+    stage.calm.set();
     world.set_unrest(Unrest {
         switch_one_in: 100,
         pause_one_in: 0,
     });
-    let healing = heal(
-        &stage,
-        &mut broker,
-        [producers, members],
-        [&sending, &reading],
-    );
+    let healing = heal(&stage, &mut broker, &counts, [&sending, &reading]);
     if timeout(HEALING, healing).await.is_err() {
         let open = history.open_count();
         history.fail(format!(
@@ -225,11 +245,56 @@ async fn play(world: &Arc<World>, history: &Arc<History>) {
     broker.close().await;
 }
 
+async fn create_topic(stage: &Stage) {
+    let topic = TopicOptions {
+        partitions: Some(stage.partitions as u32),
+        // A sync may take longer than a request.
+        exist_ok: Some(true),
+        ..TopicOptions::default()
+    };
+    let client = stage.connect(usize::MAX).await;
+    while let Err(error) = client.admin().create_topic(TOPIC, topic.clone()).await {
+        stage
+            .world
+            .note(format!("the topic is not created: {error}"));
+    }
+    drop(client.close(None).await);
+}
+
+/// All clients begin: native producers and members, and then the guests'.
+fn begin(
+    stage: &Stage,
+    cast: &Cast,
+    counts: &Counts,
+    records: u64,
+    [sending, reading]: [&Arc<Signal>; 2],
+) {
+    for producer in 0..counts.producers {
+        let stage = stage.clone();
+        tokio::spawn(stage.produce(producer, records, Arc::clone(sending)));
+    }
+    for member in 0..counts.members {
+        let stage = stage.clone();
+        tokio::spawn(stage.consume(counts.producers + member, Arc::clone(reading)));
+    }
+    let Some(guests) = &cast.guests else {
+        return;
+    };
+    let first = counts.producers + counts.members;
+    for producer in first..first + counts.guest_producers {
+        tokio::spawn(guests.produce(stage.clone(), producer, records, Arc::clone(sending)));
+    }
+    let first = first + counts.guest_producers;
+    for member in first..first + counts.guest_members {
+        tokio::spawn(guests.consume(stage.clone(), member, Arc::clone(reading)));
+    }
+}
+
 /// Everything comes to its end, and is looked at.
-async fn heal(stage: &Stage, broker: &mut Broker, counts: [usize; 2], signals: [&Arc<Signal>; 2]) {
-    let ([producers, members], [sending, reading]) = (counts, signals);
+async fn heal(stage: &Stage, broker: &mut Broker, counts: &Counts, signals: [&Arc<Signal>; 2]) {
+    let [sending, reading] = signals;
     let history = &stage.history;
-    while sending.counted() < producers as u64 || history.open_count() > 0 {
+    while sending.counted() < counts.all_producers() as u64 || history.open_count() > 0 {
         mend(stage, broker).await;
     }
     // What is on its way still, of attempts that were given up, does not arrive, or is in the log by then.
@@ -247,16 +312,15 @@ async fn heal(stage: &Stage, broker: &mut Broker, counts: [usize; 2], signals: [
         history.check(partition as i32, found);
     }
     let ends = found.iter().map(|found| found.len() as i64);
-    while members > 0
-        && ends
-            .clone()
-            .enumerate()
-            .any(|(partition, end)| history.frontier(partition as i32) < end)
-    {
+    let is_behind = |group: &'static str| {
+        let mut ends = ends.clone().enumerate();
+        ends.any(|(partition, end)| history.frontier(group, partition as i32) < end)
+    };
+    while counts.groups().any(is_behind) {
         mend(stage, broker).await;
     }
     reading.set();
-    while reading.counted() < members as u64 {
+    while reading.counted() < counts.all_members() as u64 {
         mend(stage, broker).await;
     }
     broker.close().await;

@@ -11,7 +11,15 @@ use crate::sync::Mutex;
 use crate::world::{self, simulated::World};
 
 /// Takes a connection, as the broker does.
-pub(super) type Accept = Arc<dyn Fn(Reader, Writer) + Send + Sync>;
+pub(super) type Accept = Arc<dyn Fn(Way, Reader, Writer) + Send + Sync>;
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Native,
+    /// The guests' own protocol.
+    Guest,
+}
 
 /// See the module.
 pub(super) struct Network {
@@ -49,7 +57,11 @@ impl Network {
         self.state.lock().accept = accept;
     }
 
-    pub(super) async fn dial(self: Arc<Self>, client: usize) -> io::Result<(Reader, Writer)> {
+    pub(super) async fn dial(
+        self: Arc<Self>,
+        client: usize,
+        way: Way,
+    ) -> io::Result<(Reader, Writer)> {
         let delay = self.world.below(self.latency.as_micros() as u64 + 1);
         tokio::time::sleep(Duration::from_micros(delay)).await;
         let dialled = {
@@ -78,7 +90,7 @@ impl Network {
             return pending().await;
         };
         let ((up_reader, up_writer), (down_reader, down_writer)) = (ends(&up), ends(&down));
-        accept(up_reader, down_writer);
+        accept(way, up_reader, down_writer);
         Ok((down_reader, up_writer))
     }
 

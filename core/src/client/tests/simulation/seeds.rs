@@ -37,7 +37,7 @@ fn whatever_goes_wrong_the_rules_hold() {
         println!(
             "trace {:016x}, {} marks",
             outcome.trace.hash(),
-            outcome.trace.len()
+            outcome.trace.mark_count()
         );
         return check(seed, &outcome);
     }

@@ -1,6 +1,7 @@
 //! One direction of a connection: bytes arrive late, in pieces, after a standstill, or not at all.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -171,13 +172,13 @@ impl State {
 }
 
 /// The end that reads.
-pub(super) struct Reader {
+pub struct Reader {
     wire: Arc<Wire>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// The end that writes.
-pub(super) struct Writer(Arc<Wire>);
+pub struct Writer(Arc<Wire>);
 
 /// Both ends.
 pub(super) fn ends(wire: &Arc<Wire>) -> (Reader, Writer) {
@@ -186,6 +187,18 @@ pub(super) fn ends(wire: &Arc<Wire>) -> (Reader, Writer) {
         sleep: None,
     };
     (reader, Writer(Arc::clone(wire)))
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader({})", self.wire.name)
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Writer({})", self.0.name)
+    }
 }
 
 impl AsyncRead for Reader {

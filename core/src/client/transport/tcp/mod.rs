@@ -16,7 +16,7 @@ mod feed;
 mod folder;
 mod in_flight;
 mod line;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(in crate::client) mod simulated;
 mod subscribed;
 mod task;

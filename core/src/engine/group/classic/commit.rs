@@ -5,6 +5,9 @@ use super::{Groups, Speaker, errors};
 use crate::engine::group::{Coordinator, GroupView, MemberId, errors as native};
 use crate::error::{Error, ErrorCode, Result};
 
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
+
 /// The generation of a commit by hand.
 const BY_HAND: i32 = -1;
 
@@ -17,6 +20,10 @@ impl Coordinator {
     /// `ILLEGAL_GENERATION`, `FENCED_INSTANCE_ID`; `REBALANCE_IN_PROGRESS` while the leader decides;
     /// `COORDINATOR_LOAD_IN_PROGRESS` for a commit by hand while members are waited for after a restart.
     pub fn check_classic_commit(&self, speaker: &Speaker) -> Result<()> {
+        #[cfg(any(test, feature = "simulation"))]
+        if simulated::has(Bug::CommitUnfenced) {
+            return Ok(());
+        }
         let is_by_hand = speaker.member_id.is_empty() && speaker.instance_id.is_none();
         if speaker.generation == BY_HAND || (speaker.generation < 0 && is_by_hand) {
             return self.check_empty(&speaker.group).map_err(|error| {

@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorCode, Result};
 
 #[cfg(test)]
 use crate::engine::group::mutant::{self, Mutant};
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
 
 /// A group that begins waits for more at most so many times its initial delay.
 const INITIAL_DELAYS_MAX: u32 = 10;
@@ -270,6 +272,10 @@ impl Group {
         };
         #[cfg(test)]
         if mutant::is(Mutant::ClassicToldUnpersisted) {
+            self.install(&proposal, turn);
+        }
+        #[cfg(any(test, feature = "simulation"))]
+        if simulated::has(Bug::GenerationUnlogged) {
             self.install(&proposal, turn);
         }
         self.proposal = Some(proposal);

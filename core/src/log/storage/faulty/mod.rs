@@ -31,7 +31,7 @@ use crate::sync::{Condvar, Mutex};
 
 pub use crash::CrashMode;
 pub use history::History;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) use random::Random;
 use state::{ReadFault, State};
 
