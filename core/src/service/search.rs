@@ -79,6 +79,40 @@ impl Service {
     }
 }
 
+/// The same on this thread.
+#[cfg(test)]
+impl Service {
+    pub(super) fn offset_at_time(
+        &self,
+        partition: &Arc<Partition>,
+        time_ms: i64,
+    ) -> Result<Option<TimedOffset>> {
+        self.search_here(partition, WantedTime::From(time_ms))
+    }
+
+    pub(super) fn offset_of_max_timestamp(
+        &self,
+        partition: &Arc<Partition>,
+    ) -> Result<Option<TimedOffset>> {
+        self.search_here(partition, WantedTime::Largest)
+    }
+
+    fn search_here(
+        &self,
+        partition: &Arc<Partition>,
+        wanted: WantedTime,
+    ) -> Result<Option<TimedOffset>> {
+        let Some(mut search) = Search::new(&self.inner, partition, wanted) else {
+            return Ok(None);
+        };
+        loop {
+            if let ControlFlow::Break(found) = search.step(&self.inner)? {
+                return Ok(found);
+            }
+        }
+    }
+}
+
 impl Inner {
     fn search_on(
         self: &Arc<Self>,

@@ -98,15 +98,19 @@ fn a_search_ends_where_too_many_batches_hold_nothing_and_reading_from_there_lose
     let (service, _session) = with_batches(batches);
     let topic = service.topic("orders").unwrap();
     let partition = topic.partition(0).unwrap();
-    let search = |wanted| {
+    let from = |time_ms| {
         let (completion, mut pending) = Completion::pair();
-        service.search(partition, wanted, completion);
-        pending.wait(None).unwrap().map(|found| found.offset)
+        service.search(partition, WantedTime::From(time_ms), completion);
+        let found = pending.wait(None).unwrap();
+        assert_eq!(service.offset_at_time(partition, time_ms), Ok(found));
+        found.map(|found| found.offset)
     };
     let last = limits::TIME_BATCHES_SEARCHED_MAX as i64;
-    assert_eq!(search(WantedTime::From(500)), Some(last));
-    assert_eq!(search(WantedTime::From(0)), Some(0));
-    assert_eq!(search(WantedTime::From(2_000)), None);
+    assert_eq!(from(500), Some(last));
+    assert_eq!(from(0), Some(0));
+    assert_eq!(from(2_000), None);
+    let largest = service.offset_of_max_timestamp(partition).unwrap();
+    assert_eq!(largest.map(|found| found.timestamp_ms), Some(1_000));
     service.close().unwrap();
     let (completion, mut pending) = Completion::pair();
     service.search(partition, WantedTime::Largest, completion);
