@@ -162,6 +162,9 @@ fn about_connections(page: &mut Page, broker: &Inner, others: &[Spoken]) {
     }
 }
 
+/// Figures of APIs by themselves: the end of the name, the help, and which figure it is.
+type ApiRow = (&'static str, &'static str, fn(&RequestFigures) -> f64);
+
 /// What was asked in another protocol, API by API.
 fn about_other(page: &mut Page, spoken: &Spoken) {
     let protocol = spoken.protocol;
@@ -185,7 +188,7 @@ fn about_other(page: &mut Page, spoken: &Spoken) {
     ] {
         page.one(&format!("{prefix}_{name}"), COUNTER, help, count);
     }
-    let figures: [(&str, &str, fn(&RequestFigures) -> f64); 3] = [
+    let figures: [ApiRow; 3] = [
         ("requests_total", "Requests answered, by API.", |of| {
             of.requests as f64
         }),
