@@ -58,6 +58,36 @@ fn done(stage: &Stage, number: usize, stop: &Signal) {
     stop.count();
 }
 
+/// Reads all there is up to these ends, as nobody's member.
+pub(super) async fn read_all(
+    stage: Stage,
+    group: &'static str,
+    ends: Vec<i64>,
+) -> Vec<Vec<(i64, u64)>> {
+    let number = usize::MAX;
+    let mut fetcher = Fetcher::new(stage.clone(), number);
+    let mut nobody = Member::new(stage, group, number, None);
+    let begins = (0..).zip(&ends).map(|(partition, _)| Position {
+        partition,
+        next: 0,
+        processed: 0,
+        committed: 0,
+        leader_epoch: -1,
+    });
+    nobody.positions = begins.collect();
+    let mut all = vec![Vec::new(); ends.len()];
+    let is_behind = |member: &Member| {
+        let mut positions = member.positions.iter().zip(&ends);
+        positions.any(|(position, end)| position.next < *end)
+    };
+    while is_behind(&nobody) {
+        for (partition, offset, record) in fetcher.fetch(&mut nobody).await {
+            all[partition as usize].push((offset, record));
+        }
+    }
+    all
+}
+
 impl Consumer {
     fn new(stage: Stage, group: &'static str, number: usize, instance: Option<String>) -> Self {
         Self {

@@ -264,8 +264,9 @@ impl Member {
             .with_group_instance_id(self.instance_id())
             .with_protocol_type(text("consumer"))
             .with_protocols(vec![protocol]);
-        // Every member may take its rebalance timeout until it joins; and after a restart 10 s are waited for all.
-        let within = Duration::from_secs(15);
+        // Every member may take its rebalance timeout until it joins, and after a restart 10 s are waited for all; but it
+        // may as well lose patience, and join again.
+        let within = Duration::from_millis(self.stage.among(&[1_500, 15_000]));
         let version = self.versions.join;
         let told: JoinGroupResponse = match self.ask((11, version), &request, within).await {
             Heard::Answer(told) => told,

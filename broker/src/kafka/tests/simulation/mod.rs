@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::service::Service;
-use headwater::testing::simulation::{Guests, Play, Port, Reader, Signal, Stage, Writer};
+use headwater::testing::simulation::{Guests, Play, Port, Reader, Reading, Signal, Stage, Writer};
 
 use super::*;
 
@@ -43,6 +43,10 @@ impl Guests for Kafkas {
 
     fn consume(&self, stage: Stage, member: usize, stop: Arc<Signal>) -> Play {
         Box::pin(consumer::consume(stage, self.group, member, stop))
+    }
+
+    fn read_all(&self, stage: Stage, ends: Vec<i64>) -> Reading {
+        Box::pin(consumer::read_all(stage, self.group, ends))
     }
 }
 

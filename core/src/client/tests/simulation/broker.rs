@@ -75,6 +75,10 @@ impl Broker {
         &self.files
     }
 
+    pub(super) const fn guests(&self) -> Option<&Arc<dyn Guests>> {
+        self.guests.as_ref()
+    }
+
     pub(super) async fn start(&mut self) {
         let disk = Disk::new(&self.world, self.files.clone(), self.sync_us);
         let (completion, pending) = Completion::pair();

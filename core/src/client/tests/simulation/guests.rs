@@ -21,6 +21,9 @@ pub const NATIVE_GROUP: &str = GROUP;
 /// Something that goes on beside others.
 pub type Play = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Of each partition the offsets and the numbers of its records.
+pub type Reading = Pin<Box<dyn Future<Output = Vec<Vec<(i64, u64)>>> + Send>>;
+
 /// The guests of a simulation: who serves them, and what they do. They take time and chance from the [`Stage`] alone.
 pub trait Guests: Send + Sync {
     /// The group that their members are in: [`NATIVE_GROUP`], or another.
@@ -34,6 +37,9 @@ pub trait Guests: Send + Sync {
 
     /// A member of the group that reads until it is told to stop, and counts itself.
     fn consume(&self, stage: Stage, member: usize, stop: Arc<Signal>) -> Play;
+
+    /// Reads every partition from its beginning to these ends, when nothing goes wrong any more.
+    fn read_all(&self, stage: Stage, ends: Vec<i64>) -> Reading;
 }
 
 /// What serves the guests' connections to one broker.

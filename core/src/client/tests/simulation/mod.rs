@@ -39,7 +39,7 @@ use crate::world::simulated::{Rest, Unrest, World};
 
 pub use self::broker::Signal;
 pub use self::clients::Stage;
-pub use self::guests::{Guests, NATIVE_GROUP, Play, Port, has};
+pub use self::guests::{Guests, NATIVE_GROUP, Play, Port, Reading, has};
 pub use self::history::{CommitAsked, End, History};
 pub use self::wire::{Reader, Writer};
 pub use crate::world::simulated::{Bug, Trace};
@@ -329,6 +329,12 @@ async fn heal(stage: &Stage, broker: &mut Broker, counts: &Counts, signals: [&Ar
         && again != found
     {
         history.fail("after another start other records are read".to_owned());
+    }
+    if let Some(guests) = broker.guests() {
+        let all = guests.read_all(stage.clone(), ends.collect());
+        if all.await != found {
+            history.fail("the guests read other records than are there".to_owned());
+        }
     }
 }
 
