@@ -35,10 +35,6 @@ impl Count {
 
 /// What was asked in another protocol than the native one.
 #[cfg(feature = "http")]
-#[cfg_attr(
-    not(feature = "kafka"),
-    expect(dead_code, reason = "nothing else is spoken")
-)]
 #[derive(Debug)]
 pub(crate) struct Spoken {
     /// Its name, as it stands in the figures' names.
@@ -57,10 +53,6 @@ pub(crate) struct Spoken {
 
 /// Requests of one API.
 #[cfg(feature = "http")]
-#[cfg_attr(
-    not(feature = "kafka"),
-    expect(dead_code, reason = "nothing else is spoken")
-)]
 #[derive(Debug)]
 pub(crate) struct RequestFigures {
     pub(crate) api: &'static str,
