@@ -111,6 +111,8 @@ pub const LEADER_EPOCHS_KEPT_MAX: usize = 1_024;
 /// Batches that are looked through for the first record of a time. Only such count whose latest record is gone; behind
 /// so many of them the next offset is the answer.
 pub const TIME_BATCHES_SEARCHED_MAX: usize = 64;
+/// How long a request for many offsets by time keeps the io thread before others have their turn, in ms.
+pub const LISTING_TURN_MS: u64 = 2;
 /// Producer ids handed out by one PRODUCER_IDS frame.
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
 

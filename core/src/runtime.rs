@@ -85,15 +85,30 @@ impl Runtime {
     }
 }
 
+/// Of a lane that cannot start: dropped by who wanted it, perhaps on a thread of another tokio runtime, where none may be
+/// waited for.
+struct Unstarted(Option<tokio::runtime::Runtime>);
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Lane {
     fn new(start: impl FnOnce(Serve) -> io::Result<()>) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (alive, ended) = oneshot::channel();
+        let mut runtime = Unstarted(Some(runtime));
         start(Box::new(move || {
             mark_own_thread();
-            // The error says that nobody has the lane any more.
-            drop(runtime.block_on(ended));
+            if let Some(runtime) = runtime.0.take() {
+                // The error says that nobody has the lane any more.
+                drop(runtime.block_on(ended));
+            }
         }))?;
         Ok(Self {
             handle,
@@ -208,5 +223,12 @@ mod tests {
         assert!(refused.is_err());
         assert_eq!(started.len(), 2);
         started.into_iter().for_each(|it| it.join().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_cannot_be_had_is_an_error_on_other_runtimes_threads_too() {
+        // What was not started was waited for there, which tokio does not allow.
+        let refused = Runtime::on(1, |_| Err(io::Error::from(io::ErrorKind::OutOfMemory)));
+        assert!(refused.is_err());
     }
 }

@@ -2,24 +2,27 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::search::{Search, WantedTime};
 use super::{Inner, unknown_partition, unknown_topic};
 use crate::completion::Completion;
 use crate::engine::partition::{Partition, PartitionStatus, Readable};
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits;
 use crate::log::Stored;
 use crate::protocol::request::{OffsetAt, OffsetQuery};
 use crate::protocol::response::Response;
 use crate::record::batch;
+use crate::world;
 
 /// Offsets that are asked for by their meaning, on the way to be found.
 #[derive(Debug)]
 pub(super) struct Listing {
     queries: std::vec::IntoIter<OffsetQuery>,
     found: Vec<i64>,
-    /// The partition of the query before, as long as it is searched.
-    searched: Option<(Arc<Partition>, Search)>,
+    /// The search for the query before, as long as it goes on.
+    search: Option<Search>,
 }
 
 impl Listing {
@@ -27,21 +30,25 @@ impl Listing {
         Self {
             found: Vec::with_capacity(queries.len()),
             queries: queries.into_iter(),
-            searched: None,
+            search: None,
         }
     }
 
-    /// Looks through one batch at most.
+    /// Finds what takes one batch each, for [`limits::LISTING_TURN_MS`]; of a search that takes more, one step.
     fn step(&mut self, inner: &Inner) -> Result<ControlFlow<Vec<i64>>> {
+        let end = world::now() + Duration::from_millis(limits::LISTING_TURN_MS);
         loop {
-            if let Some((partition, search)) = &mut self.searched {
+            if let Some(search) = &mut self.search {
                 let ControlFlow::Break(found) = search.step(inner)? else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                let end = partition.status().high_watermark;
-                self.found.push(found.map_or(end, |found| found.offset));
-                self.searched = None;
-                return Ok(ControlFlow::Continue(()));
+                // Not the high watermark of now: what is below it by now may be what is searched for.
+                let none = search.searched_to();
+                self.found.push(found.map_or(none, |found| found.offset));
+                self.search = None;
+                if world::now() >= end {
+                    return Ok(ControlFlow::Continue(()));
+                }
             }
             let Some(query) = self.queries.next() else {
                 return Ok(ControlFlow::Break(std::mem::take(&mut self.found)));
@@ -61,8 +68,7 @@ impl Listing {
             OffsetAt::Earliest => self.found.push(status.log_start_offset),
             OffsetAt::Latest => self.found.push(status.high_watermark),
             OffsetAt::Time(time_ms) => {
-                let search = Search::new(inner, partition, WantedTime::From(time_ms));
-                self.searched = search.map(|search| (Arc::clone(partition), search));
+                self.search = Search::new(inner, partition, WantedTime::From(time_ms));
             }
         }
         Ok(())

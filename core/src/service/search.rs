@@ -39,6 +39,8 @@ struct Seek {
     from: i64,
     /// Batches that may be looked through.
     left: usize,
+    /// The high watermark below which it looked last.
+    searched_to: i64,
 }
 
 /// What the seeking is for.
@@ -178,6 +180,11 @@ impl Search {
         })
     }
 
+    /// The offset below which nothing was found, if nothing was. What became readable since has not been looked at.
+    pub(super) const fn searched_to(&self) -> i64 {
+        self.seek.searched_to
+    }
+
     fn halve(&mut self, low: i64, high: i64, best: TimedOffset) -> Step {
         if low >= high {
             return ControlFlow::Break(Some(best));
@@ -200,12 +207,14 @@ impl Seek {
             time_ms,
             from: i64::MIN,
             left: limits::TIME_BATCHES_SEARCHED_MAX,
+            searched_to: i64::MIN,
         }
     }
 
     fn step(&mut self, inner: &Inner, partition: &Partition) -> Result<Step> {
         let status = partition.status();
         self.from = self.from.max(status.log_start_offset);
+        self.searched_to = status.high_watermark;
         if self.left == 0 {
             return Ok(ControlFlow::Break(Some(TimedOffset {
                 offset: self.from,

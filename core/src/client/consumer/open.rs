@@ -278,7 +278,15 @@ impl State {
             let Some(in_group) = &*in_group else { return };
             assigned.retain(|it| in_group.holds(&it.topic, it.partition, it.grant));
         }
-        self.fetcher.lock().assign(assigned);
+        let mut fetcher = self.fetcher.lock();
+        if self.settings.group.is_none() {
+            fetcher.leave_new(&mut assigned);
+            if assigned.is_empty() {
+                return;
+            }
+        }
+        fetcher.assign(assigned);
+        drop(fetcher);
         self.report_reading(self.begin_again(reader.as_mut()));
     }
 

@@ -93,6 +93,26 @@ fn who_waits_for_the_same_thread_has_turns_while_somebody_searches() {
 }
 
 #[test]
+fn where_nothing_is_found_is_where_was_looked() {
+    // The high watermark of afterwards stood for it: what was appended meanwhile was skipped by who asked from when on
+    // to read.
+    let (service, session) = with_batches(1);
+    let topic = service.topic("orders").unwrap();
+    let partition = topic.partition(0).unwrap();
+    let mut search = Search::new(&service.inner, partition, WantedTime::From(2_000)).unwrap();
+    assert_eq!(search.step(&service.inner), Ok(ControlFlow::Break(None)));
+    let produce = Request::Produce {
+        topic: "orders".to_owned(),
+        partition: 0,
+        durability: None,
+    };
+    ask(&session, produce, boastful_batch(3_000));
+    assert_eq!(partition.status().high_watermark, 2);
+    assert_eq!(search.searched_to(), 1);
+    service.close().unwrap();
+}
+
+#[test]
 fn a_search_ends_where_too_many_batches_hold_nothing_and_reading_from_there_loses_nothing() {
     let batches = limits::TIME_BATCHES_SEARCHED_MAX + 6;
     let (service, _session) = with_batches(batches);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Assigned, Fetcher, Hold, PartitionState};
 use crate::client::consumer::membership::Granted;
 use crate::ids::TopicPartition;
+use crate::limits::SUBSCRIPTION_PARTITIONS_MAX;
 
 impl Fetcher {
     /// Reads these from now on. One that was read before begins anew.
@@ -41,6 +42,22 @@ impl Fetcher {
                 ..PartitionState::new(assigned)
             };
             self.note_dropped(place, 0);
+        }
+    }
+
+    /// Leaves those that are not read yet, as many as one consumer may read: who looked what there is may have looked
+    /// twice.
+    pub(in crate::client::consumer) fn leave_new(&self, assigned: &mut Vec<Assigned>) {
+        assigned.retain(|it| self.places.find(&it.topic, it.partition).is_none());
+        let room = SUBSCRIPTION_PARTITIONS_MAX.saturating_sub(self.partitions.len());
+        if assigned.len() > room {
+            let left_out = assigned.len() - room;
+            crate::seldom!(
+                warn,
+                partitions = left_out,
+                "a consumer reads no more than it may"
+            );
+            assigned.truncate(room);
         }
     }
 
