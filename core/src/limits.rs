@@ -178,9 +178,9 @@ pub const HTTP_WRITE_TIMEOUT_MS: u64 = 10_000;
 pub const KAFKA_REQUEST_BYTES_MAX: usize = 64 * MIB;
 /// Milliseconds from the first byte of a request of Kafka's protocol to its last, and a second more for each
 /// [`KAFKA_REQUEST_BYTES_PER_SECOND_MIN`] of it.
-pub const KAFKA_REQUEST_TIMEOUT_MS: u64 = 30_000;
+pub const KAFKA_REQUEST_TIMEOUT_MS: u64 = 60_000;
 /// Bytes a second that a request of Kafka's protocol comes at least, beyond the time that every request has.
-pub const KAFKA_REQUEST_BYTES_PER_SECOND_MIN: usize = 64 * KIB;
+pub const KAFKA_REQUEST_BYTES_PER_SECOND_MIN: usize = 16 * KIB;
 /// Elements of all arrays of one request of Kafka's protocol.
 pub const KAFKA_REQUEST_ELEMENTS_MAX: usize = 250_000;
 /// Bytes of record batches in one answer to a Kafka client, however many it asks for; one batch may exceed it.

@@ -51,7 +51,8 @@ impl Collisions {
             Err(Error::new(
                 ErrorCode::InvalidTopic,
                 format!(
-                    "topic `{name}` differs from topic `{other}` in nothing but `.` and `_`, which are the same in                      the names of Kafka's metrics"
+                    "topic `{name}` differs from topic `{other}` in nothing but `.` and `_`, which are the same in the \
+                     names of Kafka's metrics"
                 ),
             ))
         })

@@ -197,6 +197,8 @@ async fn receive<R: AsyncRead + Unpin>(
                         let share = u32::try_from(len.min(limits::CONNECTION_BYTES_MAX));
                         let budget = Arc::clone(budget);
                         permit = budget.acquire_many_owned(share.unwrap_or(0)).await.ok();
+                        // That was our time, not the client's.
+                        began = None;
                     }
                     if let Some(frame) = frames.take(len) {
                         break Arrived::of(frame);

@@ -15,6 +15,7 @@ pub(crate) mod code {
     pub(crate) const COORDINATOR_NOT_AVAILABLE: i16 = 15;
     pub(crate) const NOT_COORDINATOR: i16 = 16;
     pub(crate) const INVALID_REQUIRED_ACKS: i16 = 21;
+    pub(crate) const INVALID_TIMESTAMP: i16 = 32;
     pub(crate) const UNSUPPORTED_VERSION: i16 = 35;
     pub(crate) const INVALID_PARTITIONS: i16 = 37;
     pub(crate) const INVALID_REPLICATION_FACTOR: i16 = 38;

@@ -231,7 +231,10 @@ fn watch(asked: &Asked) -> (Arc<Signal>, Arc<Notify>) {
 /// Whether a client wants to know this now.
 fn is_enough(asked: &Asked, look: &Look) -> bool {
     let found = &look.found;
-    let is_urgent = |found: &Found| found.error_code != error::NONE || found.diverging.is_some();
+    // Of what is cut there is as much as can be given: who waits for it does not get more.
+    let is_urgent = |found: &Found| {
+        found.error_code != error::NONE || found.diverging.is_some() || found.is_cut
+    };
     let bytes = found.iter().map(|found| found.bytes).sum::<usize>();
     look.is_full || bytes >= asked.min_bytes || found.is_empty() || found.iter().any(is_urgent)
 }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use headwater::engine::topic_config::check_topic_name;
 use headwater::engine::topics::Topic;
+use headwater::limits;
 use headwater::protocol::request::Request as NativeRequest;
 use headwater::service::Run;
 use headwater::{Completion, Error};
@@ -65,6 +66,8 @@ pub(super) fn answer(context: &Context, request: &mut Request<'_>) -> Result<Ans
             }
         });
     }
+    // The others are unknown still, and who asks for them again gets more of them.
+    missing.truncate(limits::KAFKA_NEW_PARTITIONS_MAX);
     if missing.is_empty() {
         return Ok(Answer::Now(reply(context, &asked, &failures)));
     }

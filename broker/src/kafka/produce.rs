@@ -32,6 +32,7 @@ const LENGTH_END: usize = 12;
 const MAGIC_POSITION: usize = 16;
 const ATTRIBUTES_LOW_POSITION: usize = 22;
 const CODEC_BITS: u8 = 0b111;
+const LOG_APPEND_TIME_BIT: u8 = 0b1000;
 const ZSTD: u8 = 4;
 
 /// A topic of a request.
@@ -220,6 +221,12 @@ fn check(records: Bytes, version: i16) -> Result<Bytes, Failure> {
         return refused("more than one record batch for a partition");
     }
     let attributes = records.get(ATTRIBUTES_LOW_POSITION).copied();
+    if attributes.is_some_and(|bits| bits & LOG_APPEND_TIME_BIT != 0) {
+        return Err(Failure::new(
+            code::INVALID_TIMESTAMP,
+            "a record batch with the time of its append, which is the broker's to say",
+        ));
+    }
     if version < VERSION_WITH_ZSTD && attributes.is_some_and(|bits| bits & CODEC_BITS == ZSTD) {
         return Err(Failure::new(
             code::UNSUPPORTED_COMPRESSION_TYPE,

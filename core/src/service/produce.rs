@@ -12,7 +12,7 @@ use crate::ids::{Durability, PartitionId};
 use crate::limits;
 use crate::log::{Append, Appended, Kind, PAYLOAD_VERSION, control};
 use crate::protocol::response::{ProduceAck, Response};
-use crate::record::batch::{self, BatchHeader};
+use crate::record::batch::{self, BatchHeader, TimestampType};
 use crate::record::{Batch, BatchError, CompressionProblem};
 
 /// A batch on its way in.
@@ -320,6 +320,12 @@ fn check_batch(payload: &mut Bytes, is_trusted: bool, topic: &str) -> Result<()>
     };
     let header = checked.map_err(|error| refused(error, topic))?;
     check_header(&header, topic)?;
+    if !is_trusted && header.timestamp_type() == TimestampType::LogAppendTime {
+        let message = format!(
+            "a batch for topic `{topic}` with the time of its append, which is the log's to say"
+        );
+        return Err(Error::new(ErrorCode::InvalidRecord, message));
+    }
     let said = BatchHeader::parse(payload).map_err(|error| refused(error, topic))?;
     if said.max_timestamp_ms != header.max_timestamp_ms {
         // By it records are looked up by time: one that is not theirs would hide them, or others behind them.

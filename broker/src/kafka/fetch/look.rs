@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub(super) diverging: Option<(LeaderEpoch, i64)>,
     pub(super) batches: Vec<Bytes>,
     pub(super) bytes: usize,
+    /// Whether more could be read, and has no place in the answer.
+    pub(super) is_cut: bool,
 }
 
 impl Found {
@@ -36,6 +38,7 @@ impl Found {
             diverging: None,
             batches: Vec::new(),
             bytes: 0,
+            is_cut: false,
         }
     }
 
@@ -144,6 +147,8 @@ async fn look(
     let fits = |first: &Readable| budget.is_untouched || first.bytes.len() <= max_bytes;
     let mut found = Found::empty(partition);
     if batches.first().is_some_and(fits) {
+        let end = batches.last().map_or(row.offset, |last| last.next_offset);
+        found.is_cut = end < found.high_watermark;
         found.bytes = batches.iter().map(|batch| batch.bytes.len()).sum();
         found.batches = batches.into_iter().map(|batch| batch.bytes).collect();
         budget.bytes = budget.bytes.saturating_sub(found.bytes);

@@ -116,3 +116,22 @@ async fn a_full_answer_does_not_wait_for_more() {
         .with_max_wait_ms(i32::MAX);
     assert_eq!(given(&mut client, &request).await, [0, 1]);
 }
+
+/// It waited for more bytes of a partition than it may be given of it.
+#[tokio::test]
+async fn what_is_cut_does_not_wait_for_more() {
+    let kafka = cold().await;
+    let session = kafka.0.service.session();
+    let (completion, pending) = Completion::pair();
+    let produce = NativeRequest::Produce {
+        topic: "orders".to_owned(),
+        partition: 0,
+        durability: None,
+    };
+    session.submit(produce, batch(&["more"], 0), Run::Io, completion);
+    pending.await.unwrap();
+    let mut client = Client::of(&kafka);
+    let mut request = fetch(0..1).with_min_bytes(2_000).with_max_wait_ms(i32::MAX);
+    request.topics[0].partitions[0].partition_max_bytes = 1_000;
+    assert_eq!(given(&mut client, &request).await, [0]);
+}

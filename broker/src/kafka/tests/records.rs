@@ -173,6 +173,7 @@ async fn batches_that_kafka_does_not_take_are_refused_by_its_codes() {
         ("half of one", 9, good.slice(..40), 2),
         ("another checksum", 9, changed(30, 9), 2),
         ("zstd before its time", 6, changed(22, 4), 76),
+        ("the time of its append", 9, changed(22, 8), 32),
         ("too large", 9, huge, 10),
     ] {
         let request = produce(version, "orders", id, records);
