@@ -92,6 +92,8 @@ def pure(bootstrap, group, topic, assignor, instance):
         reconnect_backoff_max_ms=500,
     )
     consumer.subscribe([topic], listener=Listener())
+    # Asked before it joins: see broker/tests/kafka/python/pure.py.
+    consumer.partitions_for_topic(topic)
     while not is_over:
         polled = consumer.poll(timeout_ms=100)
         for partition, records in polled.items():
