@@ -211,7 +211,11 @@ impl Sender {
         for settled in told.settled {
             self.tell_batch(settled, wakes);
         }
-        for flushed in told.flushed {
+        let mut flushed = told.flushed;
+        if !told.ended.is_empty() {
+            flushed.append(&mut self.desk.lock().accumulator.leave(&told.ended));
+        }
+        for flushed in flushed {
             flushed.complete(Ok(()), wakes);
         }
     }

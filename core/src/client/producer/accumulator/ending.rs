@@ -18,14 +18,16 @@ pub(super) struct Flush {
 }
 
 impl Accumulator {
-    /// One batch less is outstanding.
-    pub(super) fn leave(&mut self, order: u64, told: &mut Told) {
-        self.outstanding_batches -= 1;
+    /// These have ended and everybody has been told; returns the flushes that waited for them. Not before: a flush says
+    /// what failed until then.
+    pub(in crate::client::producer) fn leave(&mut self, orders: &[u64]) -> Vec<Completion<()>> {
+        self.outstanding_batches -= orders.len() as u64;
         for flush in &mut self.flushes {
-            flush.remaining -= u64::from(order < flush.before);
+            let ended = orders.iter().filter(|order| **order < flush.before);
+            flush.remaining -= ended.count() as u64;
         }
         let done = self.flushes.extract_if(.., |flush| flush.remaining == 0);
-        told.flushed.extend(done.map(|flush| flush.done));
+        done.map(|flush| flush.done).collect()
     }
 
     /// Fails everything that is not on its way.

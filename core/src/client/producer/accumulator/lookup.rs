@@ -73,7 +73,7 @@ impl Accumulator {
             }
         }
         self.close_topic(topic);
-        self.leave(order, told);
+        told.ended.push(order);
     }
 
     fn unpark_entry(
@@ -133,7 +133,7 @@ impl Accumulator {
             told.settled
                 .push(waiter.refused(topic, partition, opened_at, error.clone()));
         }
-        self.leave(order, told);
+        told.ended.push(order);
     }
 
     pub(super) fn expire_parked(

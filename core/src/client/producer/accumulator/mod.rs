@@ -119,6 +119,8 @@ pub(super) struct Settled {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) settled: Vec<Settled>,
+    /// The orders of the batches that have ended, to be given to [`Accumulator::leave`] once that is told.
+    pub(super) ended: Vec<u64>,
     pub(super) flushed: Vec<Completion<()>>,
     /// When time is to be looked at, if that is sooner than was known.
     pub(super) wake_at: Option<Instant>,
@@ -147,6 +149,7 @@ pub(super) struct Accumulator {
     identity: Identity,
     used_bytes: usize,
     next_id: u64,
+    /// Those that have not ended, and those that have while somebody is still being told.
     outstanding_batches: u64,
     outstanding_records: u64,
     /// Partitions that may dispatch, in turn.
@@ -363,7 +366,7 @@ impl Accumulator {
     ) {
         self.used_bytes -= meta.bytes;
         self.outstanding_records -= u64::from(meta.records);
-        self.leave(meta.order, told);
+        told.ended.push(meta.order);
         told.settled.push(Settled {
             topic,
             partition,

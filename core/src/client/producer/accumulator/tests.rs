@@ -125,10 +125,28 @@ fn a_flush_waits_for_what_was_there_and_not_for_what_comes_later() {
     accumulator.flush(done, &mut told).unwrap();
     push(&mut accumulator, 1, b"later", Instant::now());
     accumulator.acknowledge(first.key, ack(0), &mut told);
-    assert_eq!(told.flushed.len(), 1);
-    told.flushed.pop().unwrap().finish(Ok(()));
+    for done in accumulator.leave(&told.ended) {
+        done.finish(Ok(()));
+    }
     assert_eq!(flushed.try_take(), Some(Ok(())));
     assert_eq!(accumulator.outstanding_records(), 1);
+}
+
+#[test]
+fn a_flush_waits_until_what_has_ended_is_told() {
+    // Everybody is told outside of the lock: a flush in between was over before it could say what had failed.
+    let mut accumulator = identified(settings());
+    let first = batch(&mut accumulator);
+    let (mut ended, mut told) = (Told::default(), Told::default());
+    accumulator.acknowledge(first.key, ack(0), &mut ended);
+    let (done, mut flushed) = Completion::pair();
+    accumulator.flush(done, &mut told).unwrap();
+    assert!(told.flushed.is_empty());
+    assert_eq!(flushed.try_take(), None);
+    for done in accumulator.leave(&ended.ended) {
+        done.finish(Ok(()));
+    }
+    assert_eq!(flushed.try_take(), Some(Ok(())));
 }
 
 #[test]

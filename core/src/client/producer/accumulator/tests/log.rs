@@ -284,7 +284,7 @@ impl World {
                 accumulator.advance(*now, &mut told);
             }
         }
-        self.hear(told);
+        self.hear(accumulator, told);
     }
 
     fn push(&mut self, accumulator: &mut Accumulator, partition: i32, bytes: usize, now: Instant) {
@@ -381,7 +381,7 @@ impl World {
         }
     }
 
-    fn hear(&mut self, told: Told) {
+    fn hear(&mut self, accumulator: &mut Accumulator, told: Told) {
         for settled in told.settled {
             if let Err(error) = &settled.result
                 && error.code() == ErrorCode::MessageTooLarge
@@ -410,7 +410,8 @@ impl World {
                 }
             }
         }
-        for flush in told.flushed {
+        let flushed = told.flushed.into_iter();
+        for flush in flushed.chain(accumulator.leave(&told.ended)) {
             flush.finish(Ok(()));
         }
     }
