@@ -25,6 +25,8 @@ mod retention;
 mod search;
 mod session;
 mod subscription;
+#[cfg(test)]
+mod trial;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -6,30 +6,7 @@ use crate::engine::group::classic::{Generation, Leaver, Protocol};
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
 use crate::protocol::request::{GroupHeartbeat, Member, PartitionOffset, Request};
 use crate::protocol::response::Response;
-use crate::service::ServiceOptions;
-
-fn open(storage: &Arc<FaultyStorage>) -> Service {
-    let (options, shared) = (ServiceOptions::default(), Arc::clone(storage));
-    Service::open_storage("test".to_owned(), shared, None, &options).unwrap()
-}
-
-fn ask(session: &Session, request: Request) -> Result<Response> {
-    let (completion, mut pending) = Completion::pair();
-    session.submit(request, Bytes::new(), Run::Here, completion);
-    pending.wait(None)
-}
-
-fn with_topic(storage: &Arc<FaultyStorage>) -> (Service, Session) {
-    let service = open(storage);
-    let session = service.remote_session();
-    let create = Request::CreateTopic {
-        name: "orders".to_owned(),
-        config: vec![("partitions".to_owned(), "3".to_owned())],
-        exist_ok: true,
-    };
-    ask(&session, create).unwrap();
-    (service, session)
-}
+use crate::service::trial::{ask, open, with_topic};
 
 fn join(member_id: &str) -> Join {
     Join {

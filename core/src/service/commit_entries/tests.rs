@@ -1,4 +1,3 @@
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -6,19 +5,8 @@ use crate::engine::group::classic::Speaker;
 use crate::log::control::{CommittedOffset, OffsetCommit};
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
 use crate::protocol::request::{PartitionOffset, Request};
-use crate::protocol::response::Response;
-use crate::service::{NotedOffset, Service, ServiceOptions, Session};
-
-fn open(storage: &Arc<FaultyStorage>) -> Service {
-    let (options, shared) = (ServiceOptions::default(), Arc::clone(storage));
-    Service::open_storage("test".to_owned(), shared, None, &options).unwrap()
-}
-
-fn ask(session: &Session, request: Request) -> Result<Response> {
-    let (completion, mut pending) = Completion::pair();
-    session.submit(request, Bytes::new(), Run::Here, completion);
-    pending.wait(None)
-}
+use crate::service::trial::{ask, open};
+use crate::service::{NotedOffset, Service, Session};
 
 /// So many topics, each of as many partitions as there can be.
 fn with_topics(storage: &Arc<FaultyStorage>, count: u32) -> (Service, Session) {

@@ -4,14 +4,10 @@ use crate::completion::Pending;
 use crate::error::ErrorCode;
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
 use crate::protocol::request::Request;
-use crate::service::{Service, ServiceOptions, Session};
+use crate::service::trial::open;
+use crate::service::{Service, Session};
 
 use super::*;
-
-fn open(storage: &Arc<FaultyStorage>) -> Service {
-    let (options, shared) = (ServiceOptions::default(), Arc::clone(storage));
-    Service::open_storage("test".to_owned(), shared, None, &options).unwrap()
-}
 
 fn ask(session: &Session, request: Request) -> Pending<Response> {
     let (completion, pending) = Completion::pair();

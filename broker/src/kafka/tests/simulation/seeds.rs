@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use headwater::testing::simulation::{Bug, NATIVE_GROUP, Outcome, run_with};
+use headwater::testing::simulation::{Bug, NATIVE_GROUP, Outcome, number, run_with};
 
 use super::Kafkas;
 
 /// Without being told otherwise.
 const SEEDS: u64 = 500;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
 
 /// Whether there are no native clients.
 const fn are_alone(seed: u64) -> bool {
@@ -27,30 +23,19 @@ fn run(seed: u64) -> Outcome {
     run_with(seed, None, Arc::new(Kafkas { group }), are_alone(seed))
 }
 
-fn check(seed: u64, outcome: &Outcome) {
-    assert!(
-        outcome.failures.is_empty(),
-        "seed {seed} (HEADWATER_SEED={seed} repeats it):\n  {}\n{}",
-        outcome.failures.join("\n  "),
-        outcome
-            .trace
-            .last(number("HEADWATER_NOTES").unwrap_or(80) as usize),
-    );
-}
-
 #[test]
 fn whatever_goes_wrong_the_rules_hold_for_kafkas_clients_too() {
     if let Some(seed) = number("HEADWATER_SEED") {
         let outcome = run(seed);
         println!("{}", outcome.trace.last(usize::MAX >> 1));
         println!("trace {:016x}", outcome.trace.hash());
-        return check(seed, &outcome);
+        return outcome.check(seed);
     }
     let first = number("HEADWATER_FIRST").unwrap_or(0);
     let (mut acknowledged, mut alone) = (0, 0);
     for seed in first..first + number("HEADWATER_SEEDS").unwrap_or(SEEDS) {
         let outcome = run(seed);
-        check(seed, &outcome);
+        outcome.check(seed);
         acknowledged += outcome.acknowledged;
         if are_alone(seed) {
             alone += outcome.acknowledged;

@@ -61,6 +61,28 @@ pub struct Outcome {
     pub acknowledged: usize,
 }
 
+impl Outcome {
+    /// Everything is as it should be; else says what is not, and what happened last.
+    ///
+    /// # Panics
+    /// When something is not.
+    pub fn check(&self, seed: u64) {
+        let notes = number("HEADWATER_NOTES").and_then(|notes| usize::try_from(notes).ok());
+        assert!(
+            self.failures.is_empty(),
+            "seed {seed} (HEADWATER_SEED={seed} repeats it):\n  {}\n{}",
+            self.failures.join("\n  "),
+            self.trace.last(notes.unwrap_or(80)),
+        );
+    }
+}
+
+/// What a variable of the environment asks of a test, if it does.
+#[must_use]
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// Runs one seed with guests beside the native clients, or alone.
 ///
 /// # Panics

@@ -1,6 +1,6 @@
 //! Which seeds are run, and what has to come of them.
 
-use super::{Outcome, run};
+use super::{number, run};
 use crate::world::simulated::Bug;
 
 /// Without being told otherwise.
@@ -14,21 +14,6 @@ const FOUND: [u64; 2] = [
     30_920,
 ];
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-fn check(seed: u64, outcome: &Outcome) {
-    assert!(
-        outcome.failures.is_empty(),
-        "seed {seed} (HEADWATER_SEED={seed} repeats it):\n  {}\n{}",
-        outcome.failures.join("\n  "),
-        outcome
-            .trace
-            .last(number("HEADWATER_NOTES").unwrap_or(80) as usize),
-    );
-}
-
 #[test]
 fn whatever_goes_wrong_the_rules_hold() {
     if let Some(seed) = number("HEADWATER_SEED") {
@@ -39,14 +24,14 @@ fn whatever_goes_wrong_the_rules_hold() {
             outcome.trace.hash(),
             outcome.trace.mark_count()
         );
-        return check(seed, &outcome);
+        return outcome.check(seed);
     }
     let first = number("HEADWATER_FIRST").unwrap_or(0);
     let mut acknowledged = 0;
     let seeds = first..first + number("HEADWATER_SEEDS").unwrap_or(SEEDS);
     for seed in seeds.chain(FOUND) {
         let outcome = run(seed, None);
-        check(seed, &outcome);
+        outcome.check(seed);
         acknowledged += outcome.acknowledged;
         if seed % 1_000 == 999 {
             println!(
