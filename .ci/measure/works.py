@@ -11,8 +11,8 @@ BATCH_RECORDS = 1_000
 RATE = 1_000
 MANY = 1_000
 MEMORY_RECORDS = 500_000
-# Over many connections each has one batch of a peer on its way.
-PEER_BATCH_OF_MANY = 100
+# Over many connections: a thousand batches of a hundred records are as many bytes on their way as fit in a cache.
+BATCH_OF_MANY = 100
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Work:
     size: int = 100
     partitions: int = 1
     connections: int = 1
+    batch: int = BATCH_RECORDS
     levels: tuple = LEVELS
     needs_server: bool = False
 
@@ -41,14 +42,11 @@ class Work:
         return 10_000_000 // per_size // scale
 
     def shape(self, system, scale):
-        batch = BATCH_RECORDS
-        if self.connections > 1 and isinstance(system, Peer):
-            batch = PEER_BATCH_OF_MANY
         shape = {"topic": f"t-{self.size}" if self.kind in ("produce", "consume") else self.kind}
         shape |= {"records": self.records(system, scale), "size": self.size}
         if self.kind in ("produce", "consume"):
-            shape["batch"] = batch
-        if self.partitions > 1 or self.connections > 1:
+            shape["batch"] = self.batch
+        if self.partitions > 1 or self.batch < BATCH_RECORDS:
             shape |= {"topic": self.name.replace(" ", "-").replace(",", "")}
             shape |= {"partitions": self.partitions, "connections": self.connections}
         if self.kind == "latency":
@@ -58,13 +56,16 @@ class Work:
         return shape
 
 
+IN_SMALL_BATCHES = f"in, {BATCH_OF_MANY} a batch"
+IN_BY_MANY = f"{IN_SMALL_BATCHES}, {MANY:,} connections"
 WORKS = (
     Work("in, 100 B", "produce"),
     Work("out, 100 B", "consume", levels=("os",)),
     Work("in, 1 KiB", "produce", size=1_024),
     Work("out, 1 KiB", "consume", size=1_024, levels=("os",)),
     Work(f"in, {MANY:,} partitions", "produce", partitions=MANY),
-    Work(f"in, {MANY:,} connections", "produce", connections=MANY, levels=("os",), needs_server=True),
+    Work(IN_SMALL_BATCHES, "produce", batch=BATCH_OF_MANY, levels=("os",), needs_server=True),
+    Work(IN_BY_MANY, "produce", connections=MANY, batch=BATCH_OF_MANY, levels=("os",), needs_server=True),
     Work("one in flight", "latency"),
     Work("end to end", "end-to-end"),
 )
@@ -121,11 +122,8 @@ def at_work(system, level, works, scale, wanted):
 
 def needs(work, other):
     """Whether one reads what the other writes."""
-    return work.kind == "consume" and other.kind == "produce" and (work.size, 1, 1) == (
-        other.size,
-        other.partitions,
-        other.connections,
-    )
+    is_the_plain_one = (other.partitions, other.connections, other.batch) == (1, 1, BATCH_RECORDS)
+    return work.kind == "consume" and other.kind == "produce" and work.size == other.size and is_the_plain_one
 
 
 def fresh(system, scale):

@@ -172,7 +172,8 @@ fn send_what_is_due(
         if let Some(due_bytes) = value.first_chunk_mut::<DUE_BYTES>() {
             *due_bytes = nanos(due).to_le_bytes();
         }
-        producer.enqueue(&args.topic, &Record::new(value))?;
+        // Failures come out of the flush.
+        drop(producer.send(&args.topic, &Record::new(value))?);
         sent += 1;
         bar.inc(1);
     }

@@ -132,6 +132,7 @@ impl Delivery {
         self.slot.sender.check_process()?;
         if !crate::completion::is_own_thread() {
             self.slot.sender.assist_here();
+            self.slot.sender.look_awake(timeout, || self.is_done());
         }
         let answer = self.slot.answer.wait(timeout);
         match self.slot.answer.peek() {

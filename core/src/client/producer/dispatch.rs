@@ -44,7 +44,7 @@ impl Sender {
         }
     }
 
-    fn next(&self, used: Option<BatchBuilder>) -> Option<(Dispatch, Arc<str>)> {
+    pub(super) fn next(&self, used: Option<BatchBuilder>) -> Option<(Dispatch, Arc<str>)> {
         let mut desk = self.desk.lock();
         if let Some(builder) = used {
             desk.accumulator.recycle(builder);
@@ -55,7 +55,7 @@ impl Sender {
         Some((dispatch, topic))
     }
 
-    fn run(
+    pub(super) fn run(
         self: &Arc<Self>,
         dispatch: Dispatch,
         topic: Arc<str>,

@@ -5,12 +5,14 @@
 //! and tells what became of them; `ledger` keeps what the host has to be told.
 
 mod accumulator;
+mod awake;
 mod batch;
 mod closing;
 mod delivery;
 mod dispatch;
 mod ledger;
 mod parked;
+mod prompt;
 mod rows;
 mod sender;
 mod size;
@@ -25,6 +27,7 @@ use crate::sync::{Condvar, Mutex};
 
 pub(super) use self::accumulator::Backlog;
 use self::accumulator::{Accumulator, Settings};
+use self::awake::Awake;
 pub use self::delivery::{Delivery, RecordMetadata};
 use self::dispatch::Helper;
 pub(super) use self::dispatch::lookup;
@@ -141,6 +144,7 @@ impl Producer {
             room: Condvar::new(),
             draining: Mutex::new(compressor),
             ledger: Ledger::default(),
+            awake: Awake::default(),
             closing: OnceLock::new(),
         });
         Ok(Self(Arc::new(Handle { sender, client })))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::accumulator::{Taken, Told};
 use super::parked::Waiter;
-use super::sender::{Desk, Letter, Sender, Want, check_headers, closed, now_ms};
+use super::sender::{Desk, Letter, Patience, Sender, Want, check_headers, closed, now_ms};
 use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
@@ -52,7 +52,7 @@ impl Sender {
                 Err(error) => told.settled.push(refused(&row, error)),
             }
         }
-        self.after_push(desk, &Taken { index: 0, wake_at });
+        self.after_push(desk, &Taken { index: 0, wake_at }, Patience::None);
         self.tell(told, &mut Wakes::new());
         Ok(bytes)
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use super::accumulator::{Accumulator, Settings, Taken};
+use super::awake::Awake;
 use super::batch::Meta;
 use super::closing::Closing;
 use super::delivery::{Delivery, OpenSlot};
@@ -45,6 +46,7 @@ pub(super) struct Sender {
     /// Held by the one thread that dispatches, and so by the one that compresses.
     pub(super) draining: Mutex<Compressor>,
     pub(super) ledger: Ledger,
+    pub(super) awake: Awake,
     pub(super) closing: OnceLock<Closing>,
 }
 
@@ -67,6 +69,8 @@ pub(super) struct Desk {
     pub(super) lookups: HashMap<u32, Shared<()>>,
     /// Topics of which it is to be asked again how many partitions they have.
     pub(super) aged: Vec<u32>,
+    /// When a batch was begun last, and whether that was after a pause.
+    pub(super) begun: Option<(Instant, bool)>,
 }
 
 /// What a caller wants for its record.
@@ -117,6 +121,7 @@ impl Desk {
             last_refused: 0,
             lookups: HashMap::new(),
             aged: Vec::new(),
+            begun: None,
         }
     }
 }
@@ -155,7 +160,7 @@ impl Sender {
             self.room.notify_all();
         }
         let (taken, delivery) = taken?;
-        self.after_push(desk, &taken);
+        self.after_push(desk, &taken, patience);
         Ok(delivery)
     }
 
@@ -227,8 +232,12 @@ impl Sender {
             .accumulator
             .push(topic, partition, record, world::now, note)?;
         // Not with every record: time is asked for once a batch.
-        if taken.wake_at.is_some() && desk.accumulator.topics.is_aged(topic, world::now()) {
-            desk.aged.push(topic);
+        if taken.wake_at.is_some() {
+            let now = world::now();
+            desk.begins(now);
+            if desk.accumulator.topics.is_aged(topic, now) {
+                desk.aged.push(topic);
+            }
         }
         Ok((taken, delivery))
     }
@@ -336,14 +345,23 @@ impl Sender {
 
     /// Sees to it that what was pushed is sent in time. Gives the lock back.
     #[inline]
-    pub(super) fn after_push(self: &Arc<Self>, mut desk: MutexGuard<'_, Desk>, taken: &Taken) {
+    pub(super) fn after_push(
+        self: &Arc<Self>,
+        mut desk: MutexGuard<'_, Desk>,
+        taken: &Taken,
+        patience: Patience,
+    ) {
+        let mut sends = false;
         if let Some(wake_at) = taken.wake_at {
             self.arm(&mut desk, wake_at);
+            sends = self.sends_here(&desk, patience);
         }
-        let schedules = self.wants_job(&mut desk);
+        let schedules = !sends && self.wants_job(&mut desk);
         let aged = std::mem::take(&mut desk.aged);
         drop(desk);
-        if schedules {
+        if sends {
+            self.send_one();
+        } else if schedules {
             self.schedule_drain();
         }
         for topic in aged {

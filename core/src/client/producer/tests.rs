@@ -2,6 +2,7 @@
 
 mod closing;
 mod growing;
+mod prompt;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -209,11 +210,14 @@ fn failures_nobody_was_told_about_come_out_of_flush_once_and_of_the_hook() {
             failure.records,
         ));
     });
+    // What comes behind one that is on its way gathers.
+    producer.enqueue("t", &Record::new(b"ahead")).unwrap();
     let read = producer.send("t", &Record::new(b"read")).unwrap();
     drop(producer.send("t", &Record::new(b"dropped before")).unwrap());
     let late = producer.send("t", &Record::new(b"dropped after")).unwrap();
     producer.enqueue("t", &Record::new(b"silent")).unwrap();
     fake.settle(1);
+    fake.next().unwrap().acknowledge(1);
     fake.next().unwrap().fail(stopped());
     assert!(read.peek().unwrap().is_err());
     drop(late);
@@ -431,12 +435,14 @@ fn a_producer_that_is_dropped_still_sends_what_it_has() {
 #[test]
 fn records_fail_when_the_transport_takes_no_more_jobs() {
     let (fake, producer) = ready();
+    producer.enqueue("t", &Record::new(b"on its way")).unwrap();
     fake.drop_jobs();
     let delivery = producer.send("t", &Record::new(b"x")).unwrap();
     assert_eq!(
         delivery.peek().unwrap().unwrap_err().code(),
         ErrorCode::Closed
     );
+    fake.next().unwrap().acknowledge(1);
     assert_eq!(producer.flush().try_take(), Some(Ok(())));
 }
 

@@ -28,6 +28,8 @@ struct State {
     /// Jobs are dropped, as by a log that is closed.
     drops_jobs: bool,
     next_producer_id: i64,
+    /// As if the log were in this process.
+    is_local: bool,
     feed: Option<Arc<FakeFeed>>,
 }
 
@@ -76,6 +78,10 @@ impl Fake {
 
     pub(crate) fn waiting(&self) -> usize {
         self.0.lock().asked.len()
+    }
+
+    pub(crate) fn be_local(&self) {
+        self.0.lock().is_local = true;
     }
 
     pub(crate) fn drop_jobs(&self) {
@@ -222,7 +228,7 @@ impl Transport for Fake {
     }
 
     fn is_remote(&self) -> bool {
-        true
+        !self.0.lock().is_local
     }
 
     fn thread_count(&self) -> u64 {

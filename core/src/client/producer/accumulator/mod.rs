@@ -39,6 +39,9 @@ use crate::limits::BATCH_RECORDS_MAX;
 use crate::protocol::response::ProduceAck;
 use crate::record::{BatchBuilder, BatchError, RecordRef};
 
+/// Of a longer batch, compressing it and handing it over takes longer than waking who does.
+const SENT_BY_CALLER_BYTES_MAX: usize = 16 << 10;
+
 /// The options that the accumulator acts on, resolved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
@@ -198,6 +201,13 @@ impl Accumulator {
     /// Records accepted and not settled.
     pub(super) const fn outstanding_records(&self) -> u64 {
         self.outstanding_records
+    }
+
+    /// Whether one batch is all there is, to be sent now, and not long.
+    pub(super) fn has_one_small_batch(&self) -> bool {
+        self.outstanding_batches == 1
+            && self.used_bytes <= SENT_BY_CALLER_BYTES_MAX
+            && self.has_dispatch()
     }
 
     /// Whether `needed` more bytes fit, `taken` of the budget being used elsewhere.

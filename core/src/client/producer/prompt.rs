@@ -1,0 +1,56 @@
+//! Sending by the call that has a record, where that is quicker than waking who would.
+//!
+//! A batch that is all there is waits for nothing, so what it costs to have another thread send it is lost: a
+//! hand-over, which takes longer than the sending. In a row of records it is the other way round: what gathers while
+//! a thread is woken goes as one batch.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::sender::{Desk, Patience, Sender};
+
+/// After so long without a new batch, the next record is not one of a row.
+const PAUSE: Duration = Duration::from_micros(100);
+
+impl Desk {
+    /// A batch has begun.
+    pub(super) fn begins(&mut self, now: Instant) {
+        let is_after_pause = self
+            .begun
+            .is_none_or(|(before, _)| now.saturating_duration_since(before) >= PAUSE);
+        self.begun = Some((now, is_after_pause));
+    }
+}
+
+impl Sender {
+    /// Whether the thread that has begun a batch sends it itself, which spares waking another: the batch is all there
+    /// is. A socket takes it at once; a file may take its time, so it is written by who may wait, and only after a
+    /// pause, for in a row of records it pays to let them gather.
+    pub(super) fn sends_here(&self, desk: &Desk, patience: Patience) -> bool {
+        let may_send = self.transport.is_remote()
+            || patience == Patience::Waits && desk.begun.is_some_and(|(_, is_after)| is_after);
+        may_send && desk.accumulator.has_one_small_batch()
+    }
+
+    /// Sends one batch, on this thread, and leaves what came meanwhile to a job: who sends is not held up by what
+    /// others send.
+    pub(super) fn send_one(self: &Arc<Self>) {
+        // Somebody who dispatches, or looks whether anybody does, sees to what is there.
+        let Some(mut compressor) = self.draining.try_lock() else {
+            return;
+        };
+        let used = self
+            .next(None)
+            .and_then(|(dispatch, topic)| self.run(dispatch, topic, &mut compressor));
+        drop(compressor);
+        let mut desk = self.desk.lock();
+        if let Some(builder) = used {
+            desk.accumulator.recycle(builder);
+        }
+        let schedules = self.wants_job(&mut desk);
+        drop(desk);
+        if schedules {
+            self.schedule_drain();
+        }
+    }
+}
