@@ -1,12 +1,12 @@
 """Where Headwater is behind: why, as far as it was looked into, and what would change it."""
 
-from .works import MANY, START
+from .works import IN_BY_MANY, START
 
-HAND_OVERS = (
-    "A record wakes three threads, one after the other: the broker's, the client's, and the one that waits (`sleeps`). A hand-over "
-    "of this kind takes 7 us on the machine this was written on (`perf bench sched pipe`), and more where a core went to sleep. The "
-    "others' client here reads its socket itself. It would change if a caller that waits for a delivery read the connection meanwhile, as "
-    "it writes to it already."
+SYNC = (
+    "A record at `disk` wakes the broker's thread, the one that syncs, and the client's, and who waits for longer than 60 us sleeps "
+    "meanwhile: one hand-over more than a server of one thread whose client reads its socket itself. A hand-over takes 7 us on the "
+    "machine this was written on (`perf bench sched pipe`), and more where a core went to sleep. It would change if a caller that waits "
+    "for a delivery read the connection itself, as it writes to it already."
 )
 ENCODING = (
     "The floor writes bytes that are there. Here one thread makes ten million records first: 1,090 instructions each (`make profile`), "
@@ -14,28 +14,33 @@ ENCODING = (
     "It would change with `send_rows`, which takes many at a time, and not for single records."
 )
 MANY_BUFFERS = (
-    "What a thousand producers have on their way, a batch of 100 KB each, fits in no cache, in the client or in the broker: the copies "
-    "into and out of sockets and files were what grew when it was profiled (perf: `copy_folio_from_iter_atomic`, `_copy_to_iter`)."
+    "What many producers have on their way does not fit in a cache, in the client or in the broker. With 1,000 records a batch, which is "
+    "100 MB at a time, a thousand connections do half of what one does, and perf shows copies into and out of sockets and files, and pages "
+    "that are mapped anew."
 )
 TAIL = (
     "The broker keeps what was written last for those who read near the end: `tail_cache_bytes`, which 500,000 records fill. "
     "It would change with the default; `--set tail_cache_bytes=8388608` is enough for readers that keep up."
 )
 READER = (
-    HAND_OVERS + " A record on its way to a reader takes one more: the thread that reads for the consumer."
+    "A record on its way to a reader wakes the broker's thread, the reader's connection, and who waits for it; at `disk` the one that syncs "
+    "before. The others' client here reads its socket itself, and Redis does all on one thread. A hand-over takes 7 us on the machine "
+    "this was written on (`perf bench sched pipe`), and more where a core went to sleep. It would change if a reader that waits read the "
+    "connection itself."
 )
-IO_THREAD = (
-    "`enqueue` never touches a file, since event loops call it: it hands what it has to the log's io thread, which writes it, and reads "
-    "for the consumer's thread. Those are two hand-overs (perf: 456 wake-ups each way for 500 records), of 7 us each on the machine this was written on."
+ONE_HAND_OVER = (
+    "Who sends writes the record and wakes the reader's thread: one hand-over, of 7 us on the machine this was written on "
+    "(`perf bench sched pipe`) and more where a core went to sleep. At the far end of the scale it is the system's sleep, which the sender's "
+    "own clock is part of: a record counts from when it was due."
 )
 
 REASONS = {
-    ("broker", "one in flight"): HAND_OVERS,
+    ("broker", "one in flight"): SYNC,
     ("broker", "end to end"): READER,
-    ("broker", f"in, {MANY:,} connections"): MANY_BUFFERS,
+    ("broker", IN_BY_MANY): MANY_BUFFERS,
     ("broker", START): TAIL,
     ("in process", "in, 100 B"): ENCODING,
-    ("in process", "end to end"): IO_THREAD,
+    ("in process", "end to end"): ONE_HAND_OVER,
 }
 NOT_LOOKED_INTO = "Not looked into yet; `make profile` and the log alone (`.ci/bench --log`) are where to begin."
 

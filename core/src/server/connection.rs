@@ -54,19 +54,11 @@ pub(super) async fn serve<R, W>(
     decoder.extend(first);
     let end = match begin(server, &mut reader, &mut decoder, &link, span).await {
         Ok(door) => {
-            let options = &server.options;
-            let counts = Arc::clone(&server.counts);
             let mut connection = Connection {
                 decoder,
-                session: Session::new(
-                    door,
-                    Arc::clone(&link),
-                    counts,
-                    server.room.clone(),
-                    options,
-                ),
+                session: Session::new(door, Arc::clone(&link), server),
                 reads: AtomicU64::new(0),
-                options,
+                options: &server.options,
             };
             let end = connection.run(&mut reader, &link, &guest).await;
             connection.finish(&link, &end).await;

@@ -32,13 +32,18 @@ pub trait Door: Send + Sync + 'static {
     fn schedule(&self, job: Box<dyn FnOnce() + Send>) -> Result<()>;
 }
 
-/// A stream of record batches. Only scheduled jobs use it, one at a time.
+/// A stream of record batches. One thread uses it at a time: a scheduled job, or for [`take_recent`](Self::take_recent)
+/// and [`watch`](Self::watch) whoever has made something readable.
 pub trait Feed: Send + Sync {
     /// What is readable, about `max_bytes` of it, and at least one batch if any is.
     ///
     /// # Errors
     /// What ends the stream.
     fn take(&self, max_bytes: usize) -> Result<Vec<FetchedBatch>>;
+
+    /// What is readable and in memory, at most `max_bytes` of it; nothing where there is more to it than that. Touches
+    /// no file and takes no time to speak of.
+    fn take_recent(&self, max_bytes: usize) -> Vec<FetchedBatch>;
 
     /// Wakes `wake` once when there is something to take, at once if there is.
     fn watch(&self, wake: Wake);
@@ -71,6 +76,10 @@ impl Door for Session {
 impl Feed for Subscription {
     fn take(&self, max_bytes: usize) -> Result<Vec<FetchedBatch>> {
         Self::take(self, max_bytes)
+    }
+
+    fn take_recent(&self, max_bytes: usize) -> Vec<FetchedBatch> {
+        Self::take_recent(self, max_bytes)
     }
 
     fn watch(&self, wake: Wake) {

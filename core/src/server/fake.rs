@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::sync::Mutex;
 use bytes::Bytes;
@@ -36,6 +36,8 @@ pub(crate) struct Fake {
     pub(crate) asked: UnboundedReceiver<Asked>,
     pub(crate) feed: Arc<FakeFeed>,
     pub(crate) is_door_dropped: Arc<AtomicBool>,
+    /// Jobs that were scheduled.
+    pub(crate) jobs: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -45,11 +47,14 @@ impl Fake {
         let feed = Arc::new(FakeFeed::default());
         let is_door_dropped = Arc::new(AtomicBool::new(false));
         let (fed, dropped) = (Arc::clone(&feed), Arc::clone(&is_door_dropped));
+        let jobs = Arc::new(AtomicUsize::new(0));
+        let scheduled = Arc::clone(&jobs);
         let open = move || -> Arc<dyn Door> {
             Arc::new(FakeDoor {
                 sender: sender.clone(),
                 feed: Arc::clone(&fed),
                 is_dropped: Arc::clone(&dropped),
+                jobs: Arc::clone(&scheduled),
             })
         };
         (
@@ -58,6 +63,7 @@ impl Fake {
                 asked,
                 feed,
                 is_door_dropped,
+                jobs,
             },
         )
     }
@@ -75,6 +81,7 @@ struct FakeDoor {
     sender: UnboundedSender<Asked>,
     feed: Arc<FakeFeed>,
     is_dropped: Arc<AtomicBool>,
+    jobs: Arc<AtomicUsize>,
 }
 
 impl Door for FakeDoor {
@@ -99,6 +106,7 @@ impl Door for FakeDoor {
     }
 
     fn schedule(&self, job: Box<dyn FnOnce() + Send>) -> Result<()> {
+        self.jobs.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move { job() });
         Ok(())
     }
@@ -173,6 +181,15 @@ impl Feed for Arc<FakeFeed> {
         match &state.failure {
             Some(error) if taken.is_empty() => Err(error.clone()),
             _ => Ok(taken),
+        }
+    }
+
+    fn take_recent(&self, max_bytes: usize) -> Vec<FetchedBatch> {
+        let mut state = self.state.lock();
+        let bytes = state.queue.iter().map(|it| it.batch.len()).sum::<usize>();
+        match bytes <= max_bytes {
+            true => state.queue.drain(..).collect(),
+            false => Vec::new(),
         }
     }
 

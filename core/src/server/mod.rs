@@ -20,6 +20,7 @@ mod load;
 pub mod local;
 mod notice;
 mod options;
+mod prompt;
 mod push;
 pub mod quiet;
 mod room;
@@ -46,6 +47,7 @@ use crate::service::Service;
 use closing::Closing;
 use counts::Counts;
 use notice::Notices;
+use prompt::Promptness;
 
 /// Serves connections. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +60,7 @@ struct Inner {
     notices: Notices,
     counts: Arc<Counts>,
     room: Room,
+    promptness: Arc<Promptness>,
 }
 
 impl Server {
@@ -80,6 +83,7 @@ impl Server {
             notices: Notices::default(),
             counts: Arc::default(),
             room: Room::default(),
+            promptness: Arc::default(),
         }))
     }
 

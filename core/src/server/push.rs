@@ -3,7 +3,8 @@
 //! All that touches the feed runs as jobs of the door, one at a time per subscription: taking may read
 //! files. A job takes once and comes back for more, so that subscriptions and appends have their turns.
 //! Small batches are written by the job itself, which saves a hand-over; large ones by the connection's
-//! task, so that reading and sending go on side by side.
+//! task, so that reading and sending go on side by side. What is in memory still and small is pushed in a job's stead by
+//! the thread that has made it readable, now and then (`prompt`).
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Weak};
 use crate::sync::Mutex;
 
 use super::door::{Door, Feed};
+use super::prompt::Promptness;
 use crate::completion::Wake;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -29,6 +31,7 @@ pub(super) struct Subscriber {
     pub(super) link: Arc<Link>,
     /// Whether it is told where it stood as facts, or in words alone.
     pub(super) knows_positions: bool,
+    pub(super) promptness: Arc<Promptness>,
 }
 
 /// One subscription of a connection.
@@ -82,7 +85,7 @@ impl Pusher {
                 state: Mutex::new(state),
                 hook: Arc::new(move || {
                     if let Some(pusher) = this.upgrade() {
-                        pusher.schedule();
+                        pusher.look();
                     }
                 }),
             }
@@ -122,16 +125,45 @@ impl Pusher {
     }
 
     fn schedule(self: &Arc<Self>) {
+        if self.begin() {
+            self.enqueue();
+        }
+    }
+
+    /// The feed or the link has something for it.
+    fn look(self: &Arc<Self>) {
+        if !self.begin() {
+            return;
+        }
+        if self.push_recent() {
+            self.rest(false);
+        } else {
+            self.enqueue();
+        }
+    }
+
+    /// Whether it is this thread's turn; if it is another's, that looks again.
+    fn begin(&self) -> bool {
         let mut state = self.state.lock();
         if state.feed.is_none() || state.job != Job::Idle {
             if state.job == Job::Active {
                 state.job = Job::Again;
             }
-            return;
+            return false;
         }
         state.job = Job::Active;
+        true
+    }
+
+    /// Ends a turn.
+    fn rest(self: &Arc<Self>, is_more: bool) {
+        let mut state = self.state.lock();
+        let is_again = is_more || state.job == Job::Again;
+        state.job = if is_again { Job::Active } else { Job::Idle };
         drop(state);
-        self.enqueue();
+        if is_again {
+            self.enqueue();
+        }
     }
 
     fn enqueue(self: &Arc<Self>) {
@@ -148,13 +180,34 @@ impl Pusher {
             self.fail(&error);
             false
         });
-        let mut state = self.state.lock();
-        let is_again = is_more || state.job == Job::Again;
-        state.job = if is_again { Job::Active } else { Job::Idle };
+        self.rest(is_more);
+    }
+
+    /// Pushes what is in memory, if that is all there is to do and it is short. False: it is for a job.
+    fn push_recent(&self) -> bool {
+        let Subscriber {
+            link, promptness, ..
+        } = &self.subscriber;
+        let state = self.state.lock();
+        let Some(feed) = state.feed.clone() else {
+            return false;
+        };
+        let credit_bytes = usize::try_from(state.credit_bytes).unwrap_or(0);
+        let (is_other, assignment) = (state.reassign.is_some(), state.assignment);
         drop(state);
-        if is_again {
-            self.enqueue();
+        if is_other || !link.has_room() || !promptness.take() {
+            return false;
         }
+        let batches = feed.take_recent(credit_bytes.min(WRITTEN_HERE_BYTES_MAX));
+        if batches.is_empty() {
+            return false;
+        }
+        match self.push(&batches, assignment) {
+            Ok(true) => feed.watch(self.wake()),
+            Ok(false) => {}
+            Err(error) => self.fail(&error),
+        }
+        true
     }
 
     /// Takes and pushes once. Says whether it is to be done again at once.

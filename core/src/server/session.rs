@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use super::Inner;
 use super::counts::Counts;
 use super::door::Door;
 use super::load::Load;
-use super::options::ServerOptions;
+use super::prompt::Promptness;
 use super::push::{self, Pusher, Subscriber};
 use super::room::{Place, Room};
 use crate::completion::{Completion, Wakes};
@@ -36,6 +37,7 @@ pub(super) struct Session {
     pub(super) load: Arc<Load>,
     counts: Arc<Counts>,
     pushers: BTreeMap<u64, Arc<Pusher>>,
+    promptness: Arc<Promptness>,
     pub(super) last_correlation_id: u64,
     requests_max: usize,
     bytes_max: usize,
@@ -48,24 +50,20 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        door: Arc<dyn Door>,
-        link: Arc<Link>,
-        counts: Arc<Counts>,
-        room: Room,
-        options: &ServerOptions,
-    ) -> Self {
+    pub(super) fn new(door: Arc<dyn Door>, link: Arc<Link>, server: &Inner) -> Self {
+        let options = &server.options;
         Self {
             door,
             link,
             load: Arc::default(),
-            counts,
+            counts: Arc::clone(&server.counts),
             pushers: BTreeMap::new(),
+            promptness: Arc::clone(&server.promptness),
             last_correlation_id: 0,
             requests_max: options.requests_max,
             bytes_max: options.bytes_max,
             subscriptions_max: options.subscriptions_max,
-            room,
+            room: server.room.clone(),
             held: None,
             place: None,
         }
@@ -229,6 +227,7 @@ impl Session {
                     id,
                     link,
                     knows_positions,
+                    promptness: Arc::clone(&self.promptness),
                 };
                 let pusher = Pusher::start(subscriber, feed, subscribe.credit_bytes, &self.door);
                 self.pushers.insert(id, pusher);

@@ -7,12 +7,15 @@ use crate::sync::Mutex;
 
 use super::{FetchedBatch, Inner, each_once, unknown_topic};
 use crate::completion::{Wake, Wakes};
-use crate::engine::partition::{Partition, PartitionStatus, Signal};
+use crate::engine::partition::{Partition, PartitionStatus, Readable, Signal};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::LeaderEpoch;
 use crate::limits;
 use crate::protocol::out_of_range::OutOfRange;
 use crate::protocol::request::FetchPosition;
+
+/// Of more partitions than these nobody looks what is recent: that is for a thread with the time for it.
+const RECENT_PARTITIONS_MAX: usize = 64;
 
 /// A stream of record batches, each partition's in order.
 pub struct Subscription {
@@ -33,6 +36,20 @@ struct Position {
     offset: i64,
     /// The epoch of the record before, as the reader knows it, until it was looked at: -1 if it is not to be.
     last_epoch: i32,
+}
+
+impl Position {
+    /// A batch for the reader, which stands behind it then.
+    fn give(&mut self, batch: Readable, high_watermark: i64) -> FetchedBatch {
+        let from_offset = std::mem::replace(&mut self.offset, batch.next_offset);
+        FetchedBatch {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition.number,
+            high_watermark,
+            batch: batch.bytes,
+            from_offset,
+        }
+    }
 }
 
 impl Subscription {
@@ -108,16 +125,55 @@ impl Subscription {
         let mut bytes = 0;
         for batch in fetched.batches {
             bytes += batch.bytes.len();
-            taken.push(FetchedBatch {
-                topic: Arc::clone(&position.topic),
-                partition: position.partition.number,
-                high_watermark: fetched.high_watermark,
-                batch: batch.bytes,
-                from_offset: position.offset,
-            });
-            position.offset = batch.next_offset;
+            taken.push(position.give(batch, fetched.high_watermark));
         }
         Ok(bytes)
+    }
+
+    /// The same from memory alone, at most `max_bytes`: nothing if a file or an error is next, or if many partitions
+    /// would have to be looked at. For a thread that has other things to do.
+    #[must_use]
+    pub fn take_recent(&self, max_bytes: usize) -> Vec<FetchedBatch> {
+        let mut taken = Vec::new();
+        let mut reading = self.reading.lock();
+        if self.inner.check_open().is_err() || reading.positions.len() > RECENT_PARTITIONS_MAX {
+            return taken;
+        }
+        let mut budget = max_bytes;
+        for position in &mut reading.positions {
+            match self.take_recent_from(position, budget, &mut taken) {
+                Some(bytes) => budget -= bytes,
+                None => break,
+            }
+        }
+        taken
+    }
+
+    /// Takes what is recent of one partition; returns its bytes, none if there is more to it.
+    fn take_recent_from(
+        &self,
+        position: &mut Position,
+        budget: usize,
+        taken: &mut Vec<FetchedBatch>,
+    ) -> Option<usize> {
+        let topics = self.inner.state.topics.read();
+        topics.partition(position.partition.id)?;
+        drop(topics);
+        let is_looked_at = position.last_epoch < 0;
+        let mut batches = Vec::new();
+        let readable = position
+            .partition
+            .readable(position.offset, budget, &mut batches);
+        let high_watermark = readable.ok().filter(|_| is_looked_at)?;
+        let bytes = batches.iter().map(|it| it.bytes.len()).sum::<usize>();
+        let is_all = !batches.is_empty() || position.offset >= high_watermark;
+        if !is_all || bytes > budget {
+            return None;
+        }
+        for batch in batches {
+            taken.push(position.give(batch, high_watermark));
+        }
+        Some(bytes)
     }
 
     /// Wakes `wake` once when [`take`](Self::take) may give something new: at once if it may already.

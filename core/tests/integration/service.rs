@@ -418,7 +418,37 @@ fn a_waiting_reader_is_woken_by_what_is_written() {
     assert!(hears.try_recv().is_err(), "there is nothing yet");
     produce(&session, "orders", batch(&["a"], 0, NO_PRODUCER)).unwrap();
     hears.recv().unwrap();
-    assert_eq!(subscription.take(100).unwrap().len(), 1);
+    assert_eq!(subscription.take_recent(10).len(), 0, "it is longer");
+    assert_eq!(subscription.take_recent(1_000).len(), 1);
+    assert_eq!(subscription.take(100).unwrap().len(), 0, "it was taken");
+}
+
+#[test]
+fn what_a_file_holds_or_is_an_error_is_not_recent_and_is_taken_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = folder(dir.path());
+    create(&service.session(), "orders", &[]).unwrap();
+    produce(&service.session(), "orders", batch(&["a"], 0, NO_PRODUCER)).unwrap();
+    service.close().unwrap();
+    let service = folder(dir.path());
+    let session = service.session();
+    let from = |offset| {
+        let subscribe = Subscribe {
+            partitions: vec![at("orders", 0, offset)],
+            credit_bytes: 0,
+        };
+        session.subscribe(&subscribe.into()).unwrap()
+    };
+    let subscription = from(0);
+    assert_eq!(subscription.take_recent(1_000).len(), 0);
+    assert_eq!(subscription.take(1_000).unwrap().len(), 1);
+    let beyond = from(9);
+    assert_eq!(beyond.take_recent(1_000).len(), 0);
+    assert_eq!(
+        beyond.take(1_000).unwrap_err().code(),
+        ErrorCode::OffsetOutOfRange
+    );
+    service.close().unwrap();
 }
 
 #[test]

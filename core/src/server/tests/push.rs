@@ -1,5 +1,7 @@
 //! Subscriptions: pushed while there is credit, reassigned, ended.
 
+use std::sync::atomic::Ordering;
+
 use super::{connect, connect_over, error_of, fake};
 use crate::error::{Error, ErrorCode};
 use crate::limits;
@@ -53,6 +55,22 @@ async fn what_becomes_readable_is_pushed_without_being_asked_for() {
         assert_eq!(frame.correlation_id, 1);
         assert_eq!(partitions(&frame), (0, vec![partition, partition + 1]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_recent_and_small_is_pushed_by_who_has_made_it_readable() {
+    let (server, fake) = fake();
+    let (mut peer, _task) = connect(&server).await;
+    subscribe(&mut peer, 1, 1 << 20).await;
+    settle().await;
+    let jobs = || fake.jobs.load(Ordering::Relaxed);
+    let before = jobs();
+    fake.feed.put([batch(1, 100), batch(2, 100)]);
+    assert_eq!((jobs(), fake.feed.left()), (before, 0));
+    assert_eq!(partitions(&peer.expect(FrameKind::Push).await).1, [1, 2]);
+    fake.feed.put([batch(3, 100_000)]);
+    assert_eq!((jobs(), fake.feed.left()), (before + 1, 1), "it is long");
+    assert_eq!(partitions(&peer.expect(FrameKind::Push).await).1, [3]);
 }
 
 #[tokio::test(start_paused = true)]
