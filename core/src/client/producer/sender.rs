@@ -119,6 +119,18 @@ impl Desk {
             aged: Vec::new(),
         }
     }
+
+    /// Whether a record is kept until its topic is looked up: nothing is known of it, or not of the partition that is
+    /// named, which may be there by the time of the answer.
+    fn waits_for_lookup(&self, topic: u32, partition: Option<i32>) -> bool {
+        let topics = &self.accumulator.topics;
+        topics.lookup(topic).is_none() || self.is_asked_about(topic, partition)
+    }
+
+    /// Whether a partition is beyond those that are known of while it is asked how many there are.
+    pub(super) fn is_asked_about(&self, topic: u32, partition: Option<i32>) -> bool {
+        self.accumulator.topics.is_beyond(topic, partition) && self.lookups.contains_key(&topic)
+    }
 }
 
 /// Now, ms since 1970 UTC.
@@ -195,7 +207,7 @@ impl Sender {
         letter: &Letter<'_>,
     ) -> Result<(Taken, Option<Delivery>)> {
         let record = &letter.record;
-        if desk.accumulator.topics.lookup(topic).is_none() {
+        if desk.waits_for_lookup(topic, letter.partition) {
             let (waiter, delivery) = self.waiter(desk, topic, letter);
             let taken =
                 desk.accumulator
