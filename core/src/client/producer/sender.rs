@@ -32,6 +32,8 @@ use crate::world;
 pub(super) struct Sender {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) counters: Arc<Counters>,
+    /// Whose lines of the log these are.
+    pub(super) span: tracing::Span,
     /// The fork generation that it was made in.
     pub(super) generation: usize,
     pub(super) durability: Option<Durability>,
