@@ -154,6 +154,8 @@ pub const CONNECTION_BYTES_MAX: usize = 64 * MIB;
 pub const LOCAL_CONNECTIONS_MAX: usize = 1_024;
 /// Milliseconds that a closing owner waits until the processes it served have gone.
 pub const SHARING_CLOSE_MS: u64 = 1_000;
+/// Milliseconds after which the owner of a folder looks whether the socket through which it is reached is still there.
+pub const SHARING_LOOK_MS: u64 = 2_000;
 /// Milliseconds within which the owner of a folder answers.
 pub const OWNER_ANSWER_MS: u64 = 5_000;
 /// Milliseconds that others wait for an owner that is just reading its log.
@@ -241,6 +243,8 @@ pub const BLOCK_RECORDS_MAX: usize = 100_000;
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
 
+// Who finds no socket waits until there is one again.
+const _: () = assert!(2 * SHARING_LOOK_MS < OWNER_ANSWER_MS);
 const _: () = assert!(BATCH_BYTES_MAX + KIB <= FRAME_BYTES_MAX);
 const _: () = assert!(PUSH_BYTES_MAX + BATCH_BYTES_MAX + FRAME_HEADER_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(PUSH_BATCHES_MAX * (NAME_BYTES_MAX + 64) < FRAME_HEADER_BYTES_MAX);

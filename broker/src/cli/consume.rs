@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::Consume;
 use super::output::JsonBytes;
 use super::stop::LOOK;
-use super::{Ended, Io, Stop, connect, wait};
+use super::{Ended, Io, Stop, close, connect, wait};
 
 /// A record's value and a line end.
 const DEFAULT_FORMAT: &str = "%v\\n";
@@ -34,16 +34,21 @@ pub(super) fn run(args: &Consume, address: &str, io: &mut Io, stop: &Stop) -> Re
         let bar = io.progress_beside_data("reading", args.count.unwrap_or(0));
         let read = read(args, &consumer, &format, io, stop, &bar);
         bar.finish_and_clear();
-        let closed = consumer.close(None).wait(None);
-        let read = read?;
-        closed?;
-        Ok(read)
+        // What was printed is committed by then, or it is told that it is not.
+        let closed = close(|timeout| consumer.close(timeout), stop);
+        Ok((read?, closed?.first_error))
     });
-    let closed = client.close(None).wait(None);
-    let (records, is_interrupted) = read?;
+    let closed = close(|timeout| client.close(timeout), stop);
+    let ((records, is_interrupted), uncommitted) = read?;
     closed?;
-    if is_interrupted {
-        return Ok(Ended::Interrupted);
+    match uncommitted {
+        None if is_interrupted => return Ok(Ended::Interrupted),
+        None => {}
+        Some(error) if is_interrupted => {
+            io.error(&error);
+            return Ok(Ended::Interrupted);
+        }
+        Some(error) => return Err(error),
     }
     io.say(&super::output::records(records));
     Ok(if records == 0 {

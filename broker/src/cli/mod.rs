@@ -20,6 +20,7 @@ mod topic;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use headwater::{Client, ConnectOptions, Error, ErrorCode, ErrorKind, Pending};
@@ -38,6 +39,9 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_NOTHING: u8 = 3;
 /// Interrupted by Ctrl-C.
 const EXIT_INTERRUPTED: u8 = 130;
+
+/// How long a command that was interrupted waits for what is on its way.
+const INTERRUPTED_CLOSE: Duration = Duration::from_secs(5);
 
 /// How a command ended, short of failing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,4 +159,19 @@ fn wait<T: Send + 'static>(mut answer: Pending<T>, stop: &Stop) -> Result<T, Err
         }
     }
     answer.wait(None)
+}
+
+/// Waits for a close, which takes a timeout and may be asked again with a shorter one: not long if the command was, or is
+/// meanwhile, interrupted. Who hears nothing of a broker waits for it no longer than that.
+fn close<T: Send + 'static>(
+    close: impl Fn(Option<Duration>) -> Pending<T>,
+    stop: &Stop,
+) -> Result<T, Error> {
+    let mut closing = close(stop.is_set().then_some(INTERRUPTED_CLOSE));
+    while !closing.wait_ready(Some(stop::LOOK))? {
+        if stop.is_set() {
+            return close(Some(INTERRUPTED_CLOSE)).wait(None);
+        }
+    }
+    closing.wait(None)
 }

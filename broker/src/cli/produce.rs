@@ -4,15 +4,18 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use headwater::{CloseReport, Error, ErrorCode, Header, Producer, ProducerOptions, Record};
+use headwater::{
+    CloseReport, Error, ErrorCode, ErrorKind, Header, Outcome, Producer, ProducerOptions, Record,
+};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::args::Produce;
 use super::lines::{Lines, Next};
-use super::{Ended, Io, Stop, connect};
+use super::stop::LOOK;
+use super::{Ended, Io, Stop, close, connect};
 
 pub(super) fn run(args: &Produce, address: &str, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     // The file first: a name that is wrong must not create a folder.
@@ -25,7 +28,10 @@ pub(super) fn run(args: &Produce, address: &str, io: &mut Io, stop: &Stop) -> Re
         })
     });
     let file = file.transpose()?;
-    let mut options = ProducerOptions::default();
+    let mut options = ProducerOptions {
+        max_block_ms: Some(LOOK.as_millis() as u64),
+        ..ProducerOptions::default()
+    };
     if let Some(level) = &args.durability {
         options.set("durability", level)?;
     }
@@ -47,12 +53,16 @@ pub(super) fn run(args: &Produce, address: &str, io: &mut Io, stop: &Stop) -> Re
         };
         let (sent, ended) = send_all(args, &producer, input, stop, &bar);
         // Closed whatever happened: what was accepted is delivered, and failures come out.
-        let report = producer.close(None).wait(None)?;
+        let report = close(|timeout| producer.close(timeout), stop)?;
         Ok((not_delivered(&sent, report).map_or(ended, Err), sent))
     });
     bar.finish_and_clear();
-    let closed = client.close(None).wait(None);
+    let closed = close(|timeout| client.close(timeout), stop);
     let (ended, sent) = sent?;
+    if let (Err(error), true) = (&ended, stop.is_set()) {
+        io.error(error);
+        return Ok(Ended::Interrupted);
+    }
     let ended = ended?;
     closed?;
     finish(args, &sent, begun, io)?;
@@ -80,10 +90,14 @@ fn send_all(
     let ended = Lines::new(input).and_then(|mut lines| {
         loop {
             // What failed comes out of closing the producer.
-            match lines.next(|| stop.is_set() || failed.load(Ordering::Relaxed))? {
-                Next::Line(line) => send(args, producer, line)?,
+            let is_over = || stop.is_set() || failed.load(Ordering::Relaxed);
+            let is_taken = match lines.next(is_over)? {
+                Next::Line(line) => send(args, producer, line, is_over)?,
                 Next::End => return Ok(Ended::Done),
-                Next::Stopped => return Ok(Ended::Interrupted),
+                Next::Stopped => false,
+            };
+            if !is_taken {
+                return Ok(Ended::Interrupted);
             }
             sent.records += 1;
             sent.bytes += lines.line().len() as u64;
@@ -94,7 +108,13 @@ fn send_all(
     (sent, ended)
 }
 
-fn send(args: &Produce, producer: &Producer, line: &[u8]) -> Result<(), Error> {
+/// Sends a line; false if the command is to end before there was room for it.
+fn send(
+    args: &Produce,
+    producer: &Producer,
+    line: &[u8],
+    is_over: impl Fn() -> bool,
+) -> Result<bool, Error> {
     let (key, value) = split(line, args.key_separator.as_deref())?;
     let headers: Vec<Header<'_>> = args
         .headers
@@ -111,14 +131,34 @@ fn send(args: &Produce, producer: &Producer, line: &[u8]) -> Result<(), Error> {
         headers: &headers,
         timestamp_ms: None,
     };
-    // The delivery is not looked at here: a failure is told to `on_failure`, and by `close`.
-    producer.send(&args.topic, &record).map(drop)
+    let begun = Instant::now();
+    let patience = Duration::from_millis(ProducerOptions::default().max_block_ms());
+    loop {
+        let error = match producer.send(&args.topic, &record) {
+            // The delivery is not looked at here: a failure is told to `on_failure`, and by `close`.
+            Ok(_delivery) => return Ok(true),
+            Err(error) => error,
+        };
+        let waits = error.code() == ErrorCode::BufferFull || error.kind() == ErrorKind::Timeout;
+        if !waits || begun.elapsed() >= patience {
+            return Err(error);
+        }
+        if is_over() {
+            return Ok(false);
+        }
+    }
 }
 
-/// What a producer that is closed says of records that are not in the log.
+/// What a producer that is closed says of records that are not in the log, or may not be.
 fn not_delivered(sent: &Sent, report: CloseReport) -> Option<Error> {
-    let error = report.first_error?;
     let lost = report.failed_records + report.unsent_records;
+    let error = match report.first_error {
+        Some(error) => error,
+        None if lost == 0 => return None,
+        // Those that were on their way may have arrived.
+        None => Error::new(ErrorCode::DeliveryTimedOut, "no answer came in time")
+            .with_outcome(Outcome::Unknown),
+    };
     let message = format!(
         "{lost} of {} records were not acknowledged: {}",
         sent.records.max(lost),
@@ -181,6 +221,26 @@ mod tests {
         assert_eq!(both("::"), (Some(&b""[..]), &b""[..]));
         assert_eq!(split(b"k:v", None).unwrap(), (None, &b"k:v"[..]));
         assert_eq!(split(b"k:v", Some("")).unwrap(), (None, &b"k:v"[..]));
+    }
+
+    #[test]
+    fn records_that_no_answer_came_for_are_told_whatever_else_is_known() {
+        // They were counted as sent, and the command ended as if all was well.
+        let sent = Sent {
+            records: 3,
+            bytes: 0,
+        };
+        let report = |unsent_records| CloseReport {
+            unsent_records,
+            ..CloseReport::default()
+        };
+        assert_eq!(not_delivered(&sent, report(0)), None);
+        let told = not_delivered(&sent, report(2)).unwrap();
+        assert_eq!(
+            (told.code(), told.outcome()),
+            (ErrorCode::DeliveryTimedOut, Outcome::Unknown)
+        );
+        assert!(told.message().starts_with("2 of 3 records"), "{told}");
     }
 
     #[test]

@@ -6,13 +6,13 @@ use headwater::{Client, Error, TopicDescription, TopicOptions};
 use serde_json::{Map, Value, json};
 
 use super::args::Topic;
-use super::{Ended, Io, Stop, connect, wait};
+use super::{Ended, Io, Stop, close, connect, wait};
 
 pub(super) fn run(topic: Topic, address: &str, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     let creates = matches!(topic, Topic::Create { .. });
     let client = connect(address, creates, stop)?;
     let done = with(topic, &client, io, stop);
-    let closed = client.close(None).wait(None);
+    let closed = close(|timeout| client.close(timeout), stop);
     let done = done?;
     closed?;
     Ok(done)

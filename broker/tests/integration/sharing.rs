@@ -53,7 +53,10 @@ impl Folder {
 
     /// Another process that has the log open, once it says so; lines sent to it go to `orders`.
     fn other_process(&self) -> Other {
-        let mut command = headwater();
+        self.other_process_of(headwater())
+    }
+
+    fn other_process_of(&self, mut command: Command) -> Other {
         command.args(["--address", self.address(), "produce", "orders"]);
         let child = command
             .stdin(Stdio::piped())
@@ -339,6 +342,54 @@ fn what_a_killed_owner_left_does_not_matter() {
     }
     assert_eq!(folder.owner("pid"), None);
     assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn a_socket_that_is_removed_is_made_again_where_it_was_or_elsewhere() {
+    // A logout removes the user's runtime folder: until the owner ended, nobody else could join it.
+    let folder = Folder::new();
+    let db = folder.connect();
+    create_topic(&db);
+    let listed = || run(["--address", folder.address(), "topic", "list"]).ended(0);
+    let socket = folder.owner("socket").unwrap();
+    fs::remove_file(&socket).unwrap();
+    listed();
+    assert_eq!(folder.owner("socket").as_ref(), Some(&socket));
+    db.close(None).wait(Some(FOR_EVER)).unwrap();
+    assert!(!Path::new(&socket).exists());
+    let runtime = tempfile::tempdir().unwrap();
+    let mut command = headwater();
+    command.env("XDG_RUNTIME_DIR", runtime.path());
+    let mut owner = folder.other_process_of(command);
+    let socket = folder.owner("socket").unwrap();
+    assert!(Path::new(&socket).starts_with(runtime.path()), "{socket}");
+    runtime.close().unwrap();
+    listed();
+    let moved = folder.owner("socket").unwrap();
+    assert!(moved != socket && Path::new(&moved).exists(), "{moved}");
+    owner.say("still there");
+    owner.end();
+    assert!(!Path::new(&moved).exists());
+    assert_eq!(folder.values(), ["still there"]);
+}
+
+#[test]
+fn a_command_older_than_the_folder_is_a_client_of_its_owner() {
+    // It looked at the folder's format first, and refused although it has to read none of it.
+    let folder = Folder::new();
+    let db = folder.connect();
+    create_topic(&db);
+    let format = folder.path.join("format");
+    let own = fs::read(&format).unwrap();
+    fs::write(&format, "headwater-folder 9\ncrc32c 341616d0\n").unwrap();
+    let at = ["--json", "--address", folder.address()];
+    let list = || run(at.iter().chain(&["topic", "list"]));
+    assert!(list().ended(0).stdout.contains("orders"));
+    db.close(None).wait(Some(FOR_EVER)).unwrap();
+    assert_eq!(list().ended(1).error()["code"], "FOLDER_TOO_NEW");
+    assert_eq!(folder.owner("pid"), None);
+    fs::write(&format, own).unwrap();
+    assert!(list().ended(0).stdout.contains("orders"));
 }
 
 #[test]

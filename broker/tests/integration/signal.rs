@@ -83,6 +83,44 @@ fn a_producer_that_waits_for_input_delivers_and_ends() {
 }
 
 #[test]
+fn commands_whose_broker_hangs_end_and_say_what_they_do_not_know() {
+    // They waited half a minute for it, and ended as if everything had been delivered and committed.
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = Serving::start(&scratch.path().join("data"));
+    let command = |args: &[&str]| {
+        let mut command = headwater();
+        command.args(["--address", &broker.address]).args(args);
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    assert!(
+        command(&["topic", "create", "orders"])
+            .wait()
+            .unwrap()
+            .success()
+    );
+    let mut producer = command(&["produce", "orders"]);
+    let mut input = producer.stdin.take().unwrap();
+    input.write_all(b"first\n").unwrap();
+    let mut consumer = command(&["consume", "orders", "--group", "billing"]);
+    let mut line = String::new();
+    let output = consumer.stdout.take().unwrap();
+    BufReader::new(output).read_line(&mut line).unwrap();
+    assert_eq!(line, "first\n");
+    signal(broker.pid(), "STOP");
+    // More than a pipe holds: when it is written, the command reads.
+    let lines = "a line of some length, so that there are many bytes\n".repeat(10_000);
+    input.write_all(lines.as_bytes()).unwrap();
+    let (code, said) = ended(producer, "INT");
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("were not acknowledged"), "{said}");
+    let (code, said) = ended(consumer, "INT");
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("not acknowledged"), "{said}");
+}
+
+#[test]
 fn a_bench_ends() {
     let place = Place::folder();
     let bench = ["bench", "latency", "--rate", "100", "--records", "1000000"];

@@ -98,6 +98,7 @@ pub use frame::{
 use index::Wanted;
 pub use pair::{Scope, StatePair};
 pub use read::Stored;
+pub(crate) use read::before_error;
 pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 pub use set::{Part, PartRefused, SetError, SetPart, encode_set};
 use shared::Shared;
@@ -256,7 +257,8 @@ impl Log {
     }
 
     /// The batches of a partition from `offset` on, in order, as far as they end at `end_offset` or before:
-    /// about `max_bytes` of them, at least one if there is one, and not all if they do not lie together.
+    /// about `max_bytes` of them, at least one if there is one, and not all if they do not lie together or one
+    /// cannot be read.
     ///
     /// # Errors
     /// `Corrupt` naming file and position; `Storage` when a file cannot be read.

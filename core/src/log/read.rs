@@ -53,7 +53,8 @@ impl From<Error> for Failed {
     }
 }
 
-/// The batches of a partition from an offset on, about `max_bytes` of them, as far as they lie together.
+/// The batches of a partition from an offset on, about `max_bytes` of them, as far as they lie together and up to one
+/// that cannot be read.
 ///
 /// # Errors
 /// `Corrupt` naming file and position; `Storage` when a file cannot be read.
@@ -190,11 +191,44 @@ fn load(log: &Shared, batches: &Batches) -> std::result::Result<Vec<Stored>, Fai
         let count = side_by_side(rest);
         let (together, behind) = rest.split_at(count);
         rest = behind;
-        for (entry, (_, payload)) in together.iter().zip(reading.together(together)?) {
+        let found = match reading.together(together) {
+            Ok(found) => found,
+            // What comes before the one that cannot be read is read; that one is met at the next read, from there on.
+            Err(_) => {
+                let each = together
+                    .iter()
+                    .map(|entry| reading.part(location(segment, entry)));
+                match before_error(each) {
+                    Err(error) if stored.is_empty() => return Err(error.into()),
+                    found => found.unwrap_or_default(),
+                }
+            }
+        };
+        let is_cut = found.len() < together.len();
+        for (entry, (_, payload)) in together.iter().zip(found) {
             stored.push(stored_at(segment, entry, payload));
+        }
+        if is_cut {
+            break;
         }
     }
     Ok(stored)
+}
+
+/// What comes before the first error.
+///
+/// # Errors
+/// That error, if nothing does.
+pub(crate) fn before_error<T>(items: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut found = Vec::new();
+    for item in items {
+        match item {
+            Ok(item) => found.push(item),
+            Err(error) if found.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(found)
 }
 
 /// How many of the entries, one at least, are whole frames that follow on one another.

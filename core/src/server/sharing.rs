@@ -3,7 +3,8 @@
 //! Whoever opens a folder's log serves it; the folder's `OWNER` says where, and the token that opens it. When the
 //! log is closed, who is connected is told so and answered what it had asked: then one of them opens the folder
 //! and serves the rest (`client/transport/tcp/folder.rs`). Where there can be no socket the log is this process'
-//! alone, which is logged.
+//! alone, which is logged. A socket that somebody removes, as a logout does with all that lies in the user's runtime
+//! folder, is made again, there or elsewhere.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use super::local::{self, Listener, Stream};
 use super::{Server, ServerOptions};
@@ -22,6 +24,7 @@ use crate::limits;
 use crate::log::owner::{self, Access, Token};
 use crate::runtime::Runtime;
 use crate::service::Service;
+use crate::sync::Mutex;
 
 /// Serves the log of a folder to the other processes of this user, on `runtime`, until the last opening of the
 /// log is closed. Does nothing for a log that is served already or is not to be shared.
@@ -51,9 +54,22 @@ pub fn share(service: &Service, runtime: &'static Runtime, is_broker: bool) {
 /// What serves others, until it is ended.
 struct Sharing {
     server: Server,
-    socket: PathBuf,
+    socket: Socket,
     accepting: JoinHandle<()>,
     runtime: &'static Runtime,
+}
+
+/// Where the owner listens; nowhere once the sharing ends.
+type Socket = Arc<Mutex<Option<PathBuf>>>;
+
+/// What others come in by.
+struct Door {
+    service: Service,
+    server: Server,
+    listener: Listener,
+    socket: Socket,
+    token: Token,
+    is_broker: bool,
 }
 
 fn listen(
@@ -61,11 +77,7 @@ fn listen(
     runtime: &'static Runtime,
     is_broker: bool,
 ) -> io::Result<(Access, Sharing)> {
-    let path = local::place(&socket_name(service))?;
-    if !owner::can_be_told(&path) {
-        let message = format!("{} cannot be written in OWNER", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
+    let path = place(service)?;
     let token = Token::random()?;
     let lane = runtime.lane();
     let listener = {
@@ -77,19 +89,32 @@ fn listen(
         ..ServerOptions::default()
     };
     let server = Server::new(service.clone(), options);
-    let accepting = lane.spawn(accept(listener, server.clone(), runtime));
-    let sharing = Sharing {
-        server,
-        socket: path.clone(),
-        accepting,
-        runtime,
-    };
-    let access = Access::Socket {
-        path,
+    let door = Door {
+        service: service.clone(),
+        server: server.clone(),
+        listener,
+        socket: Arc::new(Mutex::new(Some(path.clone()))),
         token,
         is_broker,
     };
+    let (access, socket) = (door.access(path), Arc::clone(&door.socket));
+    let sharing = Sharing {
+        server,
+        socket,
+        accepting: lane.spawn(accept(door, runtime)),
+        runtime,
+    };
     Ok((access, sharing))
+}
+
+/// Where the socket can lie.
+fn place(service: &Service) -> io::Result<PathBuf> {
+    let path = local::place(&socket_name(service))?;
+    if owner::can_be_told(&path) {
+        return Ok(path);
+    }
+    let message = format!("{} cannot be written in OWNER", path.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// The same for the same folder, so that what a killed owner left is replaced; another for a copy of it.
@@ -100,17 +125,20 @@ fn socket_name(service: &Service) -> String {
     format!("{:016x}.sock", hasher.finish())
 }
 
-async fn accept(listener: Listener, server: Server, runtime: &'static Runtime) {
+async fn accept(mut door: Door, runtime: &'static Runtime) {
     let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
+    let mut looks = tokio::time::interval(Duration::from_millis(limits::SHARING_LOOK_MS));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            _ = looks.tick() => door.look(),
+            accepted = door.listener.accept() => match accepted {
                 Ok(stream) => {
                     let place = Arc::clone(&places).try_acquire_owned();
-                    let server = server.clone();
+                    let server = door.server.clone();
                     let serving = async move {
                         serve(&server, stream, place.is_ok()).await;
                         drop(place);
@@ -123,6 +151,59 @@ async fn accept(listener: Listener, server: Server, runtime: &'static Runtime) {
                     tokio::time::sleep(PAUSE).await;
                 }
             },
+        }
+    }
+}
+
+impl Door {
+    fn access(&self, path: PathBuf) -> Access {
+        Access::Socket {
+            path,
+            token: self.token,
+            is_broker: self.is_broker,
+        }
+    }
+
+    /// Listens anew if the socket is not there any more. Who is connected already does not notice.
+    fn look(&mut self) {
+        let socket = Arc::clone(&self.socket);
+        let mut socket = socket.lock();
+        let Some(known) = &*socket else { return };
+        if known.symlink_metadata().is_ok() {
+            return;
+        }
+        let folder = self.service.name().to_owned();
+        let bound = place(&self.service).and_then(|path| Ok((Listener::bind_own(&path)?, path)));
+        match bound {
+            Ok((listener, path)) => {
+                let at = path.display();
+                tracing::warn!(folder, socket = %at, "the folder's socket was removed and is made again");
+                self.listener = listener;
+                if *known != path {
+                    self.tell(path.clone());
+                }
+                *socket = Some(path);
+            }
+            Err(error) => crate::seldom!(
+                warn,
+                folder,
+                %error,
+                "the folder's socket was removed and cannot be made again: other processes cannot join"
+            ),
+        }
+    }
+
+    /// Writes where the socket is now into `OWNER`, on a thread that may touch files.
+    fn tell(&self, path: PathBuf) {
+        let (service, access) = (self.service.clone(), self.access(path));
+        let told = self.service.schedule(move || {
+            if let Err(error) = service.announce_again(access) {
+                let folder = service.name();
+                tracing::warn!(folder, %error, "other processes cannot be told how to reach the log");
+            }
+        });
+        if let Err(error) = told {
+            crate::seldom!(warn, %error, "other processes cannot be told how to reach the log");
         }
     }
 }
@@ -159,7 +240,8 @@ impl Sharing {
             runtime,
         } = self;
         // Nobody finds it any more; who is on the way to it is refused by the closing server.
-        if let Err(error) = std::fs::remove_file(&socket) {
+        let socket = socket.lock().take();
+        if let Some(Err(error)) = socket.map(std::fs::remove_file) {
             tracing::debug!(%error, "no socket to remove");
         }
         let (completion, mut closed) = Completion::pair();

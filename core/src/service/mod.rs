@@ -18,6 +18,7 @@ mod membership;
 mod offsets;
 mod open;
 mod partitions;
+mod places;
 mod produce;
 mod produce_and_commit;
 mod quota;
@@ -66,6 +67,8 @@ pub struct Service {
 }
 
 struct Inner {
+    /// Locked while the log is opened or closed.
+    place: Arc<places::Place>,
     /// What was opened, for messages: a path, or `mem:name`.
     name: String,
     log_uuid: [u8; 16],
@@ -89,7 +92,7 @@ struct Inner {
     dropped_records: Arc<AtomicU64>,
     /// What is to be cleaned as soon as it is synced.
     decided: Mutex<Option<retention::Decided>>,
-    /// How many openings are not closed yet. Changed under the registry's lock.
+    /// How many openings are not closed yet. Changed under the lock of its place.
     openings: AtomicU64,
     is_closed: AtomicBool,
     /// Given back last: nobody else may open the folder before the log is closed.

@@ -10,7 +10,7 @@ use crate::completion::Completion;
 use crate::engine::partition::{Partition, PartitionStatus, Readable};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
-use crate::log::Stored;
+use crate::log::{Stored, before_error};
 use crate::protocol::request::{OffsetAt, OffsetQuery};
 use crate::protocol::response::Response;
 use crate::record::batch;
@@ -105,7 +105,7 @@ impl Inner {
     }
 
     /// The readable batches of a partition from `offset` on, and its high watermark: from memory, or read
-    /// from the log and verified. About `max_bytes` of them; at least one if there is one.
+    /// from the log and verified. About `max_bytes` of them, up to one that cannot be read; at least one if there is one.
     ///
     /// # Errors
     /// Inside, the status, when the offset is not held.
@@ -124,7 +124,7 @@ impl Inner {
             let stored = self
                 .log
                 .read_from(partition.id, offset, high_watermark, max_bytes)?;
-            batches = stored.into_iter().map(verified).collect::<Result<_>>()?;
+            batches = before_error(stored.into_iter().map(verified))?;
         }
         Ok(Ok(Fetched {
             batches,

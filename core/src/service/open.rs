@@ -1,24 +1,23 @@
 //! Opening and closing: one service per folder and process, shared by all who open it.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use crate::sync::Mutex;
 
+use super::places::{self, Place};
 use super::{Inner, Service, admin, membership, produce};
 use crate::engine::State;
 use crate::engine::group::classic;
 use crate::engine::topic_config::TopicDefaults;
 use crate::error::Result;
-use crate::fork::{self, PerFork};
+use crate::fork;
 use crate::ids::Durability;
-use crate::limits::FORK_GENERATIONS_MAX;
 use crate::log::format::{self, Format};
-use crate::log::lock::{FolderKey, FolderLock, LockError, folder_key};
+use crate::log::lock::{FolderKey, FolderLock, LockError, folder_key, read_owner};
 use crate::log::owner::Access;
 use crate::log::storage::Storage;
 use crate::log::storage::disk::DiskStorage;
@@ -86,18 +85,6 @@ pub(crate) enum Found {
     Held(LockError),
 }
 
-#[derive(Default)]
-struct Registry {
-    folders: Vec<(FolderKey, Weak<Inner>)>,
-    memories: HashMap<String, Weak<Inner>>,
-}
-
-/// Everything this process has open. Its lock is held while a log is opened or closed, so that opening
-/// a folder that is just being closed waits for it. A forked child begins with nothing: it has neither
-/// the logs' threads nor their locks, so it must not join what the parent has open.
-static REGISTRY: PerFork<LazyLock<Mutex<Registry>>> =
-    PerFork::new([const { LazyLock::new(Mutex::default) }; FORK_GENERATIONS_MAX]);
-
 impl Service {
     /// Opens the log in a folder, or joins the service that has it open in this process (whose options
     /// then stand).
@@ -119,36 +106,43 @@ impl Service {
     /// # Errors
     /// As [`Service::open_folder`], except that it is held.
     pub(crate) fn find_folder(path: &Path, options: &ServiceOptions) -> Result<Found> {
-        let mut registry = REGISTRY.current()?.lock();
-        registry.folders.retain(|(_, open)| open.strong_count() > 0);
-        // A folder that is not there yet has no key, and nobody has it open.
-        if let Ok(key) = folder_key(path) {
-            let mut open = registry.folders.iter().filter(|(known, _)| *known == key);
-            if let Some(service) = open.find_map(|(_, open)| Self::join(&open.upgrade()?)) {
+        loop {
+            let key = key_of(path, options.create)?;
+            let place = places::of_folder(&key)?;
+            let mut open = place.lock();
+            if let Some(service) = open.upgrade().and_then(|open| Self::join(&open)) {
                 return Ok(Found::Here(service));
             }
+            let storage = DiskStorage::open(path, options.create)
+                .map_err(|error| format::folder_error(path, &error))?;
+            let name = path.display().to_string();
+            // Nothing may be changed in a folder that holds no log, not even a lock be left. Who owns one may be newer
+            // than this build, which can be its client all the same.
+            if !options.create && read_owner(path).is_none() {
+                format::read(&storage, &name)?;
+            }
+            let access = if options.is_shared {
+                Access::Opening
+            } else {
+                Access::Exclusive
+            };
+            let lock = match FolderLock::acquire(path, access) {
+                Ok(lock) => lock,
+                Err(held @ LockError::Held { .. }) => return Ok(Found::Held(held)),
+                Err(error) => return Err(error.into()),
+            };
+            if *lock.key() != key {
+                // Another folder has been put there meanwhile.
+                continue;
+            }
+            if !options.create {
+                format::read(&storage, &name)?;
+            }
+            let own = Arc::clone(&place);
+            let service = Self::open_at(own, name, Arc::new(storage), Some(lock), options)?;
+            *open = Arc::downgrade(&service.inner);
+            return Ok(Found::Here(service));
         }
-        let storage = DiskStorage::open(path, options.create)
-            .map_err(|error| format::folder_error(path, &error))?;
-        let name = path.display().to_string();
-        if !options.create {
-            // Nothing may be changed in a folder that holds no log, not even a lock be left.
-            format::read(&storage, &name)?;
-        }
-        let access = if options.is_shared {
-            Access::Opening
-        } else {
-            Access::Exclusive
-        };
-        let lock = match FolderLock::acquire(path, access) {
-            Ok(lock) => lock,
-            Err(held @ LockError::Held { .. }) => return Ok(Found::Held(held)),
-            Err(error) => return Err(error.into()),
-        };
-        let key = lock.key().clone();
-        let service = Self::open_storage(name, Arc::new(storage), Some(lock), options)?;
-        registry.folders.push((key, Arc::downgrade(&service.inner)));
-        Ok(Found::Here(service))
     }
 
     /// Opens a log in memory: a new one for the empty name, else the one of that name in this process.
@@ -156,19 +150,19 @@ impl Service {
     /// # Errors
     /// None that the caller can cause.
     pub fn open_memory(name: &str, options: &ServiceOptions) -> Result<Self> {
-        let mut registry = REGISTRY.current()?.lock();
-        if let Some(open) = registry.memories.get(name).and_then(Weak::upgrade)
-            && let Some(service) = Self::join(&open)
-        {
+        let place = if name.is_empty() {
+            Arc::default()
+        } else {
+            places::of_memory(name)?
+        };
+        let mut open = place.lock();
+        if let Some(service) = open.upgrade().and_then(|open| Self::join(&open)) {
             return Ok(service);
         }
         let storage = Arc::new(MemoryStorage::new());
-        let service = Self::open_storage(format!("mem:{name}"), storage, None, options)?;
-        if !name.is_empty() {
-            registry
-                .memories
-                .insert(name.to_owned(), Arc::downgrade(&service.inner));
-        }
+        let own = Arc::clone(&place);
+        let service = Self::open_at(own, format!("mem:{name}"), storage, None, options)?;
+        *open = Arc::downgrade(&service.inner);
         Ok(service)
     }
 
@@ -177,6 +171,16 @@ impl Service {
     /// # Errors
     /// As [`Service::open_folder`].
     pub fn open_storage(
+        name: String,
+        storage: Arc<dyn Storage>,
+        lock: Option<FolderLock>,
+        options: &ServiceOptions,
+    ) -> Result<Self> {
+        Self::open_at(Arc::default(), name, storage, lock, options)
+    }
+
+    fn open_at(
+        place: Arc<Place>,
         name: String,
         storage: Arc<dyn Storage>,
         lock: Option<FolderLock>,
@@ -208,6 +212,7 @@ impl Service {
         let machine = Arc::clone(&state);
         let log = Log::open(storage, SHARD, log_uuid, log_options, machine)?;
         let inner = Inner {
+            place,
             name,
             log_uuid,
             defaults,
@@ -265,9 +270,7 @@ impl Service {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        // Of the worlds of a simulation each is a process for itself.
-        let registry = (!world::is_simulated()).then(|| REGISTRY.current());
-        let _registry = registry.transpose()?.map(|registry| registry.lock());
+        let _place = self.inner.place.lock();
         if self.inner.openings.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
@@ -307,6 +310,14 @@ impl Service {
         before_close: Box<dyn FnOnce() + Send>,
     ) -> io::Result<()> {
         *self.inner.before_close.lock() = Some(before_close);
+        self.announce_again(access)
+    }
+
+    /// Tells them of another access, of which the same is the end.
+    ///
+    /// # Errors
+    /// When it cannot be written; then they know of the access before.
+    pub fn announce_again(&self, access: Access) -> io::Result<()> {
         match &*self.inner.lock.lock() {
             Some(lock) => lock.announce(access),
             None => Ok(()),
@@ -319,6 +330,15 @@ impl Service {
         let lock = self.inner.lock.lock();
         lock.as_ref().map(|lock| lock.key().clone())
     }
+}
+
+/// The key of the folder, which is made if it is not there and may be.
+fn key_of(path: &Path, create: bool) -> Result<FolderKey> {
+    let found = folder_key(path).or_else(|_| {
+        DiskStorage::open(path, create)?;
+        folder_key(path)
+    });
+    found.map_err(|error| format::folder_error(path, &error))
 }
 
 /// Where the oldest records begin to go: so that there is room for what comes meanwhile.

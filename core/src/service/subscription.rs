@@ -8,7 +8,7 @@ use crate::sync::Mutex;
 use super::{FetchedBatch, Inner, each_once, unknown_topic};
 use crate::completion::{Wake, Wakes};
 use crate::engine::partition::{Partition, PartitionStatus, Readable, Signal};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::ids::LeaderEpoch;
 use crate::limits;
 use crate::protocol::out_of_range::OutOfRange;
@@ -116,7 +116,8 @@ impl Subscription {
         check_epoch(position)?;
         let fetched = self
             .inner
-            .fetch(&position.partition, position.offset, budget)?
+            .fetch(&position.partition, position.offset, budget)
+            .map_err(|error| unreadable(&self.inner.name, position, error))?
             .map_err(|status| out_of_range(position, &status, None))?;
         let first = fetched.batches.first();
         if !taken.is_empty() && first.is_some_and(|first| first.bytes.len() > budget) {
@@ -256,6 +257,22 @@ fn check_epoch(position: &mut Position) -> Result<()> {
     }
     position.last_epoch = -1;
     Ok(())
+}
+
+/// Why a partition cannot be read on, with whose it is: what reads files knows none of that.
+fn unreadable(folder: &str, position: &Position, error: Error) -> Error {
+    if error.kind() != ErrorKind::Corrupt {
+        return error;
+    }
+    let Position {
+        topic, partition, ..
+    } = position;
+    let (number, offset) = (partition.number, position.offset);
+    let message = format!(
+        "{topic}-{number} cannot be read on at offset {offset}; in the folder {folder}, {error}: `headwater dump \
+         --verify` tells what is damaged, and a seek to an offset behind it reads on"
+    );
+    Error::new(error.code(), message).with_source(error)
 }
 
 fn out_of_range(

@@ -1,6 +1,8 @@
 //! What tests, benches and simulations of other crates need of the inside. Feature `testing`, and `simulation` for the
 //! last; no API.
 
+#[cfg(test)]
+pub(crate) mod lines;
 #[cfg(feature = "tcp")]
 mod raw_client;
 

@@ -5,6 +5,8 @@ mod client;
 mod compaction;
 mod compression;
 #[cfg(feature = "tcp")]
+mod damage;
+#[cfg(feature = "tcp")]
 mod delete_records;
 mod errors;
 mod golden;

@@ -15,7 +15,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::args::{Bench, BenchKind};
-use super::{Ended, Io, Stop, connect};
+use super::{Ended, INTERRUPTED_CLOSE, Io, Stop, connect};
 
 pub(super) fn run(args: &Bench, address: &str, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     check(args)?;
@@ -29,7 +29,8 @@ pub(super) fn run(args: &Bench, address: &str, io: &mut Io, stop: &Stop) -> Resu
     let bar = io.progress("bench", args.records);
     let measured = measure(&clients, args, stop, &bar);
     bar.finish_and_clear();
-    let closing: Vec<_> = clients.iter().map(|client| client.close(None)).collect();
+    let timeout = stop.is_set().then_some(INTERRUPTED_CLOSE);
+    let closing: Vec<_> = clients.iter().map(|client| client.close(timeout)).collect();
     let closed: Result<Vec<_>, _> = closing.into_iter().map(|mut it| it.wait(None)).collect();
     let (measured, (durability, partitions)) = measured?;
     closed?;

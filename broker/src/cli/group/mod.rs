@@ -7,12 +7,12 @@ use headwater::{Client, Error, OffsetAt, OffsetQuery};
 use serde_json::json;
 
 use super::args::Group;
-use super::{Ended, Io, Stop, connect, wait};
+use super::{Ended, Io, Stop, close, connect, wait};
 
 pub(super) fn run(group: Group, address: &str, io: &mut Io, stop: &Stop) -> Result<Ended, Error> {
     let client = connect(address, false, stop)?;
     let done = with(group, &client, io, stop);
-    let closed = client.close(None).wait(None);
+    let closed = close(|timeout| client.close(timeout), stop);
     let done = done?;
     closed?;
     Ok(done)

@@ -67,7 +67,7 @@ impl State {
         self.counters
             .bytes_received
             .add(reader.bytes_taken - before);
-        if sorted.is_err() {
+        if sorted.is_err() || reader.waits.is_some() {
             // The stream has ended, or does not read on like this: from where the host is, over another one.
             return self.begin_again(Some(reader));
         }

@@ -10,12 +10,15 @@ use super::task::{Item, What};
 use crate::client::options::Until;
 use crate::client::retry::passes;
 use crate::completion::is_own_thread;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::protocol::out_of_range::OutOfRange;
 use crate::world;
 
 /// After so long it is tried again to read what the group has given, if there is no word of it.
 const READ_AGAIN: Duration = Duration::from_millis(500);
+
+/// After so long what could not be read is read again: it may be mended by then.
+const UNREADABLE_AGAIN: Duration = Duration::from_secs(1);
 
 impl State {
     /// Reads on a thread that may wait.
@@ -140,6 +143,11 @@ impl State {
             self.begin_again(Some(reader))?;
             return Ok(None);
         }
+        if is_unreadable(&error) {
+            // The host is told whenever that was read again, and one that asks at once keeps no thread busy.
+            self.pause_reading(reader, UNREADABLE_AGAIN);
+            return Err(error);
+        }
         let Some(found) = OutOfRange::of(&error) else {
             return Err(error);
         };
@@ -183,9 +191,14 @@ impl State {
     /// Reads on when the group has said what. It is tried without that too, in case the topic is there again.
     fn wait_for_group(self: &Arc<Self>, reader: &mut Reader, error: &Error) {
         crate::seldom!(debug, %error, "reading waits for the group");
+        self.pause_reading(reader, READ_AGAIN);
+    }
+
+    /// Nothing is read for so long, unless something else is to be read; then it is tried again.
+    fn pause_reading(self: &Arc<Self>, reader: &mut Reader, pause: Duration) {
         reader.feed.close();
         self.feed.lock().take();
-        let at = world::now() + READ_AGAIN;
+        let at = world::now() + pause;
         reader.waits = Some(self.later(at, |state| {
             let mut reader = state.reader.lock();
             if reader.as_ref().is_some_and(|it| it.waits.is_some()) {
@@ -305,4 +318,9 @@ impl State {
         self.commit_in_time();
         Ok(())
     }
+}
+
+/// Whether what the log holds cannot be read: the same at the next attempt, unless somebody mends it.
+fn is_unreadable(error: &Error) -> bool {
+    error.kind() == ErrorKind::Corrupt || error.code() == ErrorCode::UnsupportedCompressionType
 }

@@ -53,7 +53,8 @@ pub(super) struct Reader {
     builder: BlockBuilder,
     /// Bytes of batches taken from the feed.
     pub(super) bytes_taken: u64,
-    /// While the stream is over and the group has to say what is read instead: when to try without it.
+    /// While the stream is over, and the group has to say what is read instead or what there is cannot be read: when
+    /// that is tried again.
     pub(super) waits: Option<Timer>,
 }
 
@@ -182,16 +183,21 @@ impl Reader {
             if self.buffer.is_empty() && !self.take(max_bytes)? {
                 return Ok(None);
             }
-            let Some(next) = self.buffer.pop_front() else {
+            let Some(next) = self.buffer.front() else {
                 return Ok(None);
             };
             let until = self.places.until(next.place);
             if next.from >= until {
+                self.buffer.pop_front();
                 continue;
             }
+            // One that cannot be read stays, or what is behind it would be given out instead.
             let records = next.records_below(until)?;
             let next_offset = next.batch.last_offset().saturating_add(1).min(until);
             segments.push(next.segment(records, next_offset)?);
+            let Some(next) = self.buffer.pop_front() else {
+                return Ok(None);
+            };
             if records > 0 {
                 return Ok(Some(ConsumerBatch {
                     topic: next.topic,

@@ -17,6 +17,7 @@ use super::batch::Stamp;
 use super::delivery::Placed;
 use super::sender::{Desk, Sender};
 use super::topics::Lookup;
+use crate::client::retry::passes;
 use crate::completion::{Assist, Completion, Shared, Wake, Wakes};
 use crate::error::{Error, ErrorCode, Outcome, Result};
 use crate::protocol::request::Request;
@@ -146,10 +147,13 @@ impl Sender {
             Ok(Response::Producer {
                 producer_id,
                 producer_epoch,
-            }) => Ok(Stamp {
-                producer_id,
-                producer_epoch,
-            }),
+            }) => {
+                self.span.record("producer_id", producer_id);
+                Ok(Stamp {
+                    producer_id,
+                    producer_epoch,
+                })
+            }
             Ok(other) => Err(unexpected("a producer id", &other)),
             Err(error) => Err(error.with_outcome(Outcome::NotDone)),
         };
@@ -174,6 +178,10 @@ impl Sender {
             Ok(other) => unexpected("an acknowledgement", &other).with_outcome(Outcome::Unknown),
             Err(error) => error,
         };
+        if passes(&error) {
+            let _mine = self.span.enter();
+            crate::seldom!(debug, %error, "a batch was not acknowledged; it is sent again while there is time");
+        }
         self.step(wakes, |desk, told| {
             let accumulator = &mut desk.accumulator;
             accumulator.fail(key, error, sent, world::now(), told);
@@ -261,8 +269,21 @@ impl Sender {
                 records: lost,
                 error,
             };
-            self.ledger.lost(failure, wakes);
+            self.lost(failure, wakes);
         }
+    }
+
+    /// Records failed of which nobody waits for the end.
+    fn lost(&self, failure: DeliveryFailure, wakes: &mut Wakes) {
+        let DeliveryFailure {
+            topic,
+            partition,
+            records,
+            error,
+        } = &failure;
+        let _mine = self.span.enter();
+        crate::seldom!(warn, topic = &**topic, partition, records, %error, "records were not delivered");
+        self.ledger.lost(failure, wakes);
     }
 
     /// A delivery of a batch that failed was dropped before anybody looked.
@@ -274,15 +295,13 @@ impl Sender {
     ) {
         let mut wakes = Wakes::new();
         let (topic, error) = (Arc::clone(topic), error.clone());
-        self.ledger.lost(
-            DeliveryFailure {
-                topic,
-                partition,
-                records: 1,
-                error,
-            },
-            &mut wakes,
-        );
+        let failure = DeliveryFailure {
+            topic,
+            partition,
+            records: 1,
+            error,
+        };
+        self.lost(failure, &mut wakes);
         if !wakes.is_empty() {
             // The hook may not expect to be called from where the host drops things.
             self.transport.schedule(Box::new(move || wakes.run()));

@@ -134,6 +134,11 @@ impl Producer {
         let sender = Arc::new(Sender {
             transport: Arc::clone(&client.transport),
             counters: Arc::clone(&client.counters),
+            span: tracing::info_span!(
+                "producer",
+                address = %client.address,
+                producer_id = tracing::field::Empty
+            ),
             generation: client.generation,
             durability: options.durability,
             codec: compressor.codec(),
@@ -345,6 +350,7 @@ impl Drop for Handle {
             let client = Arc::clone(&self.client);
             self.sender.flush(Completion::call(move |_, _| {
                 if let Err(error) = sender.ledger.take_untold().into_result() {
+                    let _mine = sender.span.enter();
                     tracing::warn!(%error, "a producer was dropped with records that failed");
                 }
                 drop(client);

@@ -1,7 +1,7 @@
 //! Records that were sent before their topic's partitions were known, kept in order.
 //!
-//! It happens to a sender that does not wait, over a connection: the first records to a topic overtake
-//! the answer that says how many partitions it has. They are few and allocate.
+//! It happens to a sender that does not wait, over a connection: the first records to a topic, or to a partition that
+//! it was given later, overtake the answer that says how many partitions it has. They are few and allocate.
 
 use std::time::Instant;
 

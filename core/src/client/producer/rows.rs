@@ -86,10 +86,13 @@ impl Sender {
             }
             let letter = letter(&row, now_ms);
             check_headers(&letter.record).map_err(at_row)?;
-            if topics.is_beyond(row.topic_id, letter.partition) && !asked.contains(&row.topic_id) {
+            let is_beyond = topics.is_beyond(row.topic_id, letter.partition);
+            if is_beyond && !asked.contains(&row.topic_id) {
                 return Ok(Some(row.topic_id));
             }
-            if topics.lookup(row.topic_id).is_some() {
+            if desk.is_asked_about(row.topic_id, letter.partition) {
+                // It is kept until that is answered.
+            } else if topics.lookup(row.topic_id).is_some() {
                 topics
                     .choose(row.topic_id, letter.partition, row.key)
                     .map_err(at_row)?;

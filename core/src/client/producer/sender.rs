@@ -33,6 +33,8 @@ use crate::world;
 pub(super) struct Sender {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) counters: Arc<Counters>,
+    /// Whose lines of the log these are.
+    pub(super) span: tracing::Span,
     /// The fork generation that it was made in.
     pub(super) generation: usize,
     pub(super) durability: Option<Durability>,
@@ -124,6 +126,18 @@ impl Desk {
             begun: None,
         }
     }
+
+    /// Whether a record is kept until its topic is looked up: nothing is known of it, or not of the partition that is
+    /// named, which may be there by the time of the answer.
+    fn waits_for_lookup(&self, topic: u32, partition: Option<i32>) -> bool {
+        let topics = &self.accumulator.topics;
+        topics.lookup(topic).is_none() || self.is_asked_about(topic, partition)
+    }
+
+    /// Whether a partition is beyond those that are known of while it is asked how many there are.
+    pub(super) fn is_asked_about(&self, topic: u32, partition: Option<i32>) -> bool {
+        self.accumulator.topics.is_beyond(topic, partition) && self.lookups.contains_key(&topic)
+    }
 }
 
 /// Now, ms since 1970 UTC.
@@ -200,7 +214,7 @@ impl Sender {
         letter: &Letter<'_>,
     ) -> Result<(Taken, Option<Delivery>)> {
         let record = &letter.record;
-        if desk.accumulator.topics.lookup(topic).is_none() {
+        if desk.waits_for_lookup(topic, letter.partition) {
             let (waiter, delivery) = self.waiter(desk, topic, letter);
             let taken =
                 desk.accumulator

@@ -257,6 +257,35 @@ fn damage_found_while_reading_is_named_and_not_served() {
     );
 }
 
+#[test]
+fn batches_before_a_damaged_one_are_read_with_it_in_one_call() {
+    // Those that lay beside it were refused with it, however whole they were.
+    let storage = FaultyStorage::new();
+    let open = open(&storage);
+    open.open_partition(0);
+    for _ in 0..5 {
+        open.append(records(0, &[b"value"])).unwrap();
+    }
+    let damaged = open.memory.seen()[4].location;
+    change(
+        &storage,
+        &segment::path(DIR, 1),
+        damaged.position + 48,
+        |bytes| bytes[7] ^= 9,
+    );
+    let read = |offset| {
+        let found = open
+            .log
+            .read_from(PartitionId(0), offset, i64::MAX, usize::MAX);
+        found.map(|found| found.iter().map(|it| it.base_offset).collect::<Vec<_>>())
+    };
+    assert_eq!(read(0).unwrap(), [0, 1, 2]);
+    let error = read(3).unwrap_err();
+    let at = format!("position {}", damaged.position);
+    assert!(error.message().contains(&at), "{error}");
+    assert_eq!(read(4).unwrap(), [4]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 

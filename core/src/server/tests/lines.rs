@@ -1,79 +1,7 @@
 //! What the lines of the log say of a connection: whose it is.
 
-use std::collections::HashMap;
-use std::fmt::{Debug, Write};
-use std::sync::Arc;
-
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
-
 use super::{connect, fake};
-use crate::sync::Mutex;
-
-/// Collects lines, each behind the spans that it stands in.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Collected>>);
-
-#[derive(Default)]
-struct Collected {
-    spans: HashMap<u64, String>,
-    entered: Vec<u64>,
-    lines: Vec<String>,
-}
-
-struct Fields<'a>(&'a mut String);
-
-impl Visit for Fields<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0, " {}={value:?}", field.name()).unwrap();
-    }
-}
-
-impl Subscriber for Collector {
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &Attributes<'_>) -> Id {
-        let mut collected = self.0.lock();
-        let mut said = span.metadata().name().to_owned();
-        span.record(&mut Fields(&mut said));
-        let id = collected.spans.len() as u64 + 1;
-        collected.spans.insert(id, said);
-        Id::from_u64(id)
-    }
-
-    fn record(&self, span: &Id, values: &Record<'_>) {
-        if let Some(said) = self.0.lock().spans.get_mut(&span.into_u64()) {
-            values.record(&mut Fields(said));
-        }
-    }
-
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut collected = self.0.lock();
-        let spans = collected.entered.iter();
-        let spans = spans.map(|id| collected.spans[id].as_str());
-        let mut line = spans.collect::<Vec<_>>().join(" ");
-        event.record(&mut Fields(&mut line));
-        collected.lines.push(line);
-    }
-
-    fn enter(&self, span: &Id) {
-        self.0.lock().entered.push(span.into_u64());
-    }
-
-    fn exit(&self, span: &Id) {
-        let mut collected = self.0.lock();
-        let place = collected
-            .entered
-            .iter()
-            .rposition(|id| *id == span.into_u64());
-        collected.entered.remove(place.unwrap());
-    }
-}
+use crate::testing::lines::Collector;
 
 #[tokio::test(start_paused = true)]
 async fn a_line_about_a_connection_says_who_is_at_the_other_end() {
@@ -83,7 +11,7 @@ async fn a_line_about_a_connection_says_who_is_at_the_other_end() {
     let (mut peer, task) = connect(&server).await;
     peer.say(&[0xff; 64]).await;
     task.await.unwrap();
-    let lines = std::mem::take(&mut collector.0.lock().lines);
+    let lines = collector.take();
     let closed = lines.iter().find(|line| line.contains("connection closed"));
     let closed = closed.expect("it was told why");
     assert!(

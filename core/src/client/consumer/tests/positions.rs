@@ -400,3 +400,41 @@ fn what_is_said_about_a_position_of_before_is_passed_over() {
     assert_eq!(position_of(&fake), 35);
     assert_eq!(counts(&consumer), [0; 4]);
 }
+
+#[test]
+fn what_cannot_be_read_is_told_and_read_again_after_a_pause_and_not_at_once() {
+    // A host that asked again was answered at once, as often as it could ask.
+    let (fake, consumer) = reading(ConsumerOptions {
+        group: Some("g".to_owned()),
+        ..ConsumerOptions::default()
+    });
+    let damaged = || Error::new(ErrorCode::CorruptSegment, "t-0 cannot be read on");
+    let before = fake.feed();
+    before.end(damaged());
+    let told = consumer.next_block_wait(None).unwrap_err();
+    assert_eq!(told, damaged());
+    // The pause is over only when the job runs.
+    let waits = consumer.next_block_wait(Some(Duration::ZERO)).unwrap();
+    assert!(waits.is_none());
+    let again = loop {
+        fake.run_jobs();
+        let feed = fake.feed();
+        if !Arc::ptr_eq(&before, &feed) {
+            break feed;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(again.assigned()[0].offset, 10);
+    again.end(damaged());
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), damaged());
+    // Reading elsewhere needs no pause.
+    consumer.seek("t", 0, 12).unwrap();
+    assert!(!Arc::ptr_eq(&again, &fake.feed()));
+    assert_eq!(fake.feed().assigned()[0].offset, 12);
+    assert!(
+        consumer
+            .next_block_wait(Some(Duration::ZERO))
+            .unwrap()
+            .is_none()
+    );
+}

@@ -1,4 +1,4 @@
-//! Records whose topic is not known yet: kept, and put into batches when it is.
+//! Records whose topic is not known yet, or not their partition: kept, and put into batches when it is.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::record::RecordRef;
 
 impl Accumulator {
-    /// Keeps a record whose topic's partitions are not known yet.
+    /// Keeps a record whose topic's partitions are not known yet, or whose partition is not among those that are.
     pub(in crate::client::producer) fn park(
         &mut self,
         topic: u32,
@@ -46,10 +46,7 @@ impl Accumulator {
                 self.topics.know(topic, lookup);
                 self.unpark(topic, told);
             }
-            Err(_) if self.topics.lookup(topic).is_some() => {}
-            Err(error) => {
-                self.fail_parked(topic, &error, told);
-            }
+            Err(error) => self.fail_parked(topic, &error, told),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Closing a producer, and the client that it is of.
 
 use super::*;
+use crate::testing::lines::Collector;
 
 #[test]
 fn a_shorter_close_ends_one_that_has_more_time() {
@@ -23,4 +24,25 @@ fn a_shorter_close_ends_one_that_has_more_time() {
     let first = client.close(long);
     let report = client.close(short).wait(patience).unwrap();
     assert_eq!(first.peek(), Some(Ok(report)));
+}
+
+#[test]
+fn a_line_about_a_producer_says_whose_it_is() {
+    // Nobody could tell which of several producers had lost its records.
+    let collector = Collector::default();
+    let _collecting = tracing::subscriber::set_default(collector.clone());
+    let (fake, producer) = ready();
+    producer.enqueue("t", &Record::new(b"second")).unwrap();
+    fake.run_jobs();
+    drop(producer);
+    fake.next().unwrap().fail(stopped());
+    let lines = collector.take();
+    let dropped = lines
+        .iter()
+        .find(|line| line.contains("was dropped with records"));
+    let dropped = dropped.expect("it was told");
+    assert!(
+        dropped.starts_with("producer address=fake producer_id=1 "),
+        "{dropped}"
+    );
 }
