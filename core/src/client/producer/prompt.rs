@@ -5,22 +5,9 @@
 //! a thread is woken goes as one batch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::sender::{Desk, Patience, Sender};
-
-/// After so long without a new batch, the next record is not one of a row.
-const PAUSE: Duration = Duration::from_micros(100);
-
-impl Desk {
-    /// A batch has begun.
-    pub(super) fn begins(&mut self, now: Instant) {
-        let is_after_pause = self
-            .begun
-            .is_none_or(|(before, _)| now.saturating_duration_since(before) >= PAUSE);
-        self.begun = Some((now, is_after_pause));
-    }
-}
+use super::desk::Desk;
+use super::sender::{Patience, Sender};
 
 impl Sender {
     /// Whether the thread that has begun a batch sends it itself, which spares waking another: the batch is all there

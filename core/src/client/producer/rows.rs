@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::accumulator::{Taken, Told};
+use super::desk::Desk;
 use super::parked::Waiter;
-use super::sender::{Desk, Letter, Patience, Sender, Want, check_headers, closed, now_ms};
+use super::sender::{Letter, Patience, Sender, Want, check_headers, closed, now_ms};
 use crate::completion::Wakes;
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;

@@ -4,18 +4,18 @@
 //! for the time of encoding one record. Nothing is submitted, told or woken under it; `dispatch.rs` does
 //! that.
 
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-use super::accumulator::{Accumulator, Settings, Taken};
+use super::accumulator::{Settings, Taken};
 use super::awake::Awake;
 use super::batch::Meta;
 use super::closing::Closing;
 use super::delivery::{Delivery, OpenSlot};
+use super::desk::Desk;
 use super::ledger::Ledger;
 use super::parked::Waiter;
 use crate::client::counters::Counters;
@@ -26,7 +26,6 @@ use crate::fork;
 use crate::ids::Durability;
 use crate::limits::{FLUSH_WAITERS_MAX, RECORD_HEADERS_MAX, SEND_WAITERS_MAX};
 use crate::record::{Codec, Compressor, HeadersRef, PackedHeaders, RecordRef};
-use crate::timer;
 use crate::world;
 
 /// Everything that the handles, deliveries and jobs of one producer share.
@@ -50,29 +49,6 @@ pub(super) struct Sender {
     pub(super) ledger: Ledger,
     pub(super) awake: Awake,
     pub(super) closing: OnceLock<Closing>,
-}
-
-/// What stands under the lock.
-pub(super) struct Desk {
-    pub(super) accumulator: Accumulator,
-    pub(super) is_closed: bool,
-    /// Whether a job that dispatches is on its way.
-    pub(super) is_scheduled: bool,
-    /// The next deadline and its timer.
-    pub(super) timer: Option<(Instant, timer::Timer)>,
-    /// `send`s that wait for room, in order.
-    pub(super) queue: VecDeque<u64>,
-    next_place: u64,
-    /// Who wants to know when there is room for so many bytes.
-    pub(super) ready: Vec<(usize, Completion<()>)>,
-    /// What the last refused record needed.
-    pub(super) last_refused: usize,
-    /// Topics that are being looked up.
-    pub(super) lookups: HashMap<u32, Shared<()>>,
-    /// Topics of which it is to be asked again how many partitions they have.
-    pub(super) aged: Vec<u32>,
-    /// When a batch was begun last, and whether that was after a pause.
-    pub(super) begun: Option<(Instant, bool)>,
 }
 
 /// What a caller wants for its record.
@@ -108,36 +84,6 @@ pub(super) struct Letter<'a> {
     pub(super) partition: Option<i32>,
     pub(super) record: RecordRef<'a>,
     pub(super) want: Want,
-}
-
-impl Desk {
-    pub(super) fn new(accumulator: Accumulator) -> Self {
-        Self {
-            accumulator,
-            is_closed: false,
-            is_scheduled: false,
-            timer: None,
-            queue: VecDeque::new(),
-            next_place: 0,
-            ready: Vec::new(),
-            last_refused: 0,
-            lookups: HashMap::new(),
-            aged: Vec::new(),
-            begun: None,
-        }
-    }
-
-    /// Whether a record is kept until its topic is looked up: nothing is known of it, or not of the partition that is
-    /// named, which may be there by the time of the answer.
-    fn waits_for_lookup(&self, topic: u32, partition: Option<i32>) -> bool {
-        let topics = &self.accumulator.topics;
-        topics.lookup(topic).is_none() || self.is_asked_about(topic, partition)
-    }
-
-    /// Whether a partition is beyond those that are known of while it is asked how many there are.
-    pub(super) fn is_asked_about(&self, topic: u32, partition: Option<i32>) -> bool {
-        self.accumulator.topics.is_beyond(topic, partition) && self.lookups.contains_key(&topic)
-    }
 }
 
 /// Now, ms since 1970 UTC.

@@ -4,7 +4,8 @@
 //! below that many bytes uncompressed, so a batch of several is never too large, however little it
 //! shrinks; a record that is larger has a batch of its own, and is taken if that shrinks enough.
 
-use super::sender::{Desk, Sender};
+use super::desk::Desk;
+use super::sender::Sender;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::BATCH_BYTES_MAX;
 use crate::record::batch::HEADER_BYTES;
