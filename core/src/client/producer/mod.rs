@@ -157,7 +157,9 @@ impl Producer {
         Ok(Self(Arc::new(Handle { sender, client })))
     }
 
-    /// Sends a record. Waits up to `max_block_ms` for room; on a thread of Headwater it never waits.
+    /// Sends a record. Waits up to `max_block_ms` for room; on a thread of Headwater it never waits. After a pause it
+    /// writes the record itself, also into the file of a log in this process: a thread that must never be held up by
+    /// a disk uses [`try_send`](Self::try_send).
     ///
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION`, `MESSAGE_TOO_LARGE`, `INVALID_RECORD`, `BUFFER_FULL`, `CLOSED`,
@@ -166,7 +168,7 @@ impl Producer {
         self.deliver(topic, record, patience())
     }
 
-    /// The same without waiting.
+    /// The same without waiting, and without touching a file.
     ///
     /// # Errors
     /// As [`send`](Self::send); `BUFFER_FULL` at once.
