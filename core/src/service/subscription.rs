@@ -189,8 +189,9 @@ impl Subscription {
     }
 
     fn is_readable(&self) -> bool {
-        let topics = self.inner.state.topics.read();
+        // In this order everywhere.
         let reading = self.reading.lock();
+        let topics = self.inner.state.topics.read();
         reading.positions.iter().any(|position| {
             position.partition.is_readable_at(position.offset)
                 || topics.partition(position.partition.id).is_none()

@@ -221,7 +221,7 @@ impl Producer {
     }
 
     /// Calls `hook` when there are completion rows to take, and not again before they were taken. It
-    /// must not block. A later hook replaces an earlier one.
+    /// must not block, and may be called from within a call that sends. A later hook replaces an earlier one.
     pub fn completions(&self, hook: impl Fn() + Send + Sync + 'static) {
         self.0.sender.ledger.set_rows_hook(Arc::new(hook));
     }
@@ -243,8 +243,8 @@ impl Producer {
         self.0.sender.ledger.error(error_id)
     }
 
-    /// Calls `hook` for failures that nobody waits for. It must not block. A later hook replaces an
-    /// earlier one.
+    /// Calls `hook` for failures that nobody waits for. It must not block, and may be called from within a call that
+    /// sends: it takes no lock that is held around one. A later hook replaces an earlier one.
     pub fn on_failure(&self, hook: impl Fn(&DeliveryFailure) + Send + Sync + 'static) {
         self.0.sender.ledger.set_failure_hook(Arc::new(hook));
     }

@@ -8,15 +8,21 @@ use std::sync::Arc;
 
 use super::desk::Desk;
 use super::sender::{Patience, Sender};
+use crate::completion::is_own_thread;
 
 impl Sender {
     /// Whether the thread that has begun a batch sends it itself, which spares waking another: the batch is all there
     /// is. A socket takes it at once; a file may take its time, so it is written by who may wait, and only after a
     /// pause, for in a row of records it pays to let them gather.
     pub(super) fn sends_here(&self, desk: &Desk, patience: Patience) -> bool {
-        let may_send = self.transport.is_remote()
-            || patience == Patience::Waits && desk.begun.is_some_and(|(_, is_after)| is_after);
-        may_send && desk.accumulator.has_one_small_batch()
+        // A thread of ours has others to serve, and may be in the middle of something.
+        if is_own_thread() || !desk.accumulator.has_one_small_batch() {
+            return false;
+        }
+        let is_after_pause = || desk.begun.is_some_and(|(_, is_after_pause)| is_after_pause);
+        // A forked child has its parent's files: the system is asked before one is written to.
+        let may_write = || patience == Patience::Waits && self.check_process().is_ok();
+        self.transport.is_remote() || is_after_pause() && may_write()
     }
 
     /// Sends one batch, on this thread, and leaves what came meanwhile to a job: who sends is not held up by what
@@ -26,9 +32,10 @@ impl Sender {
         let Some(mut compressor) = self.draining.try_lock() else {
             return;
         };
-        let used = self
-            .next(None)
-            .and_then(|(dispatch, topic)| self.run(dispatch, topic, &mut compressor));
+        // Others may have added to it since.
+        let is_small = self.desk.lock().accumulator.has_one_small_batch();
+        let next = is_small.then(|| self.next(None)).flatten();
+        let used = next.and_then(|(dispatch, topic)| self.run(dispatch, topic, &mut compressor));
         drop(compressor);
         let mut desk = self.desk.lock();
         if let Some(builder) = used {

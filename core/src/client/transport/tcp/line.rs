@@ -215,6 +215,8 @@ impl Line {
             .for_each(|asked| state.parked.push_front(asked));
         state.since = Instant::now();
         state.lost = Some((state.since, error.clone()));
+        // Who takes lines of the log may send them by this very connection.
+        drop(state);
         crate::seldom!(warn, %error, "connecting again");
         true
     }
@@ -286,15 +288,7 @@ impl Line {
         let mut streams = Vec::new();
         let mut impossible = Vec::new();
         let mut state = self.state.lock();
-        if let Some((since, _)) = state.lost.take() {
-            let lost_ms = since.elapsed().as_millis();
-            crate::seldom!(
-                info,
-                broker = connection.description(),
-                lost_ms,
-                "connected again"
-            );
-        }
+        let lost = state.lost.take();
         state.since = Instant::now();
         connection.description().clone_into(&mut state.description);
         for asked in overtaken(&mut state.parked) {
@@ -325,6 +319,11 @@ impl Line {
         state.connection = Some(Arc::clone(connection));
         let is_over = state.ended.is_some();
         drop(state);
+        if let Some((since, _)) = lost {
+            let lost_ms = since.elapsed().as_millis();
+            let broker = connection.description();
+            crate::seldom!(info, broker, lost_ms, "connected again");
+        }
         for (completion, reason) in impossible {
             completion.complete(Err(reason), &mut wakes);
         }
