@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::PartitionId;
 
+use super::Log;
 use super::entry::Location;
 use super::error::Fault;
 use super::files::SegmentFile;
@@ -108,6 +109,18 @@ pub(super) fn find_time(
         };
         load(log, &batches).map(|mut stored| stored.pop())
     })
+}
+
+impl Log {
+    /// The file of a segment, as messages name it.
+    #[must_use]
+    pub fn path_of(&self, segment: u64) -> String {
+        let (files, dir) = (&self.shared.files, &self.shared.dir);
+        files.segment(segment).map_or_else(
+            || segment::path(dir, segment),
+            |entry| entry.path(dir, segment),
+        )
+    }
 }
 
 fn attempt<T>(read: impl Fn() -> std::result::Result<T, Failed>) -> Result<T> {

@@ -10,7 +10,7 @@ use crate::completion::Completion;
 use crate::engine::partition::{Partition, PartitionStatus, Readable};
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
-use crate::log::{Stored, before_error};
+use crate::log::{Location, Stored, before_error};
 use crate::protocol::request::{OffsetAt, OffsetQuery};
 use crate::protocol::response::Response;
 use crate::record::batch;
@@ -124,12 +124,43 @@ impl Inner {
             let stored = self
                 .log
                 .read_from(partition.id, offset, high_watermark, max_bytes)?;
-            batches = before_error(stored.into_iter().map(verified))?;
+            batches = before_error(stored.into_iter().map(|it| self.verified(it)))?;
         }
         Ok(Ok(Fetched {
             batches,
             high_watermark,
         }))
+    }
+}
+
+impl Inner {
+    /// What was read from the log, if it is what the index says.
+    pub(super) fn verified(&self, stored: Stored) -> Result<Readable> {
+        let found = match batch::verify(&stored.bytes) {
+            Ok(header) if header.base_offset == stored.base_offset => {
+                return Ok(Readable {
+                    base_offset: stored.base_offset,
+                    next_offset: stored.next_offset,
+                    bytes: stored.bytes,
+                });
+            }
+            Ok(header) => format!(
+                "a batch with base offset {} stands there",
+                header.base_offset
+            ),
+            Err(error) => error.to_string(),
+        };
+        let Location {
+            segment, position, ..
+        } = stored.location;
+        Err(Error::new(
+            ErrorCode::CorruptSegment,
+            format!(
+                "{}, position {position}, offset {}: {found}",
+                self.log.path_of(segment),
+                stored.base_offset
+            ),
+        ))
     }
 }
 
@@ -142,41 +173,12 @@ pub struct Fetched {
     pub high_watermark: i64,
 }
 
-/// What was read from the log, if it is what the index says.
-pub(super) fn verified(stored: Stored) -> Result<Readable> {
-    match batch::verify(&stored.bytes) {
-        Ok(header) if header.base_offset == stored.base_offset => Ok(Readable {
-            base_offset: stored.base_offset,
-            next_offset: stored.next_offset,
-            bytes: stored.bytes,
-        }),
-        Ok(header) => Err(corrupt_at(
-            &stored,
-            &format!(
-                "a batch with base offset {} stands there",
-                header.base_offset
-            ),
-        )),
-        Err(error) => Err(corrupt_at(&stored, &error.to_string())),
-    }
-}
-
 pub(super) fn corrupt(partition: &Partition, error: &dyn std::fmt::Display) -> Error {
     Error::new(
         ErrorCode::CorruptMessage,
         format!(
             "partition id {}, number {}: {error}",
             partition.id, partition.number
-        ),
-    )
-}
-
-fn corrupt_at(stored: &Stored, found: &str) -> Error {
-    Error::new(
-        ErrorCode::CorruptSegment,
-        format!(
-            "segment {}, position {}, offset {}: {found}",
-            stored.location.segment, stored.location.position, stored.base_offset
         ),
     )
 }

@@ -20,7 +20,7 @@ use crate::completion::{Completion, Wakes};
 use crate::engine::partition::Partition;
 use crate::engine::topic_config::TopicConfig;
 use crate::engine::topics::Topic;
-use crate::error::Result;
+use crate::error::{ErrorCode, Result};
 use crate::ids::PartitionId;
 use crate::limits;
 use crate::log::{Appended, CleaningRule, Compaction, Extent, Kind, ProducerExpiry, Run, control};
@@ -194,7 +194,10 @@ impl Inner {
         }
         let (id, number, name) = (partition.id, partition.number, Arc::clone(&topic.name));
         let done = Completion::call(move |result: Result<Appended>, _: &mut Wakes| {
-            if let Err(error) = result {
+            // A log that is just closing goes on with it when it is opened again.
+            if let Err(error) = result
+                && error.code() != ErrorCode::Closed
+            {
                 crate::seldom!(warn, topic = %name, partition = number, %error, "old records stay");
             }
         });

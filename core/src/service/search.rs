@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::offsets::{corrupt, verified};
+use super::offsets::corrupt;
 use super::{Inner, Service, TimedOffset};
 use crate::completion::Completion;
 use crate::engine::partition::Partition;
@@ -227,7 +227,7 @@ impl Seek {
             return Ok(ControlFlow::Break(None));
         };
         let next_offset = found.next_offset;
-        let batch = Batch::already_verified(verified(found)?.bytes);
+        let batch = Batch::already_verified(inner.verified(found)?.bytes);
         for record in batch.map_err(|error| corrupt(partition, &error))?.records() {
             let record = record.map_err(|error| corrupt(partition, &error))?;
             if record.timestamp_ms >= self.time_ms && record.offset >= self.from {

@@ -276,14 +276,12 @@ impl Sender {
 
     /// Records failed of which nobody waits for the end.
     fn lost(&self, failure: DeliveryFailure, wakes: &mut Wakes) {
-        let DeliveryFailure {
-            topic,
-            partition,
-            records,
-            error,
-        } = &failure;
-        let _mine = self.span.enter();
-        crate::seldom!(warn, topic = &**topic, partition, records, %error, "records were not delivered");
+        if !self.ledger.has_failure_hook() {
+            let _mine = self.span.enter();
+            let (topic, partition, records) = (&*failure.topic, failure.partition, failure.records);
+            let error = &failure.error;
+            crate::seldom!(warn, topic, partition, records, %error, "records were not delivered");
+        }
         self.ledger.lost(failure, wakes);
     }
 

@@ -107,6 +107,11 @@ impl Ledger {
             .map(|(_, error)| error.clone())
     }
 
+    /// Whether somebody is told at once what failed.
+    pub(super) fn has_failure_hook(&self) -> bool {
+        self.state.lock().on_failure.is_some()
+    }
+
     /// Counts records that failed and that nobody waits for.
     pub(super) fn lost(&self, failure: DeliveryFailure, wakes: &mut Wakes) {
         let mut state = self.state.lock();
