@@ -147,6 +147,24 @@ def test_batches_end_when_nothing_came_for_the_timeout(db: headwater.Client) -> 
             fill(db, 5)
 
 
+def test_closing_ends_a_loop_in_the_middle_of_a_block_and_fails_the_next(
+    db: headwater.Client,
+) -> None:
+    # A loop went on to the end of its block; one that began after the close gave nothing.
+    fill(db, 10)
+    for loop in (iter, lambda c: c.batches(max_records=1)):
+        c = db.consumer("orders")
+        running = loop(c)
+        given = [next(running) for _ in range(3)]
+        c.close()
+        assert len(given) == 3 and list(running) == []
+        with pytest.raises(headwater.Closed):
+            iter(c)
+        with pytest.raises(headwater.Closed):
+            next(c.batches())
+        assert list(running) == []
+
+
 def test_batch_outlives_its_consumer(db: headwater.Client) -> None:
     fill(db, 100)
     with db.consumer("orders", until="end") as c:

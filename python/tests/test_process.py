@@ -54,6 +54,13 @@ class Seen:
         return sorted(number for numbers in self.by_key.values() for number in numbers)
 
 
+@pytest.mark.parametrize("handler", [5, None])
+def test_handler_that_cannot_be_called_is_refused(db: headwater.Client, handler: Any) -> None:
+    # It waited for a record, and failed with that.
+    with db.consumer("orders") as c, pytest.raises(TypeError, match="callable"):
+        c.process(handler)
+
+
 def test_records_of_a_key_are_handled_in_order_and_all_are_committed(db: headwater.Client) -> None:
     fill(db, 1_000, keys=20)
     seen = Seen()
