@@ -368,6 +368,30 @@ async def test_aio_cancelled_cancels_the_handlers_and_gives_their_records_again(
 
 
 @looped
+async def test_aio_processes_after_a_loop_that_was_cancelled_and_is_remembered() -> None:
+    # The task's traceback held the read: it was refused, as if somebody waited for that still.
+    db = await aio.connect("mem:")
+    await db.admin.create_topic("orders")
+    c = db.consumer("orders")
+    await c.open()
+
+    async def read() -> None:
+        async for _ in c:
+            pass
+
+    reading = asyncio.ensure_future(read())
+    await asyncio.sleep(0.05)
+    reading.cancel()
+    await asyncio.wait([reading])
+    processing = asyncio.ensure_future(c.process(print))
+    await asyncio.sleep(0.05)
+    await c.close()
+    await processing
+    assert reading.cancelled()
+    await db.close()
+
+
+@looped
 async def test_aio_reads_after_a_read_that_was_cancelled() -> None:
     async with aio.connect("mem:") as db:
         await db.admin.create_topic("orders")

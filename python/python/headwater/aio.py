@@ -404,9 +404,8 @@ class Consumer(_native.Consumer):
 
     async def _fill(self) -> bool:
         """Get the next block. Cancelled, the block is there for whoever asks next."""
-        fetch = self._fetch()
         try:
-            return await wait(fetch)
+            return await wait(self._fetch())
         except HeadwaterError:
             self._forget_fetch()
             raise
