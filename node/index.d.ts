@@ -38,9 +38,12 @@ export class Client implements AsyncDisposable {
   metrics(): Record<string, number>
   /** How it is, and why it does not work if it does not: for probes. Asks nobody, never waits. */
   health(): Health
-  /** Closes producers (flushing them) and consumers, then the log. Always answers, and says what was not delivered. */
+  /**
+   * Closes producers (flushing them) and consumers, then the log, at the latest after `timeoutMs` (`closeTimeoutMs`).
+   * Always answers, and says what was not delivered. Called again it gives the same, sooner if its time is shorter.
+   */
   close(timeoutMs?: number): Promise<CloseReport>
-  /** Closes, and throws the first failure that nobody was told about. */
+  /** Closes, and throws the first failure that nobody was told about, or that records were not delivered in time. */
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -70,7 +73,10 @@ export class Producer extends EventEmitter<ProducerEvents> implements AsyncDispo
    * flush that nobody was told about.
    */
   flush(options?: Abortable): Promise<void>
-  /** Flushes and ends, at the latest after `timeoutMs`; always answers, and says what was not delivered. */
+  /**
+   * Flushes and ends, at the latest after `timeoutMs`; always answers, and says what was not delivered. Called again it
+   * gives the same, sooner if its time is shorter.
+   */
   close(timeoutMs?: number): Promise<CloseReport>
   /** Closes, and throws the first failure that nobody was told about. */
   [Symbol.asyncDispose](): Promise<void>
@@ -82,6 +88,8 @@ export class Producer extends EventEmitter<ProducerEvents> implements AsyncDispo
  * With `ack: 'auto'` a record counts as processed when the loop asks for the next one; leaving it by `break`, `return`
  * or an exception does not process the record in hand, and the next loop begins with it. If you hand records to tasks
  * that go on after the loop body, use `ack: 'manual'`.
+ *
+ * Closing it, from wherever, ends the loop that runs; one that begins after that throws `Closed`.
  */
 export class Consumer implements AsyncIterable<Message>, AsyncDisposable {
   private constructor()
@@ -123,7 +131,7 @@ export class Consumer implements AsyncIterable<Message>, AsyncDisposable {
   /** What the group has committed for the partitions of this consumer. */
   committed(options?: Abortable): Promise<TopicPartitionOffset[]>
   /** Goes on reading a partition at an offset, or at one by its meaning. The consumer must be open. */
-  seek(topic: string, partition: number, to: number | OffsetMeaning): Promise<void>
+  seek(topic: string, partition: number, to: number | OffsetMeaning, options?: Abortable): Promise<void>
   /** For each partition the offset of the first record that does not count as processed. */
   positions(): TopicPartitionOffset[]
   /** The partitions it reads, each with the offset of the next record. */

@@ -79,8 +79,9 @@ class Broker {
   }
 
   /** Stops accepting, answers what was asked, closes the log; connections that are not done in time are cut. */
-  close(timeoutMs) {
-    this.#closing ??= this.#close(timeoutMs).finally(() => this.unref())
+  async close(timeoutMs) {
+    const timeout = timeoutOf(timeoutMs)
+    this.#closing ??= this.#close(timeout).finally(() => this.unref())
     return this.#closing
   }
 
@@ -88,8 +89,7 @@ class Broker {
     return this.close()
   }
 
-  async #close(timeoutMs) {
-    const timeout = timeoutOf(timeoutMs)
+  async #close(timeout) {
     await hub.ask((ticket) => this.#native.close(ticket, timeout))
   }
 }

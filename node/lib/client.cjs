@@ -2,13 +2,14 @@
 // An open log, and `connect`, which opens one.
 
 const { Admin } = require('./admin.cjs')
+const { Deadline, nothing, reportOf, sum, throwIfLost } = require('./closing.cjs')
 const { Consumer } = require('./consumer.cjs')
 const { AbortError, errorOf, invalid, shown } = require('./errors.cjs')
 const exit = require('./exit.cjs')
 const hub = require('./hub.cjs')
 const native = require('./native.cjs')
 const { flatten, timeoutOf } = require('./options.cjs')
-const { Producer, reportOf, sum } = require('./producer.cjs')
+const { Producer } = require('./producer.cjs')
 
 class Client {
   #native
@@ -18,6 +19,8 @@ class Client {
   #consumers = new Set()
   #collected = new FinalizationRegistry((consumer) => this.#consumers.delete(consumer))
   #closing
+  #deadline = new Deadline()
+  #isEnding = false
 
   constructor(native) {
     this.#native = native
@@ -85,20 +88,24 @@ class Client {
     }
   }
 
-  /** Closes producers (flushing them) and consumers, then the log. Always answers, and says what was not delivered. */
-  close(timeoutMs) {
-    this.#closing ??= this.#close(timeoutMs)
+  /**
+   * Closes producers (flushing them) and consumers, then the log. Always answers, and says what was not delivered. Called
+   * again it gives the same report, sooner if the time is shorter.
+   */
+  async close(timeoutMs) {
+    const timeout = timeoutOf(timeoutMs) ?? this.#native.closeTimeoutMs
+    this.#deadline.bring(timeout)
+    if (this.#closing === undefined) this.#closing = this.#close(timeout)
+    else this.#hurry(timeout)
     return this.#closing
   }
 
   async [Symbol.asyncDispose]() {
-    const { firstError } = await this.close()
-    if (firstError) throw firstError
+    throwIfLost(await this.close())
   }
 
-  /** For the end of the process: closes here and now, at most `exitTimeoutMs`; null if it was closed already. */
+  /** For the end of the process: closes here and now, at most `exitTimeoutMs`, also what closes already. */
   [exit.now]() {
-    if (this.#closing) return null
     const parts = [...this.#producers].map((producer) => producer[exit.now]())
     const report = parts.reduce(sum, reportOf(this.#native.closeNow()))
     this.#closing = Promise.resolve(report)
@@ -110,20 +117,26 @@ class Client {
     return this.close(this.#native.exitTimeoutMs)
   }
 
-  async #close(timeoutMs) {
-    const timeout = timeoutOf(timeoutMs) ?? this.#native.closeTimeoutMs
-    const deadline = performance.now() + timeout
-    const open = [...this.#producers, ...Array.from(this.#consumers, (weak) => weak.deref())]
-    const parts = open.map((part) => part?.close(timeout) ?? nothing)
-    const ends = await Promise.allSettled(parts)
-    const left = Math.max(0, deadline - performance.now())
-    const last = reportOf(await hub.ask((ticket) => this.#native.close(ticket, left)))
+  async #close(timeout) {
+    const ends = await Promise.allSettled(this.#parts().map((part) => part.close(timeout)))
+    this.#isEnding = true
+    const last = reportOf(await hub.ask((ticket) => this.#native.close(ticket, this.#deadline.leftMs)))
+    this.#deadline.end()
     exit.closed(this)
     return ends.map(({ value, reason }) => value ?? { ...nothing, firstError: reason }).reduce(sum, last)
   }
-}
 
-const nothing = { unsentRecords: 0, failedRecords: 0, firstError: undefined }
+  /** What closes already ends by then, if it would later. */
+  #hurry(timeout) {
+    for (const part of this.#parts()) part.close(timeout).catch(() => {})
+    if (this.#isEnding) hub.request((ticket) => this.#native.close(ticket, timeout)).catch(() => {})
+  }
+
+  #parts() {
+    const consumers = Array.from(this.#consumers, (weak) => weak.deref())
+    return [...this.#producers, ...consumers.filter((consumer) => consumer !== undefined)]
+  }
+}
 
 /** Opens the log at `address`: a path such as `./data`, `mem:`, `host:port`, or a `file:` URL object. */
 async function connect(address, options) {

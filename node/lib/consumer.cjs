@@ -5,11 +5,11 @@
 // `return` or an exception does not process the record in hand; the next loop begins with it again.
 
 const { Batch, Block, Message } = require('./block.cjs')
+const { reportOf, throwIfLost } = require('./closing.cjs')
 const { AbortError, errorOf, invalid, shown } = require('./errors.cjs')
 const hub = require('./hub.cjs')
 const { flatten, timeoutOf } = require('./options.cjs')
 const { runHandlers } = require('./process.cjs')
-const { reportOf } = require('./producer.cjs')
 const { resultOf } = require('./rows.cjs')
 
 const PROGRESS_MS = 100
@@ -166,11 +166,14 @@ class Consumer {
   }
 
   /** Goes on reading a partition at an offset, at `earliest` or `latest`, or at `{ time }`. */
-  async seek(topic, partition, to) {
+  async seek(topic, partition, to, options) {
     this.#report()
     const place = placeOf({ topic, partition, offset: typeof to === 'number' ? to : 0 })
     if (typeof to === 'number') this.#native.seek(place.topic, place.partition, place.offset)
-    else await hub.ask((ticket) => this.#native.seekTo(ticket, place.topic, place.partition, ...meaningOf(to)))
+    else {
+      const [at, timeMs] = meaningOf(to)
+      await hub.ask((ticket) => this.#native.seekTo(ticket, place.topic, place.partition, at, timeMs), options?.signal)
+    }
     this.#forget(topic, partition)
   }
 
@@ -210,20 +213,23 @@ class Consumer {
     return this.#native.isFinished
   }
 
-  close(timeoutMs) {
-    this.#closing ??= this.#close(timeoutMs)
+  async close(timeoutMs) {
+    const timeout = timeoutOf(timeoutMs)
+    if (this.#closing === undefined) this.#closing = this.#close(timeout)
+    // Core ends the close that is on its way, if this one would end sooner.
+    else hub.request((ticket) => this.#native.close(ticket, timeout)).catch(() => {})
     return this.#closing
   }
 
   async [Symbol.asyncDispose]() {
-    const { firstError } = await this.close()
-    if (firstError) throw firstError
+    throwIfLost(await this.close())
   }
 
-  async #close(timeoutMs) {
-    const timeout = timeoutOf(timeoutMs)
+  async #close(timeout) {
     this.#report()
     this.#pause()
+    // The loop that runs looks up at its next record.
+    this.#lease.stop = this.#lease.next
     const report = await hub.ask((ticket) => this.#native.close(ticket, timeout))
     this.#onClosed()
     return reportOf(report)
@@ -234,6 +240,7 @@ class Consumer {
     return {
       lease: this.#lease,
       signal,
+      isClosed: () => this.#closing !== undefined,
       enter: (reader) => this.#enter(reader),
       leave: (reader) => this.#leave(reader),
       nextBlock: () => this.#nextBlock(signal),
@@ -344,11 +351,12 @@ class Reader {
     const { signal } = this.#door
     try {
       this.#begin()
+      if (this.#door.isClosed()) return this.#end()
       // Asking passes what was given out before.
       this.lease.passed = this.lease.next
       if (signal?.aborted) throw new AbortError(signal)
       while (!this.lease.proceed()) {
-        if (!(await this.#door.nextBlock())) return this.#end()
+        if (!(await this.#door.nextBlock()) || this.#door.isClosed()) return this.#end()
       }
       return { value: give(), done: false }
     } catch (error) {

@@ -24,8 +24,7 @@ function opened(client) {
   })
   process.on('exit', () => {
     for (const client of open) {
-      const report = client[now]()
-      if (report) warn(report, (text) => writeSync(2, `(node:${process.pid}) HeadwaterWarning: ${text}\n`))
+      warn(client[now](), (text) => writeSync(2, `(node:${process.pid}) HeadwaterWarning: ${text}\n`))
     }
   })
 }

@@ -4,6 +4,7 @@
 // rows in the buffer first, then the `send`s that wait. Answers come back as completion rows, one wake-up for all.
 
 const { EventEmitter } = require('node:events')
+const { Deadline, reportOf, sum, throwIfLost } = require('./closing.cjs')
 const { AbortError, errorOf, invalid, shown } = require('./errors.cjs')
 const exit = require('./exit.cjs')
 const hub = require('./hub.cjs')
@@ -108,6 +109,8 @@ class Producer extends EventEmitter {
   #failed = 0
   #firstError
   #closing
+  #deadline = new Deadline()
+  #isHandedOver = false
   #tickets
 
   constructor(native, closeTimeoutMs, onClosed) {
@@ -187,14 +190,17 @@ class Producer extends EventEmitter {
     if (reason || error) throw reason ?? error
   }
 
-  close(timeoutMs) {
-    this.#closing ??= this.#close(timeoutMs)
+  async close(timeoutMs) {
+    const timeout = timeoutOf(timeoutMs) ?? this.#closeTimeoutMs
+    this.#deadline.bring(timeout)
+    // Core ends the close that is on its way, if this one would end sooner.
+    if (this.#isHandedOver) hub.request((ticket) => this.#native.close(ticket, timeout)).catch(() => {})
+    this.#closing ??= this.#close()
     return this.#closing
   }
 
   async [Symbol.asyncDispose]() {
-    const { firstError } = await this.close()
-    if (firstError) throw firstError
+    throwIfLost(await this.close())
   }
 
   /** For the end of the process: hands over what can be handed over now; what is left of this side. */
@@ -439,13 +445,12 @@ class Producer extends EventEmitter {
 
   // --- The end ---
 
-  async #close(timeoutMs) {
-    const timeout = timeoutOf(timeoutMs) ?? this.#closeTimeoutMs
-    const deadline = performance.now() + timeout
-    if (!this.#push()) await this.#handOver(AbortSignal.timeout(timeout)).catch(() => {})
+  async #close() {
+    if (!this.#push()) await this.#handOver(this.#deadline.signal).catch(() => {})
     const unsentRecords = this.#dropLeft()
-    const left = Math.max(0, deadline - performance.now())
-    const report = await hub.ask((ticket) => this.#native.close(ticket, left))
+    this.#isHandedOver = true
+    const report = await hub.ask((ticket) => this.#native.close(ticket, this.#deadline.leftMs))
+    this.#deadline.end()
     this.#settle()
     this.#reportFailures()
     for (const ticket of this.#tickets) hub.forget(ticket)
@@ -470,21 +475,6 @@ class Producer extends EventEmitter {
   }
 }
 
-/** A report of core's as users see it. */
-function reportOf({ unsentRecords, failedRecords, firstError: first }) {
-  const firstError = first ? errorOf(first.code, first.message, first.outcome) : undefined
-  return { unsentRecords, failedRecords, firstError }
-}
-
-/** Two reports as one. */
-function sum(one, other) {
-  return {
-    unsentRecords: one.unsentRecords + other.unsentRecords,
-    failedRecords: one.failedRecords + other.failedRecords,
-    firstError: one.firstError ?? other.firstError,
-  }
-}
-
 const closed = () => errorOf('CLOSED', 'the producer is closed')
 
 function full() {
@@ -494,4 +484,4 @@ function full() {
   )
 }
 
-module.exports = { Producer, reportOf, sum }
+module.exports = { Producer }

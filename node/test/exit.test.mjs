@@ -110,6 +110,53 @@ test('a handler of Ctrl-C can end the loop and close', async (t) => {
   assert.equal((await db.admin.describeGroup('billing')).offsets[0].offset, 2)
 })
 
+/** A broker in the process itself, behind a connection that says nothing more from `stall` on. */
+const stalling = `
+  import { createConnection, createServer } from 'node:net'
+  import { Broker } from 'headwater'
+  const broker = await Broker.start()
+  broker.unref()
+  const sockets = []
+  const proxy = createServer((near) => {
+    const far = createConnection(Number(broker.address.split(':')[1]), '127.0.0.1')
+    sockets.push(near, far)
+    near.pipe(far).pipe(near)
+  })
+  await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  const options = { closeTimeoutMs: 600_000, exitTimeoutMs: 100 }
+  const db = await connect('127.0.0.1:' + proxy.address().port, options)
+  await db.admin.createTopic('orders')
+  const p = db.producer()
+  await p.send('orders', 'first')
+  for (const socket of sockets) socket.unpipe().pause()
+  for (let i = 0; i < 10; i++) p.enqueue('orders', 'more')
+`
+
+// It said nothing, and delivered nothing more.
+test('process.exit while a close waits leaves within the time for it, and says how many were lost', async () => {
+  const { code, stderr } = await run(`${stalling} db.close(); setImmediate(() => process.exit(3))`)
+  assert.equal(code, 3)
+  assert.match(stderr, /HeadwaterWarning: 10 records were not delivered and 0 failed/)
+})
+
+test('Ctrl-C ends a close that waits: at once, or by closing again', async () => {
+  const interrupt = { onSaid: (said, child) => said === 'closing' && child.kill('SIGINT') }
+  const killed = await run(`${stalling} say('closing'); await db.close()`, interrupt)
+  assert.equal(killed.signal, 'SIGINT')
+  const hurried = await run(
+    `${stalling}
+    process.once('SIGINT', () => db.close(50))
+    const closing = db.close()
+    say('closing')
+    say((await closing).unsentRecords)
+    process.exit()
+  `,
+    interrupt,
+  )
+  assert.deepEqual(hurried.said, ['closing', 10], hurried.stderr)
+  assert.deepEqual([hurried.code, hurried.stderr], [0, ''])
+})
+
 test('a process killed at once keeps what was acknowledged', async (t) => {
   const path = folder(t)
   const { signal, said } = await run(

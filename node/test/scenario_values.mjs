@@ -80,6 +80,12 @@ export function plainMessage({ topic, partition, offset, timestamp, key, value, 
 /** What programs go by, and the text. */
 export const plainError = ({ kind, code, outcome, message }) => ({ kind, code, outcome, message })
 
+export const plainHealth = (health) => ({
+  ...snakeKeys(health),
+  last_error: health.lastError && plainError(health.lastError),
+  members: health.members.map(snakeKeys),
+})
+
 /** By topic, partition and offset. */
 export const sorted = (places) =>
   [...places].sort((a, b) => a.topic.localeCompare(b.topic) || a.partition - b.partition || a.offset - b.offset)

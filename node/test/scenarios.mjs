@@ -10,6 +10,7 @@ import {
   checkFields,
   differs,
   plainError,
+  plainHealth,
   plainMessage,
   recordOptions,
   snakeKeys,
@@ -202,7 +203,7 @@ function known(handles, name) {
   return handles.get(name)
 }
 
-/** A consumer and its loop. What fails ends the loop; the next record begins another. */
+/** A consumer and its loop. After an end or a failure the next record begins another. */
 class Reading {
   #loop
 
@@ -214,7 +215,8 @@ class Reading {
   async next() {
     this.#loop ??= this.consumer[Symbol.asyncIterator]()
     try {
-      const { value } = await this.#loop.next()
+      const { value, done } = await this.#loop.next()
+      if (done) this.#loop = undefined
       return value
     } catch (error) {
       this.#loop = undefined
@@ -232,6 +234,8 @@ const STEPS = {
   reconnect: [[], [], (run) => run.reconnect()],
   restart: [[], [], (run) => run.door.restart()],
   close: [[], ['producer', 'consumer', 'client'], close],
+  metrics: [[], [], (run) => run.db.metrics()],
+  health: [[], [], (run) => plainHealth(run.db.health())],
 
   create_topic: [['topic'], , (run, { topic, ...options }) => run.db.admin.createTopic(topic, camelKeys(options))],
   alter_topic: [['topic'], , (run, { topic, ...options }) => run.db.admin.alterTopic(topic, camelKeys(options))],

@@ -31,9 +31,16 @@ export async function log(t, { address = 'mem:', topic = { partitions: 1 }, ...o
  * sent is acknowledged.
  */
 export async function slowLog(t, options = {}) {
+  return (await stallingLog(t, options)).db
+}
+
+/** The same, with `stall`: from then on the broker neither hears nor says anything. */
+export async function stallingLog(t, options = {}) {
   const broker = await Broker.start()
+  const sockets = []
   const proxy = createServer((near) => {
     const far = createConnection(Number(broker.address.split(':')[1]), '127.0.0.1')
+    sockets.push(near, far)
     pipeline(near, far, () => {})
     pipeline(far, near, () => {})
   })
@@ -41,10 +48,14 @@ export async function slowLog(t, options = {}) {
   const db = await log(t, { ...options, address: `127.0.0.1:${proxy.address().port}` })
   t.after(async () => {
     await db.close()
+    for (const socket of sockets) socket.destroy()
     await broker.close(0)
     proxy.close()
   })
-  return db
+  const stall = () => {
+    for (const socket of sockets) socket.unpipe().pause()
+  }
+  return { db, stall }
 }
 
 /** What a consumer gives until the end, as text. */

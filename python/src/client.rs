@@ -68,6 +68,12 @@ impl Client {
         self.inner.close_timeout().as_secs_f64()
     }
 
+    /// How long it may be closed for when somebody wants to leave, in seconds.
+    #[getter]
+    fn exit_timeout(&self) -> f64 {
+        self.inner.exit_timeout().as_secs_f64()
+    }
+
     fn admin(&self) -> Admin {
         Admin {
             inner: self.inner.admin(),

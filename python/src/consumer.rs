@@ -27,6 +27,7 @@ use crate::results::{commit_with, results_of};
 #[pyclass(frozen, subclass, module = "headwater._native")]
 pub(crate) struct Consumer {
     shared: Arc<Shared>,
+    exit_timeout: Duration,
 }
 
 /// What a consumer, its records and its client share.
@@ -64,16 +65,25 @@ impl Consumer {
             reading: Mutex::new(reading),
         });
         client.remember(&shared);
-        Ok(Self { shared })
+        Ok(Self {
+            shared,
+            exit_timeout: client.inner.exit_timeout(),
+        })
+    }
+
+    /// A loop begins: closing ends it, and does not fail it.
+    fn _begin_loop(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.inner.begin_loop().or_raise(py)
     }
 
     /// The records one by one, waiting for them unless told not to.
     #[pyo3(signature = (*, wait))]
-    fn _records(slf: Py<Self>, wait: bool) -> Records {
-        Records {
+    fn _records(slf: Py<Self>, py: Python<'_>, wait: bool) -> PyResult<Records> {
+        slf.get()._begin_loop(py)?;
+        Ok(Records {
             consumer: slf,
             wait,
-        }
+        })
     }
 
     /// The next records, after waiting for them; None at the end, or when the timeout passed.
@@ -263,6 +273,12 @@ impl Consumer {
         partitions_to_py(py, self.shared.inner.paused())
     }
 
+    /// How long it may be closed for when somebody wants to leave, in seconds.
+    #[getter]
+    fn _exit_timeout(&self) -> f64 {
+        self.exit_timeout.as_secs_f64()
+    }
+
     /// Whether nothing more will come: `until` is reached, or it was closed.
     #[getter]
     fn finished(&self) -> bool {
@@ -296,6 +312,9 @@ impl Records {
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Msg>> {
         let consumer = self.consumer.get();
         loop {
+            if consumer.shared.inner.is_closed() {
+                return Ok(None);
+            }
             if let Some(msg) = consumer.next_row() {
                 return Ok(Some(msg));
             }
@@ -336,6 +355,9 @@ impl Consumer {
                 ErrorCode::InvalidArgument,
                 "max_records is 0; it must be 1 or more",
             ));
+        }
+        if self.shared.inner.is_closed() {
+            return Ok(None);
         }
         let mut reading = self.shared.reading.lock();
         reading.cursor.pass(|rows| self.shared.inner.progress(rows));

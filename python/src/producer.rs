@@ -24,6 +24,7 @@ use crate::waker::call_soon;
 pub(crate) struct Producer {
     inner: client::Producer,
     max_block: Duration,
+    exit_timeout: Duration,
     /// What keeps a record that found no room, for producers of an event loop:
     /// `on_full(producer, topic, value, key, headers, partition, timestamp)`.
     on_full: Option<Py<PyAny>>,
@@ -54,6 +55,7 @@ impl Producer {
         Ok(Self {
             inner,
             max_block,
+            exit_timeout: client.inner.exit_timeout(),
             on_full,
             is_keeping: AtomicBool::new(false),
         })
@@ -176,6 +178,12 @@ impl Producer {
             }
             Err(error) => Err(stopped_at(py, error, sent)),
         }
+    }
+
+    /// How long it may be closed for when somebody wants to leave, in seconds.
+    #[getter]
+    fn _exit_timeout(&self) -> f64 {
+        self.exit_timeout.as_secs_f64()
     }
 
     /// Answers when there is room.

@@ -117,6 +117,18 @@ def plain_error(error: headwater.HeadwaterError) -> Map:
     }
 
 
+def plain_health(health: headwater.Health) -> Map:
+    """How a client is, by the names that core has for it."""
+    is_so = {f"is_{name}": getattr(health, name) for name in ("healthy", "closed", "connected")}
+    error = health.last_error
+    return {
+        **health._asdict(),
+        **is_so,
+        "last_error": error and plain_error(error),
+        "members": [member._asdict() for member in health.members],
+    }
+
+
 def moment(time_ms: int) -> datetime:
     """A time that is given in milliseconds since 1970 UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)

@@ -24,6 +24,7 @@ from scenario_values import (
     differs,
     moment,
     plain_error,
+    plain_health,
     plain_message,
     plain_metadata,
     plain_offsets,
@@ -38,7 +39,7 @@ LANGUAGES = {"rust", "python", "aio", "node", "kotlin", "swift"}
 PATIENCE = 60.0
 
 STEPS = {
-    *("connect", "reconnect", "restart", "close"),
+    *("connect", "reconnect", "restart", "close", "metrics", "health"),
     *("create_topic", "alter_topic", "delete_topic", "describe_topic", "list_topics"),
     *("delete_records", "list_offsets"),
     *("list_groups", "describe_group", "delete_group", "commit_offsets"),
@@ -253,6 +254,12 @@ class Run:
         first = report.first_error
         return report._asdict() | {"first_error": first and plain_error(first)}
 
+    async def metrics(self) -> Any:
+        return self.db.metrics()
+
+    async def health(self) -> Any:
+        return plain_health(self.db.health())
+
     # --- Topics and groups ---
 
     async def create_topic(self, topic: str, **options: Any) -> None:
@@ -412,7 +419,7 @@ class Reading:
         self._loop: Any = None
 
     async def next(self, is_aio: bool) -> Any:
-        """The next record, or None at the end. What fails ends the loop; the next begins another."""
+        """The next record, or None at the end. After an end or a failure another loop begins."""
         if self._loop is None:
             self._loop = aiter(self.consumer) if is_aio else iter(self.consumer)
         try:
@@ -420,7 +427,9 @@ class Reading:
         except headwater.HeadwaterError:
             self._loop = None
             raise
-        if message is not None:
+        if message is None:
+            self._loop = None
+        else:
             self.given[message.topic, message.partition, message.offset] = message
         return message
 

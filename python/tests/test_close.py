@@ -217,11 +217,30 @@ p.enqueue("gone", b"lost")
     assert "RuntimeWarning" in err and "1 failed" in err and "gone" in err
 
 
+def test_exit_warns_of_what_was_not_delivered() -> None:
+    # It said that closing had timed out, without counts.
+    code, _, err = run(
+        """
+import headwater, stalling
+broker = headwater.Broker()
+proxy = stalling.Stalling(broker.address)
+db = headwater.connect(proxy.address, exit_timeout_ms=100)
+db.admin.create_topic("t")
+p = db.producer()
+p.send("t", b"first").result(60)
+proxy.stall()
+p.send_many("t", [b"more"] * 10)
+"""
+    )
+    assert code == 0
+    assert "RuntimeWarning" in err and "10 records were not delivered" in err
+
+
 def test_sys_exit_in_a_loop_closes(folder: Path) -> None:
     code, _, err = run(
         """
 import sys, headwater
-with headwater.connect(sys.argv[1]) as db:
+with headwater.connect(sys.argv[1], exit_timeout_ms=600_000) as db:
     db.admin.create_topic("t")
     with db.producer() as p:
         p.send("t", b"a")

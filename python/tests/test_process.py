@@ -54,6 +54,13 @@ class Seen:
         return sorted(number for numbers in self.by_key.values() for number in numbers)
 
 
+@pytest.mark.parametrize("handler", [5, None])
+def test_handler_that_cannot_be_called_is_refused(db: headwater.Client, handler: Any) -> None:
+    # It waited for a record, and failed with that.
+    with db.consumer("orders") as c, pytest.raises(TypeError, match="callable"):
+        c.process(handler)
+
+
 def test_records_of_a_key_are_handled_in_order_and_all_are_committed(db: headwater.Client) -> None:
     fill(db, 1_000, keys=20)
     seen = Seen()
@@ -358,6 +365,30 @@ async def test_aio_cancelled_cancels_the_handlers_and_gives_their_records_again(
                 await processing
             assert cancelled
             assert sorted([number(msg) async for msg in c]) == [0, 1, 2]
+
+
+@looped
+async def test_aio_processes_after_a_loop_that_was_cancelled_and_is_remembered() -> None:
+    # The task's traceback held the read: it was refused, as if somebody waited for that still.
+    db = await aio.connect("mem:")
+    await db.admin.create_topic("orders")
+    c = db.consumer("orders")
+    await c.open()
+
+    async def read() -> None:
+        async for _ in c:
+            pass
+
+    reading = asyncio.ensure_future(read())
+    await asyncio.sleep(0.05)
+    reading.cancel()
+    await asyncio.wait([reading])
+    processing = asyncio.ensure_future(c.process(print))
+    await asyncio.sleep(0.05)
+    await c.close()
+    await processing
+    assert reading.cancelled()
+    await db.close()
 
 
 @looped

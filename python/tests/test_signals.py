@@ -18,7 +18,6 @@ db.admin.create_topic("t", exist_ok=True)
 p = db.producer(linger_ms=60_000, buffer_bytes=256 << 10, batch_bytes=64 << 10)
 c = db.consumer("t")
 d = p.send("t", b"v")
-print("waiting", flush=True)
 """
 
 AFTER = """
@@ -27,6 +26,8 @@ except KeyboardInterrupt:
     db.close()
     print("closed", flush=True)
 """
+
+WAITING = 'print("waiting", flush=True)'
 
 WAITS = {
     "iterate": "for msg in c: pass",
@@ -48,7 +49,8 @@ def interrupted(code: str, *arguments: object) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("name", WAITS)
 def test_wait_is_interrupted(name: str, folder: Path) -> None:
-    code = f"{BEFORE}\ntry:\n    {WAITS[name]}\n{AFTER}"
+    # Within `try`: the interruption may come before the wait has begun.
+    code = f"{BEFORE}\ntry:\n    {WAITING}\n    {WAITS[name]}\n{AFTER}"
 
     assert interrupted(code, folder) == (0, "interrupted\nclosed\n", "")
 
@@ -64,8 +66,8 @@ p.send("t", b"first").result(30)
 proxy.stall()
 d = p.send("t", b"second")
 many = p.send_many("t", [b"more"] * 10)
-print("waiting", flush=True)
 try:
+    print("waiting", flush=True)
     {wait}
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -97,7 +99,7 @@ def test_wait_for_a_broker_that_says_nothing_is_interrupted(wait: str) -> None:
 
 
 def test_interrupt_without_a_handler_ends_the_process_and_keeps_the_records(folder: Path) -> None:
-    code = f"{BEFORE}\nfor msg in c: pass"
+    code = f"{BEFORE}\n{WAITING}\nfor msg in c: pass"
     with start(code, folder) as process:
         assert process.stdout is not None and process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)

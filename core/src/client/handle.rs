@@ -287,7 +287,7 @@ impl Client {
         self.0.check_open()?;
         let producer = Producer::open(Arc::clone(&self.0), &options)?;
         let mut members = self.0.members.lock();
-        members.producers.retain(producer::Remembered::is_open);
+        members.producers.retain(producer::Remembered::is_there);
         members.producers.push(producer.remembered());
         Ok(producer)
     }
@@ -375,6 +375,12 @@ impl Client {
     #[must_use]
     pub fn close_timeout(&self) -> Duration {
         self.0.close_timeout
+    }
+
+    /// How long the end of the process waits for it (`exit_timeout_ms`).
+    #[must_use]
+    pub fn exit_timeout(&self) -> Duration {
+        self.0.exit_timeout
     }
 
     /// Whether `close` was called.

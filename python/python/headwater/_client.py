@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from headwater import _native
-from headwater._errors import HeadwaterError, Timeout
 from headwater._handlers import process
+from headwater._leaving import leave, patience
 from headwater._native import Batch, Msg
 from headwater._options import (
     ConnectOptions,
@@ -52,46 +52,6 @@ def address_text(address: str | os.PathLike[str]) -> str:
     if isinstance(address, str):
         return address
     return Path(os.fspath(address)).absolute().as_uri()
-
-
-def leave(close: Callable[[], CloseReport], raised: BaseException | None) -> None:
-    """End a ``with`` block: close, and raise what was lost, for nobody looks at the report.
-
-    An exception of the block wins, and has the rest as a note.
-    """
-    try:
-        raise_if_lost(close())
-    except HeadwaterError as error:
-        if raised is None:
-            raise
-        raised.add_note(f"on closing, {error.kind}: {'; '.join([str(error), *notes(error)])}")
-
-
-def raise_if_lost(report: CloseReport) -> None:
-    """Raise the first failure, or that records were not delivered in time."""
-    if report.complete:
-        return
-    error: HeadwaterError | None = report.first_error
-    if error is None:
-        error = Timeout(f"on closing, {report}")
-        error.code = "DELIVERY_TIMED_OUT"
-        error.outcome = "unknown"
-    else:
-        error.add_note(f"on closing, {report}")
-    raise error
-
-
-def patience(timeout: float | None) -> float | None:
-    """How long to wait for a close that ends by itself after the timeout.
-
-    It may be an earlier one's, which was interrupted and had more time.
-    """
-    return None if timeout is None else timeout + 1.0
-
-
-def notes(error: BaseException) -> list[str]:
-    """The notes of an exception."""
-    return list(getattr(error, "__notes__", []))
 
 
 class Client:
@@ -161,7 +121,7 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         """Close it, and raise if records were lost by that."""
-        leave(self.close, raised)
+        leave(self.close, self._native.exit_timeout, raised)
 
     def __repr__(self) -> str:
         """The address and whether it is open."""
@@ -226,7 +186,7 @@ class Producer(_native.Producer):
         traceback: TracebackType | None,
     ) -> None:
         """Close it, and raise if records were lost by that."""
-        leave(self.close, raised)
+        leave(self.close, self._exit_timeout, raised)
 
 
 class Consumer(_native.Consumer):
@@ -237,6 +197,8 @@ class Consumer(_native.Consumer):
     process the record in hand; asking again, in a new loop too, does. If you hand records to
     threads or tasks, use ``ack="manual"``. What is processed is committed every
     ``commit_interval_ms`` and at close.
+
+    Closing it, from wherever, ends the loop that runs; one that begins after that raises ``Closed``.
     """
 
     __slots__ = ()
@@ -252,6 +214,7 @@ class Consumer(_native.Consumer):
 
         Ends like the iteration of records, and when nothing came for ``timeout`` seconds.
         """
+        self._begin_loop()
         while (batch := self._next_batch(max_records, timeout)) is not None:
             yield batch
 
@@ -358,7 +321,7 @@ class Consumer(_native.Consumer):
         traceback: TracebackType | None,
     ) -> None:
         """Close it; the record in hand is not processed."""
-        leave(self.close, raised)
+        leave(self.close, self._exit_timeout, raised)
 
 
 class Admin:

@@ -31,8 +31,16 @@ class Run:
 
     __slots__ = ("failure", "processor")
 
-    def __init__(self, consumer: _native.Consumer, options: ProcessOptions) -> None:
+    def __init__(
+        self,
+        consumer: _native.Consumer,
+        handler: Callable[[Any], object],
+        options: ProcessOptions,
+    ) -> None:
         """Begin: from now on nobody else reads the consumer."""
+        if not callable(handler):
+            # Called, it would fail with every record, and only when there is one.
+            raise TypeError(f"the handler must be callable, not {type(handler).__name__}")
         self.processor = _native.Processor(consumer, **options)
         self.failure: BaseException | None = None
 
@@ -77,7 +85,7 @@ def process(
     options: ProcessOptions,
 ) -> None:
     """Run handlers on threads."""
-    run = Run(consumer, options)
+    run = Run(consumer, handler, options)
 
     def handle(ticket: int, given: Msg | Batch) -> None:
         try:
@@ -104,7 +112,7 @@ async def process_in_tasks(
     options: ProcessOptions,
 ) -> None:
     """Run handlers in tasks."""
-    run = Run(consumer, options)
+    run = Run(consumer, handler, options)
     tasks: set[asyncio.Task[None]] = set()
 
     async def handle(ticket: int, given: Msg | Batch) -> None:

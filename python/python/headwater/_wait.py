@@ -26,6 +26,10 @@ class Awaited(Protocol[T_co]):
 
 async def wait(awaited: Awaited[T_co]) -> T_co:
     """Wait for the answer. Cancelled, the answer stays where it is."""
-    while not awaited.done():
-        await awaited._future()
-    return awaited._take()
+    try:
+        while not awaited.done():
+            await awaited._future()
+        return awaited._take()
+    finally:
+        # A cancelled task keeps its traceback, and with that what is named here: core is to see that nobody waits.
+        del awaited

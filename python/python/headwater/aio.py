@@ -14,20 +14,21 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
     Generator,
     Iterable,
     Sequence,
 )
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from weakref import WeakSet
 
 from headwater import _native
 from headwater._aio_admin import Admin
 from headwater._aio_broker import Broker
-from headwater._client import address_text, notes, raise_if_lost
+from headwater._client import address_text
 from headwater._errors import HeadwaterError
 from headwater._handlers import BatchHandler, Handler, process_in_tasks
+from headwater._leaving import leave_async
 from headwater._native import Batch, Deliveries, Delivery, Msg, RecordMetadata
 from headwater._options import (
     ConnectOptions,
@@ -56,18 +57,6 @@ __all__ = ["Admin", "Broker", "Client", "Consumer", "KeptDelivery", "Producer", 
 def connect(address: str | os.PathLike[str], **options: Unpack[ConnectOptions]) -> Connecting:
     """Open the log at an address, as :func:`headwater.connect`; await or ``async with`` it."""
     return Connecting(address_text(address), options)
-
-
-async def leave(
-    close: Callable[[], Coroutine[Any, Any, CloseReport]], raised: BaseException | None
-) -> None:
-    """End an ``async with`` block: close, raise what was lost; the block's exception wins."""
-    try:
-        raise_if_lost(await close())
-    except HeadwaterError as error:
-        if raised is None:
-            raise
-        raised.add_note(f"on closing, {error.kind}: {'; '.join([str(error), *notes(error)])}")
 
 
 class Connecting:
@@ -107,7 +96,7 @@ class Connecting:
 class Client:
     """An open log. Use it as an asynchronous context manager, or close it."""
 
-    __slots__ = ("_native", "admin")
+    __slots__ = ("_native", "_producers", "_unsent", "admin")
 
     #: Topics, groups and offsets.
     admin: Admin
@@ -115,6 +104,8 @@ class Client:
     def __init__(self, native: _native.Client) -> None:
         """Made by :func:`connect`."""
         self._native = native
+        self._producers: WeakSet[Producer] = WeakSet()
+        self._unsent = 0
         self.admin = Admin(native.admin())
 
     @property
@@ -147,6 +138,7 @@ class Client:
 
         producer = Producer(self._native, on_failure=hook, on_full=Producer._keep, **options)
         producer._close_timeout = self._native.close_timeout
+        self._producers.add(producer)
         return producer
 
     def consumer(self, *topics: str, **options: Unpack[ConsumerOptions]) -> Consumer:
@@ -167,7 +159,13 @@ class Client:
         It always returns within the timeout (none: ``close_timeout_ms``), and says what was not
         delivered.
         """
-        return await wait(self._native.close(timeout))
+        left = self._native.close_timeout if timeout is None else timeout
+        until = asyncio.get_running_loop().time() + left
+        for producer in list(self._producers):
+            left = until - asyncio.get_running_loop().time()
+            self._unsent += await producer._send_kept_within(left)
+        report = await wait(self._native.close(until - asyncio.get_running_loop().time()))
+        return report._replace(unsent_records=report.unsent_records + self._unsent)
 
     async def __aenter__(self) -> Self:
         """Itself."""
@@ -180,7 +178,7 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         """Close it, and raise if records were lost by that."""
-        await leave(self.close, raised)
+        await leave_async(self.close, self._native.exit_timeout, raised)
 
     def __repr__(self) -> str:
         """The address and whether it is open."""
@@ -221,7 +219,7 @@ class Producer(_native.Producer):
     them; beyond that, and always for ``enqueue``, it is ``Full``.
     """
 
-    __slots__ = ("_close_timeout", "_kept", "_sender")
+    __slots__ = ("__weakref__", "_close_timeout", "_kept", "_sender", "_unsent")
 
     _close_timeout: float
     _kept: deque[tuple[tuple[Any, ...], asyncio.Future[Delivery]]]
@@ -231,6 +229,7 @@ class Producer(_native.Producer):
         """Made by :meth:`Client.producer`."""
         self._kept = deque()
         self._sender = None
+        self._unsent = 0
 
     if TYPE_CHECKING:
 
@@ -289,15 +288,19 @@ class Producer(_native.Producer):
         It always returns within the timeout (none: ``close_timeout_ms``).
         """
         left = self._close_timeout if timeout is None else timeout
+        until = asyncio.get_running_loop().time() + left
+        self._unsent += await self._send_kept_within(left)
+        report = await wait(self._close(until - asyncio.get_running_loop().time()))
+        return report._replace(unsent_records=report.unsent_records + self._unsent)
+
+    async def _send_kept_within(self, left: float) -> int:
+        """Wait for room for the records that are kept; how many there was none for."""
         if self._sender is not None:
-            start = asyncio.get_running_loop().time()
-            await asyncio.wait([self._sender], timeout=left)
-            left -= asyncio.get_running_loop().time() - start
+            await asyncio.wait([self._sender], timeout=max(0.0, left))
         unsent = len(self._kept)
         if self._sender is not None:
             self._sender.cancel()
-        report = await wait(self._close(left))
-        return report._replace(unsent_records=report.unsent_records + unsent)
+        return unsent
 
     async def __aenter__(self) -> Self:
         """Itself."""
@@ -310,7 +313,7 @@ class Producer(_native.Producer):
         traceback: TracebackType | None,
     ) -> None:
         """Close it, and raise if records were lost by that."""
-        await leave(self.close, raised)
+        await leave_async(self.close, self._exit_timeout, raised)
 
     def _keep(self, *record: Any) -> KeptDelivery:
         """Keep a record that found no room; called by the native half."""
@@ -354,6 +357,8 @@ class Producer(_native.Producer):
             _, placed = self._kept.popleft()
             if not placed.done():
                 placed.set_exception(error)
+                # Close counts them: what nobody awaits needs no line in the log for each.
+                placed.exception()
 
 
 class Consumer(_native.Consumer):
@@ -361,6 +366,8 @@ class Consumer(_native.Consumer):
 
     With ``ack="auto"`` (the default) a record counts as processed when the next one is asked for (a
     batch: the next batch). If you hand records to tasks, use ``ack="manual"``.
+
+    Closing it, from wherever, ends the loop that runs; one that begins after that raises ``Closed``.
     """
 
     __slots__ = ()
@@ -381,6 +388,7 @@ class Consumer(_native.Consumer):
 
         Ends like the iteration of records, and when nothing came for ``timeout`` seconds.
         """
+        self._begin_loop()
         while True:
             while (batch := self._next_rows(max_records)) is not None:
                 yield batch
@@ -396,9 +404,8 @@ class Consumer(_native.Consumer):
 
     async def _fill(self) -> bool:
         """Get the next block. Cancelled, the block is there for whoever asks next."""
-        fetch = self._fetch()
         try:
-            return await wait(fetch)
+            return await wait(self._fetch())
         except HeadwaterError:
             self._forget_fetch()
             raise
@@ -472,4 +479,4 @@ class Consumer(_native.Consumer):
         traceback: TracebackType | None,
     ) -> None:
         """Close it; the record in hand is not processed."""
-        await leave(self.close, raised)
+        await leave_async(self.close, self._exit_timeout, raised)

@@ -28,7 +28,7 @@ mod unacked;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -136,6 +136,7 @@ impl Consumer {
             commits: Mutex::new(Commits::default()),
             processing: Mutex::new(None),
             is_closed: AtomicBool::new(false),
+            is_in_loop: AtomicBool::new(false),
             closing: OnceLock::new(),
         };
         let state = Arc::new(state);
@@ -168,12 +169,25 @@ impl Consumer {
         }
     }
 
-    /// The next block of records. Asking for it passes every row of the last one: with `ack=auto` they
-    /// count as processed. None: `timeout` passed with nothing, `until` is reached, or the consumer was
-    /// closed ([`is_finished`](Self::is_finished) tells). The block is built on a thread of Headwater.
+    /// Says that a loop begins, for a language whose loops do: it ends without an error if the consumer is closed
+    /// from now on.
     ///
     /// # Errors
-    /// What reading ended with; `INVALID_STATE` while another call reads.
+    /// `CLOSED`, `FORKED`.
+    pub fn begin_loop(&self) -> Result<()> {
+        self.state().check_open()?;
+        self.state().is_in_loop.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The next block of records. Asking for it passes every row of the last one: with `ack=auto` they
+    /// count as processed. None: `timeout` passed with nothing, `until` is reached, or the consumer was
+    /// closed since the last one ([`is_finished`](Self::is_finished) tells). The block is built on a thread of
+    /// Headwater.
+    ///
+    /// # Errors
+    /// What reading ended with; `INVALID_STATE` while another call reads; `CLOSED` if it was closed before, and
+    /// who read it has been told.
     pub fn next_block(&self, timeout: Option<Duration>) -> Pending<Option<Block>> {
         let (completion, pending) = Completion::pair();
         let taken = Arc::new(AtomicBool::new(false));
@@ -355,6 +369,12 @@ impl Consumer {
         self.state().is_finished()
     }
 
+    /// Whether `close` was called, of it or of its client.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state().is_closed()
+    }
+
     /// Commits what is processed, leaves the group, and answers within `timeout` (none:
     /// `close_timeout_ms`), whatever happens. Blocks that were given out stay valid. Closing again gives the
     /// same report, sooner if `timeout` is shorter.
@@ -376,7 +396,7 @@ impl Consumer {
             return answer.finish(Err(error));
         }
         if state.is_closed() {
-            return answer.finish(Ok(None));
+            return answer.finish(state.read_closed());
         }
         state.read_later(answer, deadline_of(timeout), Arc::clone(taken));
     }

@@ -4,7 +4,7 @@
 //! so is, at its end, what was not done.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fetcher::{Dropped, Origin};
 use super::task::Answer;
@@ -110,6 +110,8 @@ impl Consumer {
         let is_manual = state.settings.is_manual;
         state.fetcher.lock().end_processing(is_manual);
         *processing = None;
+        // Whoever reads next begins.
+        state.is_in_loop.store(false, Ordering::Release);
         result
     }
 
@@ -129,10 +131,6 @@ impl Consumer {
 
     pub(in crate::client) fn topics(&self) -> &[String] {
         &self.state().topics
-    }
-
-    pub(in crate::client) fn is_closed(&self) -> bool {
-        self.state().is_closed()
     }
 
     pub(in crate::client) fn check_process(&self) -> Result<()> {

@@ -35,9 +35,19 @@ impl State {
         }
         self.check_process()?;
         if self.is_closed() {
-            return Ok(None);
+            return self.read_closed();
         }
         let _turn = self.take_turn()?;
+        let read = self.read_in_turn(what, deadline);
+        self.note_read(&read);
+        read
+    }
+
+    fn read_in_turn(
+        self: &Arc<Self>,
+        what: What,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Item>> {
         if let Some(overdue) = self.overdue.lock().take() {
             return Err(overdue);
         }

@@ -82,6 +82,8 @@ pub(super) struct State {
     /// While `process` reads: what tells it that the consumer is closed.
     pub(super) processing: Mutex<Option<Wake>>,
     pub(super) is_closed: AtomicBool,
+    /// A loop reads: it has begun, and was not told its end.
+    pub(super) is_in_loop: AtomicBool,
     pub(super) closing: OnceLock<Closing>,
 }
 
@@ -165,6 +167,25 @@ impl State {
             return Err(Error::new(ErrorCode::Closed, "the consumer is closed"));
         }
         Ok(())
+    }
+
+    /// A read of a closed consumer: the end of the loop that was closed, and for everybody after it an error.
+    pub(super) fn read_closed<T>(&self) -> Result<Option<T>> {
+        match self.is_in_loop.swap(false, Ordering::AcqRel) {
+            true => Ok(None),
+            false => self.check_open().map(|()| None),
+        }
+    }
+
+    /// Whether a loop goes on behind this answer.
+    pub(super) fn note_read<T>(&self, read: &Result<Option<T>>) {
+        let goes_on = match read {
+            Ok(Some(_)) => true,
+            // Nothing has come in time.
+            Ok(None) => !self.is_finished(),
+            Err(_) => false,
+        };
+        self.is_in_loop.store(goes_on, Ordering::Release);
     }
 
     /// The group, for what needs one.

@@ -118,7 +118,12 @@ impl State {
         });
         let who = Arc::clone(&task);
         if let Err(error) = self.begin_turn(move || Who::Task(who), Some(taken)) {
-            return task.finish(Err(error));
+            // Of this call alone: another's loop may go on.
+            let answer = task.answer.lock().take();
+            if let Some(answer) = answer {
+                answer.finish(Err(error));
+            }
+            return;
         }
         task.begin();
     }
@@ -242,6 +247,7 @@ impl Task {
             read => {
                 // Under `stepping`: whoever takes the turn over finds the answer given or not begun.
                 let answer = self.answer.lock().take();
+                state.note_read(&read);
                 state.end_turn_of(self);
                 drop(stepping);
                 if let Some(answer) = answer {
@@ -264,6 +270,10 @@ impl Task {
         let answer = self.answer.lock().take();
         self.timer.lock().take();
         if let Some(answer) = answer {
+            // An end that nobody waits for is told to who asks next.
+            if !answer.is_abandoned() {
+                self.state.note_read(&result);
+            }
             self.state.end_turn_of(self);
             answer.finish(result);
         }

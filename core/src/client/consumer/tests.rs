@@ -305,6 +305,57 @@ fn close_commits_what_was_passed_leaves_and_ends_the_stream() {
     answer(asked);
     assert_eq!(closed.try_take(), Some(Ok(CloseReport::default())));
     assert!(consumer.is_finished());
+    let again = consumer.next_block(None).try_take().unwrap();
+    assert_eq!(again.unwrap_err().code(), ErrorCode::Closed);
+    assert_eq!(
+        consumer.commit().try_take().unwrap().unwrap_err().code(),
+        ErrorCode::Closed
+    );
+}
+
+/// It depended on the language whether a loop that was closed ended or failed, and one that began after that.
+#[test]
+fn closing_ends_the_loop_that_reads_and_fails_the_one_after_it() {
+    let (fake, consumer) = reading(grouped());
+    consumer.close(None).try_take();
+    let read = |what: &str| match what {
+        "later" => consumer.next_block(None).try_take().unwrap(),
+        _ => consumer.next_block_wait(None),
+    };
+    assert!(read("later").unwrap().is_none());
+    assert_eq!(read("here").unwrap_err().code(), ErrorCode::Closed);
+    assert_eq!(read("later").unwrap_err().code(), ErrorCode::Closed);
+    drop(fake);
+
+    let (_fake, unread) = open(grouped());
+    unread.begin_loop().unwrap();
+    unread.close(None).try_take();
+    assert!(unread.next_block_wait(None).unwrap().is_none());
+    assert_eq!(unread.begin_loop().unwrap_err().code(), ErrorCode::Closed);
+
+    let (_fake, unread) = open(grouped());
+    unread.close(None).try_take();
+    assert_eq!(
+        unread
+            .next_block(None)
+            .try_take()
+            .unwrap()
+            .unwrap_err()
+            .code(),
+        ErrorCode::Closed
+    );
+}
+
+#[test]
+fn a_loop_goes_on_beside_a_call_that_is_refused_and_over_a_time_in_which_nothing_came() {
+    let (_fake, consumer) = reading(grouped());
+    let nothing = consumer.next_block_wait(Some(Duration::ZERO)).unwrap();
+    assert!(nothing.is_none() && !consumer.is_finished());
+    let waiting = consumer.next_block(None);
+    let refused = consumer.next_block_wait(None).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidState);
+    drop(waiting);
+    consumer.close(None).try_take();
     assert!(
         consumer
             .next_block(None)
@@ -312,10 +363,6 @@ fn close_commits_what_was_passed_leaves_and_ends_the_stream() {
             .unwrap()
             .unwrap()
             .is_none()
-    );
-    assert_eq!(
-        consumer.commit().try_take().unwrap().unwrap_err().code(),
-        ErrorCode::Closed
     );
 }
 

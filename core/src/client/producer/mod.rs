@@ -305,8 +305,14 @@ impl Producer {
 pub(super) struct Remembered(Weak<Sender>);
 
 impl Remembered {
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether somebody has it: then its end is waited for.
+    pub(super) fn is_there(&self) -> bool {
         self.0.strong_count() > 0
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        let sender = self.0.upgrade();
+        sender.is_some_and(|sender| sender.closing.get().is_none())
     }
 
     /// Whether its owner has closed it: then its report is told.
