@@ -162,15 +162,16 @@ fn wait<T: Send + 'static>(mut answer: Pending<T>, stop: &Stop) -> Result<T, Err
 }
 
 /// Waits for a close, which takes a timeout and may be asked again with a shorter one: not long if the command was, or is
-/// meanwhile, interrupted. Who hears nothing of a broker waits for it no longer than that.
+/// meanwhile, interrupted. All closes of a command together then take no longer than [`INTERRUPTED_CLOSE`].
 fn close<T: Send + 'static>(
     close: impl Fn(Option<Duration>) -> Pending<T>,
     stop: &Stop,
 ) -> Result<T, Error> {
-    let mut closing = close(stop.is_set().then_some(INTERRUPTED_CLOSE));
+    let left = || stop.time_to_close(INTERRUPTED_CLOSE);
+    let mut closing = close(stop.is_set().then(left));
     while !closing.wait_ready(Some(stop::LOOK))? {
         if stop.is_set() {
-            return close(Some(INTERRUPTED_CLOSE)).wait(None);
+            return close(Some(left())).wait(None);
         }
     }
     closing.wait(None)

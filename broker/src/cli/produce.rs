@@ -140,8 +140,16 @@ fn send(
             Err(error) => error,
         };
         let waits = error.code() == ErrorCode::BufferFull || error.kind() == ErrorKind::Timeout;
-        if !waits || begun.elapsed() >= patience {
+        if !waits {
             return Err(error);
+        }
+        if begun.elapsed() >= patience {
+            let message = format!(
+                "`{}` took no record for {} ms: the broker does not answer, or not as fast as records come",
+                args.topic,
+                patience.as_millis()
+            );
+            return Err(Error::new(error.code(), message).with_outcome(error.outcome()));
         }
         if is_over() {
             return Ok(false);

@@ -1,8 +1,8 @@
 //! How a running command is asked to end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use headwater::sync::{Condvar, Mutex};
 
@@ -15,6 +15,8 @@ struct Inner {
     is_set: AtomicBool,
     gate: Mutex<()>,
     changed: Condvar,
+    /// When all that it closes is to be closed.
+    closes_until: OnceLock<Instant>,
 }
 
 /// How often a command that waits for something else looks whether it is to stop.
@@ -32,6 +34,12 @@ impl Stop {
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.is_set.load(Ordering::SeqCst)
+    }
+
+    /// The time that is left for what a command that was interrupted closes, of `whole` for all of it together.
+    pub(super) fn time_to_close(&self, whole: Duration) -> Duration {
+        let until = self.0.closes_until.get_or_init(|| Instant::now() + whole);
+        until.saturating_duration_since(Instant::now())
     }
 
     /// Waits until it is asked to.

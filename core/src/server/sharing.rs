@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -68,6 +69,8 @@ struct Door {
     server: Server,
     listener: Listener,
     socket: Socket,
+    /// Whether `OWNER` says where that is.
+    is_told: Arc<AtomicBool>,
     token: Token,
     is_broker: bool,
 }
@@ -94,6 +97,7 @@ fn listen(
         server: server.clone(),
         listener,
         socket: Arc::new(Mutex::new(Some(path.clone()))),
+        is_told: Arc::new(AtomicBool::new(true)),
         token,
         is_broker,
     };
@@ -170,6 +174,9 @@ impl Door {
         let mut socket = socket.lock();
         let Some(known) = &*socket else { return };
         if known.symlink_metadata().is_ok() {
+            if !self.is_told.load(Ordering::Relaxed) {
+                self.tell(known.clone());
+            }
             return;
         }
         let folder = self.service.name().to_owned();
@@ -193,13 +200,17 @@ impl Door {
         }
     }
 
-    /// Writes where the socket is now into `OWNER`, on a thread that may touch files.
+    /// Writes where the socket is now into `OWNER`, on a thread that may touch files. It is tried again at the next
+    /// look if that fails.
     fn tell(&self, path: PathBuf) {
         let (service, access) = (self.service.clone(), self.access(path));
-        let told = self.service.schedule(move || {
-            if let Err(error) = service.announce_again(access) {
+        let is_told = Arc::clone(&self.is_told);
+        is_told.store(false, Ordering::Relaxed);
+        let told = self.service.schedule(move || match service.announce_again(access) {
+            Ok(()) => is_told.store(true, Ordering::Relaxed),
+            Err(error) => {
                 let folder = service.name();
-                tracing::warn!(folder, %error, "other processes cannot be told how to reach the log");
+                crate::seldom!(warn, folder, %error, "other processes cannot be told how to reach the log");
             }
         });
         if let Err(error) = told {
