@@ -70,6 +70,14 @@ impl InGroup {
         }
     }
 
+    /// Whether nothing was heard of the group for as long as that keeps a silent member.
+    fn is_out_of_touch(&self, session_timeout: Duration) -> bool {
+        let silent = self
+            .heard
+            .map(|heard| world::now().saturating_duration_since(heard));
+        silent.is_some_and(|silent| silent > session_timeout)
+    }
+
     /// With nothing left to let go of there is nothing to wait for: what is revoked next has a time of its own.
     fn end_waiting(&mut self) {
         if self.membership.revoked().is_empty() {
@@ -83,6 +91,16 @@ impl State {
     pub(super) fn member(&self) -> Option<Member> {
         let in_group = self.in_group.lock();
         in_group.as_ref().and_then(|it| it.membership.member())
+    }
+
+    /// Whether others may have what it holds by now: it gives out nothing until it has heard of its group again. A
+    /// process that was stopped goes on with what it had read ahead otherwise.
+    pub(super) fn is_out_of_touch(&self) -> bool {
+        let in_group = self.in_group.lock();
+        let timeout = self.settings.session_timeout;
+        in_group
+            .as_ref()
+            .is_some_and(|it| it.is_out_of_touch(timeout))
     }
 
     /// Joins the group; answers when it has assigned something, or nothing.
@@ -151,6 +169,7 @@ impl State {
         let mut in_group = self.in_group.lock();
         let Some(it) = in_group.as_mut() else { return };
         it.end_waiting();
+        let is_back = answer.is_ok() && it.is_out_of_touch(self.settings.session_timeout);
         if answer.is_ok() {
             it.heard = Some(world::now());
         }
@@ -179,6 +198,9 @@ impl State {
                 drop(in_group);
                 return self.refuse(joining, error);
             }
+        }
+        if is_back {
+            self.bell.ring();
         }
         if is_last {
             self.beat();

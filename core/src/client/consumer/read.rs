@@ -96,6 +96,9 @@ impl State {
         if let Some(fatal) = self.commits.lock().fatal.clone() {
             return Err(fatal);
         }
+        if self.is_out_of_touch() {
+            return Ok(None);
+        }
         let mut limits = self.settings.limits;
         if self.settings.is_manual {
             let left = self
@@ -252,6 +255,10 @@ impl State {
                 max_unacked = self.settings.max_unacked,
                 "reading waits for `ack`"
             );
+            return;
+        }
+        if self.is_out_of_touch() {
+            // The next heartbeat that is answered rings.
             return;
         }
         let feed = self.feed.lock().clone();

@@ -76,6 +76,13 @@ fn reading(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
     joined(&fake, 0);
     fake.settle(1);
     assert_eq!(opened.try_take(), Some(Ok(())));
+    push_ten(&fake);
+    assert_eq!(consumer.next_block_wait(None).unwrap().unwrap().len(), 10);
+    (fake, consumer)
+}
+
+/// Ten records that can be read.
+fn push_ten(fake: &Fake) {
     let mut builder = BatchBuilder::new(1_024);
     for _ in 0..10 {
         builder
@@ -93,8 +100,6 @@ fn reading(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
         batch: Bytes::from(batch),
         from_offset: 0,
     });
-    assert_eq!(consumer.next_block_wait(None).unwrap().unwrap().len(), 10);
-    (fake, consumer)
 }
 
 fn committed(asked: &Asked) -> Vec<i64> {

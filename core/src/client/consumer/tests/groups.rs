@@ -362,3 +362,37 @@ fn an_instance_id_names_a_member_of_a_group() {
         assert!(error.message().contains(told), "{error}");
     }
 }
+
+#[test]
+fn a_member_that_has_not_heard_of_its_group_for_its_session_gives_out_nothing_until_it_has() {
+    // A process that was stopped for a minute went on with what it had read ahead, which others had read since.
+    let options = ConsumerOptions {
+        heartbeat_ms: Some(100),
+        session_timeout_ms: Some(1_000),
+        ..grouped()
+    };
+    let (fake, consumer) = open(options);
+    let mut opened = consumer.open();
+    joined(&fake, 0);
+    fake.settle(1);
+    assert_eq!(opened.try_take(), Some(Ok(())));
+    push_ten(&fake);
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert!(
+        consumer
+            .next_block_wait(Some(Duration::ZERO))
+            .unwrap()
+            .is_none()
+    );
+    let mut read = consumer.next_block(None);
+    fake.run_jobs();
+    assert!(read.try_take().is_none());
+    // A machine that is slow may be out of touch again before it looks.
+    let block = loop {
+        assign(&fake, 3, &[at(0)]);
+        if let Some(read) = read.try_take() {
+            break read.unwrap().unwrap();
+        }
+    };
+    assert_eq!(block.len(), 10);
+}
