@@ -131,6 +131,11 @@ impl NativeClient {
         Ok(self.client.health().into())
     }
 
+    /// How long it may be closed for when somebody wants to leave, in ms.
+    pub fn exit_timeout_ms(&self) -> Result<i64, NativeError> {
+        Ok(i64::try_from(self.client.exit_timeout().as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Closes it; the answer is a report.
     pub fn close(&self, ticket: i64, timeout_ms: Option<i64>) -> Result<(), NativeError> {
         ask(ticket, self.client.close(duration(timeout_ms)));

@@ -153,6 +153,14 @@ impl NativeConsumer {
         Ok(partition_names(self.consumer.paused()))
     }
 
+    /// A loop begins: closing ends it, and does not fail it.
+    ///
+    /// # Errors
+    /// `CLOSED`.
+    pub fn begin_loop(&self) -> Result<(), NativeError> {
+        Ok(self.consumer.begin_loop()?)
+    }
+
     /// Whether nothing more will come.
     pub fn is_finished(&self) -> Result<bool, NativeError> {
         Ok(self.consumer.is_finished())

@@ -11,9 +11,7 @@ import java.util.WeakHashMap
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.TimeSource
-import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.NonCancellable
-import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withContext
 
 /** Where it begins. */
@@ -47,6 +45,7 @@ class Client internal constructor(private val native: NativeClient, private val 
     private val producers: MutableSet<Producer> = weakSet()
     private val consumers: MutableSet<Consumer> = weakSet()
     private val closing = Once<CloseReport>()
+    private val exitTimeout = native { native.exitTimeoutMs() }.milliseconds
 
     /** What it is connected to, without options and secrets. */
     val address: String get() = native { native.address() }
@@ -64,7 +63,7 @@ class Client internal constructor(private val native: NativeClient, private val 
             this.linger = linger
             configure()
         }
-        val producer = Producer(native { native.producer(options.toNative()) }, closeTimeout) { producers.remove(it) }
+        val producer = Producer(native { native.producer(options.toNative()) }, closeTimeout, exitTimeout) { producers.remove(it) }
         producers.add(producer)
         return producer
     }
@@ -96,7 +95,7 @@ class Client internal constructor(private val native: NativeClient, private val 
             configure()
         }
         val native = native { native.consumer(topics, options.toNative()) }
-        val consumer = Consumer(native, options.ack == Ack.Manual) { consumers.remove(it) }
+        val consumer = Consumer(native, options.ack == Ack.Manual, exitTimeout) { consumers.remove(it) }
         consumers.add(consumer)
         return consumer
     }
@@ -109,12 +108,39 @@ class Client internal constructor(private val native: NativeClient, private val 
 
     /**
      * Closes its producers (flushing them) and consumers (committing what is processed), then the log. Returns within
-     * [timeout] (none: `closeTimeout`), whatever happens, and says what was not delivered.
+     * [timeout] (none: `closeTimeout`), whatever happens, and says what was not delivered. Closing again gives the same
+     * report, sooner if [timeout] is shorter.
      */
-    suspend fun close(timeout: Duration?): CloseReport = withContext(NonCancellable) { closing.run { end(timeout) } }
+    suspend fun close(timeout: Duration?): CloseReport =
+        withContext(NonCancellable) { closing.run(timeout ?: closeTimeout, ::hurry) { end(timeout) } }
 
-    /** The same, waiting in place; throws the first failure that nobody was told about. */
+    /** The same, waiting in place; throws what nobody was told about. */
     override fun close() = blocking { close(null) }
+
+    /**
+     * Runs [block] and closes, however that ends; throws what was lost by it. No thread waits. Cancelled, it closes within
+     * `exitTimeout`, and what was not delivered then is said on the error output.
+     */
+    suspend inline fun <R> use(block: (Client) -> R): R {
+        var cause: Throwable? = null
+        try {
+            return block(this)
+        } catch (thrown: Throwable) {
+            cause = thrown
+            throw thrown
+        } finally {
+            leave(cause)
+        }
+    }
+
+    @PublishedApi
+    internal suspend fun leave(cause: Throwable?) = leaving(cause, exitTimeout, ::close)
+
+    /** What closes already ends now. */
+    private suspend fun hurry() {
+        synchronized(producers) { producers.toList() }.forEach { it.giveUp() }
+        Hub.ask { native.close(it, 0) }
+    }
 
     private suspend fun end(timeout: Duration?): CloseReport {
         val began = TimeSource.Monotonic.markNow()
@@ -127,31 +153,6 @@ class Client internal constructor(private val native: NativeClient, private val 
         val left = (limit - began.elapsedNow()).coerceAtLeast(Duration.ZERO)
         val report = Hub.ask { native.close(it, left.toMs()) } as Answer.Report
         return producers.fold(report.report.toReport()) { sum, producer -> producer.finish(sum) }
-    }
-}
-
-/** Runs a close in place. Failures that nobody was told about are thrown, so that `use` does not swallow them. */
-internal fun blocking(close: suspend () -> CloseReport) {
-    if (Hub.isCurrentThread) throw errorOf("INVALID_STATE", "a thread of Headwater itself must not wait; use the suspending close")
-    runBlocking { close() }.firstError?.let { throw it }
-}
-
-/** Something that is done once; whoever comes later gets what the first got. */
-internal class Once<T> {
-    private val answer = CompletableDeferred<T>()
-    private val begun = java.util.concurrent.atomic.AtomicBoolean()
-
-    val isBegun get() = begun.get()
-
-    suspend fun run(call: suspend () -> T): T {
-        if (begun.compareAndSet(false, true)) {
-            try {
-                answer.complete(call())
-            } catch (failure: Throwable) {
-                answer.completeExceptionally(failure)
-            }
-        }
-        return answer.await()
     }
 }
 

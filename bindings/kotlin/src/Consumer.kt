@@ -71,6 +71,7 @@ private class Lease(val block: Block) {
 class Consumer internal constructor(
     private val native: NativeConsumer,
     private val isManual: Boolean,
+    private val exitTimeout: Duration,
     private val onClosed: (Consumer) -> Unit,
 ) : AutoCloseable {
     /** A block that was asked for. A loop that was cancelled leaves it behind, for the next. */
@@ -96,6 +97,8 @@ class Consumer internal constructor(
      * The records, one by one; it ends at `until`, or never. A record counts as processed when the collector returns and
      * the next one is asked for: collecting that ends early (`first`, `take`, an exception, cancellation) does not process
      * the record in hand. If you hand records to other coroutines (`buffer`, `launch`), use `Ack.Manual`.
+     *
+     * Closing the consumer, from wherever, ends the loop that runs; one that begins after that fails with `CLOSED`.
      */
     fun records(): Flow<Record> = flow {
         reading {
@@ -147,7 +150,6 @@ class Consumer internal constructor(
     private suspend fun process(configure: ProcessOptions.() -> Unit, handler: Handler) {
         val options = ProcessOptions().apply(configure).toNative()
         reading {
-            if (isRefusing) throw errorOf("CLOSED", "the consumer is closed")
             // What a loop has not passed is read again, and so is what it has left behind on its way.
             report()
             lease = null
@@ -264,17 +266,40 @@ class Consumer internal constructor(
 
     /**
      * Commits what is processed, leaves the group, and returns within [timeout] (none: the client's `closeTimeout`),
-     * whatever happens. Records that were given out stay valid.
+     * whatever happens. Records that were given out stay valid. Closing again gives the same report, sooner if [timeout]
+     * is shorter.
      */
-    suspend fun close(timeout: Duration?): CloseReport = withContext(NonCancellable) { closing.run { end(timeout) } }
+    suspend fun close(timeout: Duration?): CloseReport =
+        withContext(NonCancellable) { closing.run(Duration.ZERO, { hurry(timeout) }) { end(timeout) } }
 
-    /** The same, waiting in place; throws the first failure that nobody was told about. */
+    /** The same, waiting in place; throws what nobody was told about. */
     override fun close() = blocking { close(null) }
+
+    /** Runs [block] and closes, as [Client.use]. The record in hand is not processed if it ends early. */
+    suspend inline fun <R> use(block: (Consumer) -> R): R {
+        var cause: Throwable? = null
+        try {
+            return block(this)
+        } catch (thrown: Throwable) {
+            cause = thrown
+            throw thrown
+        } finally {
+            leave(cause)
+        }
+    }
+
+    @PublishedApi
+    internal suspend fun leave(cause: Throwable?) = leaving(cause, exitTimeout, ::close)
 
     /** From now on nothing more is given out. */
     internal fun refuse() {
         report()
         isRefusing = true
+    }
+
+    /** Core ends the close that is on its way, if this one would end sooner. */
+    private suspend fun hurry(timeout: Duration?) {
+        Hub.ask { native.close(it, timeout.toMs()) }
     }
 
     private suspend fun end(timeout: Duration?): CloseReport {
@@ -291,6 +316,8 @@ class Consumer internal constructor(
             throw errorOf("INVALID_STATE", "another loop reads this consumer; one at a time can")
         }
         try {
+            if (isRefusing) throw errorOf("CLOSED", "the consumer is closed")
+            native { native.beginLoop() }
             loop()
         } finally {
             lease?.let {
@@ -305,7 +332,7 @@ class Consumer internal constructor(
     /** The lease with a row to give out, waiting for a block if need be; null: there will be none. */
     private suspend fun proceed(): Lease? {
         while (true) {
-            if (isRefusing) throw errorOf("CLOSED", "the consumer is closed")
+            if (isRefusing) return null
             lease?.let { if (it.proceed()) return it }
             if (!nextBlock()) return null
         }

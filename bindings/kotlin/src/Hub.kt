@@ -133,13 +133,7 @@ internal object Hub : Ready {
     /** The end of the process: hands over what is still here, waits for it, and says what was not delivered. */
     private fun end() {
         while (true) guarded((soon.poll() ?: break).run)
-        val report = exit(null)
-        if (report.unsentRecords == 0L && report.failedRecords == 0L) return
-        val first = report.firstError?.let { "; the first error: ${it.text}" }.orEmpty()
-        System.err.println(
-            "headwater: ${report.unsentRecords} records were not delivered and ${report.failedRecords} failed " +
-                "when the process ended$first",
-        )
+        exit(null).toReport().warn("when the process ended")
     }
 }
 

@@ -24,6 +24,7 @@ private const val FAILURES_KEPT_MAX = 1_024
 class Producer internal constructor(
     private val native: NativeProducer,
     private val closeTimeout: Duration,
+    private val exitTimeout: Duration,
     private val onClosed: (Producer) -> Unit,
 ) : AutoCloseable {
     private class Waiter(val delivery: Delivery, val rows: RowBuffer) {
@@ -46,6 +47,7 @@ class Producer internal constructor(
     private var isFull = false
     private var isPushDue = false
     private var isRefusing = false
+    private var isGivenUp = false
     private var failedRecords = 0L
     private var firstError: HeadwaterException? = null
 
@@ -157,12 +159,30 @@ class Producer internal constructor(
 
     /**
      * Takes no more records and returns when those it has are acknowledged or failed, at the latest after [timeout]
-     * (none: the client's `closeTimeout`), saying what was not delivered. Closing twice gives the report of the first.
+     * (none: the client's `closeTimeout`), saying what was not delivered. Closing again gives the same report, sooner if
+     * [timeout] is shorter.
      */
-    suspend fun close(timeout: Duration?): CloseReport = withContext(NonCancellable) { closing.run { end(timeout) } }
+    suspend fun close(timeout: Duration?): CloseReport =
+        withContext(NonCancellable) { closing.run(timeout ?: closeTimeout, ::hurry) { end(timeout) } }
 
-    /** The same, waiting in place; throws the first failure that nobody was told about. */
+    /** The same, waiting in place; throws what nobody was told about. */
     override fun close() = blocking { close(null) }
+
+    /** Runs [block] and closes, as [Client.use]. */
+    suspend inline fun <R> use(block: (Producer) -> R): R {
+        var cause: Throwable? = null
+        try {
+            return block(this)
+        } catch (thrown: Throwable) {
+            cause = thrown
+            throw thrown
+        } finally {
+            leave(cause)
+        }
+    }
+
+    @PublishedApi
+    internal suspend fun leave(cause: Throwable?) = leaving(cause, exitTimeout, ::close)
 
     // --- In: packing and handing over ---
 
@@ -275,10 +295,20 @@ class Producer internal constructor(
     internal suspend fun handOver(limit: Duration) {
         if (push()) return
         val done = CompletableDeferred<Unit>()
-        locked { handedOver.add(done) }
+        locked {
+            if (isGivenUp) return
+            handedOver.add(done)
+        }
         // What it waited for may have happened in between.
         push()
         if (limit.isInfinite()) done.await() else withTimeoutOrNull(limit) { done.await() }
+    }
+
+    /** Nobody waits any longer for room. */
+    internal fun giveUp() = locked {
+        isGivenUp = true
+        for (caller in handedOver) later { caller.complete(Unit) }
+        handedOver.clear()
     }
 
     // --- Out: what became of them ---
@@ -350,6 +380,12 @@ class Producer internal constructor(
 
     /** From now on nothing more is taken. */
     internal fun refuse() = synchronized(lock) { isRefusing = true }
+
+    /** What closes already ends now. */
+    private suspend fun hurry() {
+        giveUp()
+        Hub.ask { native.close(it, 0) }
+    }
 
     private suspend fun end(timeout: Duration?): CloseReport {
         val began = TimeSource.Monotonic.markNow()

@@ -8,10 +8,14 @@ import kotlin.test.assertNotEquals
 import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
-import kotlinx.coroutines.withTimeoutOrNull
+import kotlinx.coroutines.launch
 
 /** Pausing, the lag, static members, results with a commit, and health. */
 class MembersTest {
@@ -19,11 +23,20 @@ class MembersTest {
         repeat(count) { producer.enqueue("orders", "$it", partition = it % 2) }
     }
 
-    /** What comes within a moment: the partitions. */
-    private suspend fun read(consumer: Consumer): List<Int> {
+    /** So many records, however long they take, and whatever else comes in a moment: the partitions. */
+    private suspend fun read(consumer: Consumer, count: Int): List<Int> = coroutineScope {
         val found = mutableListOf<Int>()
-        withTimeoutOrNull(150) { consumer.batches().collect { batch -> batch.forEach { found.add(it.partition) } } }
-        return found
+        val isThere = CompletableDeferred<Unit>()
+        val reading = launch {
+            consumer.batches().collect { batch ->
+                batch.forEach { found.add(it.partition) }
+                if (found.size >= count) isThere.complete(Unit)
+            }
+        }
+        isThere.await()
+        delay(50)
+        reading.cancelAndJoin()
+        found
     }
 
     private val first = TopicPartition("orders", 0)
@@ -35,11 +48,11 @@ class MembersTest {
             consumer.open()
             consumer.pause(listOf(first))
             assertEquals(listOf(first), consumer.paused())
-            assertEquals(List(10) { 1 }, read(consumer))
+            assertEquals(List(10) { 1 }, read(consumer, 10))
             consumer.pause()
             assertEquals(2, consumer.paused().size)
             consumer.resume(setOf(first))
-            assertEquals(List(10) { 0 }, read(consumer))
+            assertEquals(List(10) { 0 }, read(consumer, 10))
             consumer.resume()
             assertEquals(emptyList(), consumer.paused())
             for (call in listOf(consumer::pause, consumer::resume)) {

@@ -89,7 +89,7 @@ private class Reading(val consumer: Consumer, private val scope: CoroutineScope)
     private val found = Channel<Result<Record?>>()
     private var loop: Job? = null
 
-    /** The next record, null at the end. What fails ends the loop; the next begins another. */
+    /** The next record, null at the end. After an end or a failure another loop begins. */
     suspend fun next(): Record? {
         val loop = loop?.takeIf { it.isActive } ?: scope.launch { read() }.also { loop = it }
         wanted.send(Unit)
@@ -203,6 +203,8 @@ private class Steps(private val address: String) {
             db = Headwater.connect(address)
         }
         "close" -> close(fields)
+        "metrics" -> db.metrics().also { fields.end() }
+        "health" -> plain(db.health()).also { fields.end() }
         "create_topic" -> fields.text("topic").let { topic -> db.admin.createTopic(topic) { set(fields) } }
         "describe_topic" -> plain(db.admin.describeTopic(fields.text("topic").also { fields.end() }))
         "delete_records" -> {
@@ -358,6 +360,7 @@ private fun ProducerOptions.set(fields: Fields) = fields.each { name, value ->
     when (name) {
         "compression" -> compression = word<Compression>(value)
         "durability" -> durability = word<Durability>(value)
+        "linger_ms" -> linger = (value as Long).milliseconds
         else -> unknown(name)
     }
 }
@@ -368,6 +371,7 @@ private fun ConsumerOptions.set(fields: Fields) = fields.each { name, value ->
         "partitions" -> partitions = (value as List<*>).map { (it as Long).toInt() }
         "ack" -> ack = word<Ack>(value)
         "commit_interval_ms" -> commitInterval = (value as Long).milliseconds
+        "max_block_records" -> maxBlockRecords = (value as Long).toInt()
         "start" -> start = place(value).let { (what, at) ->
             if (what == "offset") Start.Offset(at) else if (what == "time") Start.Time(at) else Start.Latest
         }

@@ -90,6 +90,20 @@ internal fun plain(report: CloseReport) = mapOf(
     "first_error" to report.firstError?.let { plain(it) },
 )
 
+internal fun plain(health: Health) = mapOf(
+    "is_healthy" to health.isHealthy, "reason" to health.reason, "is_closed" to health.isClosed, "address" to health.address,
+    "is_connected" to health.isConnected, "since_ms" to health.sinceMs, "last_error" to health.lastError?.let { plain(it) },
+    "members" to health.members.map {
+        mapOf(
+            "group" to it.group, "member_id" to it.memberId, "generation" to it.generation.toLong(),
+            "state" to it.state.name.lowercase(), "partitions" to it.partitions, "last_heartbeat_ms" to it.lastHeartbeatMs,
+            "reason" to it.reason,
+        )
+    },
+    "buffered_bytes" to health.bufferedBytes, "buffered_records" to health.bufferedRecords,
+    "oldest_unsent_ms" to health.oldestUnsentMs,
+)
+
 internal fun plain(topic: TopicDescription) = mapOf(
     "name" to topic.name, "uuid" to topic.uuid.toString(), "config" to topic.config, "notes" to topic.notes,
     "partitions" to topic.partitions.map {

@@ -51,12 +51,25 @@ private fun run(command: List<String>): String {
 }
 
 /** A broker on a free port, in memory unless told otherwise; its address. */
-internal fun withBroker(data: List<String> = listOf("--dev"), listen: String = "127.0.0.1:0", test: suspend (String) -> Unit) {
+internal fun withBroker(data: List<String> = listOf("--dev"), listen: String = "127.0.0.1:0", test: suspend (String) -> Unit) =
+    withBrokerProcess(data, listen) { address, _ -> test(address) }
+
+/** A broker that can be stopped: then it says nothing more, and its connections stay. */
+internal fun withStoppingBroker(test: suspend (String, stop: () -> Unit) -> Unit) =
+    withBrokerProcess(listOf("--dev"), "127.0.0.1:0") { address, broker ->
+        try {
+            test(address) { run(listOf("kill", "-STOP", "${broker.pid()}")) }
+        } finally {
+            run(listOf("kill", "-CONT", "${broker.pid()}"))
+        }
+    }
+
+private fun withBrokerProcess(data: List<String>, listen: String, test: suspend (String, Process) -> Unit) {
     val command = listOf(cli, "--json", "serve", "--listen", listen) + data
     val broker = ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start()
     try {
         val line = broker.inputStream.bufferedReader().readLine()
-        runBlocking { test(Regex("127\\.0\\.0\\.1:\\d+|unix:[^\"]+").find(line)!!.value) }
+        runBlocking { test(Regex("127\\.0\\.0\\.1:\\d+|unix:[^\"]+").find(line)!!.value, broker) }
     } finally {
         broker.destroy()
         broker.waitFor(10, TimeUnit.SECONDS)

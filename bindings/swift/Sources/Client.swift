@@ -15,7 +15,7 @@ public enum Headwater {
         let closeTimeout = Duration.milliseconds(try callNative { try closeTimeoutMs(options: native) })
         let answer = try await Hub.shared.ask { try HeadwaterNative.connect(ticket: $0, address: address, options: native) }
         guard case .client(let client) = answer else { throw unexpected() }
-        return Client(client, closeTimeout: closeTimeout)
+        return try Client(client, closeTimeout: closeTimeout)
     }
 
     /// Opens the log in a folder.
@@ -23,12 +23,13 @@ public enum Headwater {
         try await connect(folder.absoluteURL.path, options: options)
     }
 
-    /// The same for as long as `body` runs; then it is closed.
+    /// The same for as long as `body` runs; then it is closed, and what was lost by that is thrown. A task that is
+    /// cancelled closes it within `exitTimeout`, and what was not delivered then is said on the error output.
     public static func withConnection<R>(
         _ address: String, options: ConnectOptions = ConnectOptions(), _ body: (Client) async throws -> R
     ) async throws -> R {
         let client = try await connect(address, options: options)
-        return try await closing({ try await client.close() }) { try await body(client) }
+        return try await closing(within: client.exitTimeout, { try await client.close(timeout: $0) }) { try await body(client) }
     }
 
     /// The address as Headwater reads it, without its options; throws `INVALID_ADDRESS`.
@@ -43,14 +44,16 @@ public final class Client: @unchecked Sendable {
 
     private let native: NativeClient
     private let closeTimeout: Duration
+    let exitTimeout: Duration
     private let closing = Once<CloseReport>()
     private let lock = NSLock()
     private var producers: [Weak<Producer>] = []
     private var consumers: [Weak<Consumer>] = []
 
-    init(_ native: NativeClient, closeTimeout: Duration) {
+    init(_ native: NativeClient, closeTimeout: Duration) throws {
         self.native = native
         self.closeTimeout = closeTimeout
+        exitTimeout = .milliseconds(try callNative { try native.exitTimeoutMs() })
     }
 
     /// What it is connected to, without options and secrets.
@@ -99,22 +102,26 @@ public final class Client: @unchecked Sendable {
         return consumer
     }
 
-    /// A producer for as long as `body` runs; then it is closed, and what failed unseen is thrown.
+    /// A producer for as long as `body` runs; then it is closed, as by `withConnection`.
     public func withProducer<R>(
         durability: Durability? = nil, linger: Duration? = nil, options: ProducerOptions = ProducerOptions(),
         _ body: (Producer) async throws -> R
     ) async throws -> R {
         let producer = try producer(durability: durability, linger: linger, options: options)
-        return try await Headwater.closing({ try await producer.close() }) { try await body(producer) }
+        return try await Headwater.closing(within: exitTimeout, { try await producer.close(timeout: $0) }) {
+            try await body(producer)
+        }
     }
 
-    /// A consumer for as long as `body` runs; then it is closed.
+    /// A consumer for as long as `body` runs; then it is closed, as by `withConnection`.
     public func withConsumer<R>(
         _ topic: String, group: String? = nil, start: Start? = nil, until: Until? = nil, ack: Ack? = nil,
         options: ConsumerOptions = ConsumerOptions(), _ body: (Consumer) async throws -> R
     ) async throws -> R {
         let consumer = try consumer(topic, group: group, start: start, until: until, ack: ack, options: options)
-        return try await Headwater.closing({ try await consumer.close() }) { try await body(consumer) }
+        return try await Headwater.closing(within: exitTimeout, { try await consumer.close(timeout: $0) }) {
+            try await body(consumer)
+        }
     }
 
     /// What the client is doing, by name; counts are since it was opened.
@@ -127,10 +134,19 @@ public final class Client: @unchecked Sendable {
     public func health() throws -> Health { Health(try callNative { try native.health() }) }
 
     /// Closes its producers (flushing them) and consumers (committing what is processed), then the log. Returns within
-    /// `timeout` (nil: `closeTimeout`), whatever happens, and says what was not delivered.
+    /// `timeout` (nil: `closeTimeout`), whatever happens, and says what was not delivered. Closing again gives the same
+    /// report, sooner if `timeout` is shorter.
     @discardableResult
     public func close(timeout: Duration? = nil) async throws -> CloseReport {
-        try await closing.run { try await self.end(timeout) }
+        try await closing.run(patience: timeout ?? closeTimeout, hurry: { await self.hurry() }) {
+            try await self.end(timeout)
+        }
+    }
+
+    /// What closes already ends now.
+    private func hurry() async {
+        for producer in lock.withLock({ producers.compactMap(\.object) }) { producer.giveUp() }
+        _ = try? await Hub.shared.ask { try native.close(ticket: $0, timeoutMs: 0) }
     }
 
     private func end(_ timeout: Duration?) async throws -> CloseReport {
@@ -146,38 +162,5 @@ public final class Client: @unchecked Sendable {
             throw unexpected()
         }
         return producers.reduce(CloseReport(report)) { sum, producer in producer.finish(sum) }
-    }
-}
-
-extension Headwater {
-    /// Runs `body`, then `close` however it ended; failures that nobody was told about are thrown.
-    static func closing<R>(_ close: () async throws -> CloseReport, _ body: () async throws -> R) async throws -> R {
-        let result: R
-        do {
-            result = try await body()
-        } catch {
-            // The first error is the one that counts.
-            _ = try? await close()
-            throw error
-        }
-        if let error = try await close().firstError { throw error }
-        return result
-    }
-}
-
-/// Something that is done once; whoever comes later gets what the first got. The caller's cancellation does not end it.
-final class Once<Value: Sendable>: @unchecked Sendable {
-    private let lock = NSLock()
-    private var task: Task<Value, Error>?
-
-    var isBegun: Bool { lock.withLock { task != nil } }
-
-    func run(_ call: @escaping @Sendable () async throws -> Value) async throws -> Value {
-        let running = lock.withLock {
-            let running = task ?? Task { try await call() }
-            task = running
-            return running
-        }
-        return try await running.value
     }
 }

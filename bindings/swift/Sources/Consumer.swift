@@ -53,6 +53,8 @@ public final class Consumer: @unchecked Sendable {
     private enum Step<Element> {
         case give(Element)
         case fetch(Fetch)
+        /// It was closed.
+        case end
     }
 
     private let native: NativeConsumer
@@ -81,6 +83,8 @@ public final class Consumer: @unchecked Sendable {
     /// The records, one by one; it ends at `until`, or never. A record counts as processed when the loop asks for the next
     /// one: leaving it early (`break`, `return`, an error, cancellation) does not process the record in hand. If you hand
     /// records to other tasks, use `Ack.manual`.
+    ///
+    /// Closing the consumer, from wherever, ends the loop that runs; one that begins after that throws `CLOSED`.
     public var records: Records { Records(consumer: self) }
 
     /// The records, block by block: a batch counts as processed when the next one is asked for.
@@ -254,10 +258,15 @@ public final class Consumer: @unchecked Sendable {
     }
 
     /// Commits what is processed, leaves the group, and returns within `timeout` (nil: the client's `closeTimeout`),
-    /// whatever happens. Records that were given out stay valid.
+    /// whatever happens. Records that were given out stay valid. Closing again gives the same report, sooner if `timeout`
+    /// is shorter.
     @discardableResult
     public func close(timeout: Duration? = nil) async throws -> CloseReport {
-        try await closing.run { try await self.end(timeout) }
+        // Core ends the close that is on its way, if this one would end sooner.
+        let hurry: @Sendable () async -> Void = { [native] in
+            _ = try? await Hub.shared.ask { try native.close(ticket: $0, timeoutMs: timeout?.ms) }
+        }
+        return try await closing.run(patience: .zero, hurry: hurry) { try await self.end(timeout) }
     }
 
     /// From now on nothing more is given out.
@@ -306,17 +315,24 @@ public final class Consumer: @unchecked Sendable {
                     leave(reader)
                     return nil
                 }
+            case .end:
+                leave(reader)
+                return nil
             }
         }
     }
 
     private func step<Element>(_ reader: ObjectIdentifier, _ give: (Lease, Run) -> Element) throws -> Step<Element> {
         try lock.withLock {
-            if self.reader == nil { self.reader = reader }
+            if self.reader == nil {
+                if isRefusing { throw HeadwaterError(code: "CLOSED", "the consumer is closed") }
+                try callNative { try native.beginLoop() }
+                self.reader = reader
+            }
             guard self.reader == reader else {
                 throw HeadwaterError(code: "INVALID_STATE", "another loop reads this consumer; one at a time can")
             }
-            if isRefusing { throw HeadwaterError(code: "CLOSED", "the consumer is closed") }
+            if isRefusing { return .end }
             if let lease {
                 lease.passed = lease.next
                 if DispatchTime.now().uptimeNanoseconds &- reportedAt >= progressNanoseconds { try report() }
@@ -425,6 +441,7 @@ public struct Records: AsyncSequence, Sendable {
 
     public final class Iterator: AsyncIteratorProtocol {
         private let consumer: Consumer
+        private var isOver = false
 
         init(_ consumer: Consumer) {
             self.consumer = consumer
@@ -432,7 +449,12 @@ public struct Records: AsyncSequence, Sendable {
 
         deinit { consumer.leave(ObjectIdentifier(self)) }
 
-        public func next() async throws -> Record? { try await consumer.nextRecord(ObjectIdentifier(self)) }
+        public func next() async throws -> Record? {
+            if isOver { return nil }
+            let record = try await consumer.nextRecord(ObjectIdentifier(self))
+            isOver = record == nil
+            return record
+        }
     }
 }
 
@@ -445,6 +467,7 @@ public struct Batches: AsyncSequence, Sendable {
 
     public final class Iterator: AsyncIteratorProtocol {
         private let consumer: Consumer
+        private var isOver = false
 
         init(_ consumer: Consumer) {
             self.consumer = consumer
@@ -452,6 +475,11 @@ public struct Batches: AsyncSequence, Sendable {
 
         deinit { consumer.leave(ObjectIdentifier(self)) }
 
-        public func next() async throws -> Batch? { try await consumer.nextBatch(ObjectIdentifier(self)) }
+        public func next() async throws -> Batch? {
+            if isOver { return nil }
+            let batch = try await consumer.nextBatch(ObjectIdentifier(self))
+            isOver = batch == nil
+            return batch
+        }
     }
 }

@@ -106,11 +106,7 @@ final class Hub: @unchecked Sendable {
     /// The end of the process: hands over what is still here, waits for it, and says what was not delivered.
     private func end() {
         runSoon()
-        let report = HeadwaterNative.exit(timeoutMs: nil)
-        guard report.unsentRecords > 0 || report.failedRecords > 0 else { return }
-        let first = report.firstError.map { "; the first error: \($0.text)" } ?? ""
-        let counts = "\(report.unsentRecords) records were not delivered and \(report.failedRecords) failed"
-        FileHandle.standardError.write(Data("headwater: \(counts) when the process ended\(first)\n".utf8))
+        CloseReport(HeadwaterNative.exit(timeoutMs: nil)).warn("when the process ended")
     }
 }
 

@@ -24,7 +24,7 @@ public final class Producer: @unchecked Sendable {
 
     private let native: NativeProducer
     private let closeTimeout: Duration
-    private let closing = Once<CloseReport>()
+    let closing = Once<CloseReport>()
     private let answersLock = NSLock()
     private var tickets: [Int64] = []
 
@@ -45,6 +45,7 @@ public final class Producer: @unchecked Sendable {
     private var isFull = false
     private var isPushDue = false
     private var isRefusing = false
+    private var isGivenUp = false
     private var failedRecords: Int64 = 0
     private var firstError: HeadwaterError?
     private var failureHandler: (@Sendable (DeliveryFailure) -> Void)?
@@ -120,10 +121,13 @@ public final class Producer: @unchecked Sendable {
     }
 
     /// Takes no more records and returns when those it has are acknowledged or failed, at the latest after `timeout`
-    /// (nil: the client's `closeTimeout`), saying what was not delivered. Closing twice gives the report of the first.
+    /// (nil: the client's `closeTimeout`), saying what was not delivered. Closing again gives the same report, sooner if
+    /// `timeout` is shorter.
     @discardableResult
     public func close(timeout: Duration? = nil) async throws -> CloseReport {
-        try await closing.run { try await self.end(timeout) }
+        try await closing.run(patience: timeout ?? closeTimeout, hurry: { await self.hurry() }) {
+            try await self.end(timeout)
+        }
     }
 
     // --- In: packing and handing over ---
@@ -290,7 +294,9 @@ public final class Producer: @unchecked Sendable {
     func handOver(_ limit: Duration?) async throws {
         if push() { return }
         let done = Signal<Void>()
-        locked { handedOver.append(done) }
+        locked {
+            if isGivenUp { after.append { done.finish() } } else { handedOver.append(done) }
+        }
         // What it waited for may have happened in between.
         push()
         guard let limit else { return try await done.value() }
@@ -299,6 +305,15 @@ public final class Producer: @unchecked Sendable {
             group.addTask { try? await Task.sleep(for: limit) }
             await group.next()
             group.cancelAll()
+        }
+    }
+
+    /// Nobody waits any longer for room.
+    func giveUp() {
+        locked {
+            isGivenUp = true
+            for caller in handedOver { after.append { caller.finish() } }
+            handedOver = []
         }
     }
 
@@ -382,6 +397,12 @@ public final class Producer: @unchecked Sendable {
 
     /// From now on nothing more is taken.
     func refuse() { locked { isRefusing = true } }
+
+    /// What closes already ends now.
+    private func hurry() async {
+        giveUp()
+        _ = try? await Hub.shared.ask { try native.close(ticket: $0, timeoutMs: 0) }
+    }
 
     private func end(_ timeout: Duration?) async throws -> CloseReport {
         let deadline = ContinuousClock.now + (timeout ?? closeTimeout)

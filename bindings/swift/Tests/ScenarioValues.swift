@@ -153,6 +153,26 @@ func plain(_ report: CloseReport) -> Plain {
     ])
 }
 
+func plain(_ health: Health) -> Plain {
+    let number = { (found: Int64?) -> Plain in found.map { .number($0) } ?? .null }
+    let text = { (found: String?) -> Plain in found.map { .text($0) } ?? .null }
+    return .map([
+        "is_healthy": .bool(health.isHealthy), "reason": text(health.reason), "is_closed": .bool(health.isClosed),
+        "address": .text(health.address), "is_connected": .bool(health.isConnected), "since_ms": .number(health.sinceMs),
+        "last_error": health.lastError.map { plain($0) } ?? .null,
+        "members": .list(
+            health.members.map {
+                .map([
+                    "group": .text($0.group), "member_id": .text($0.memberId), "generation": .number(Int64($0.generation)),
+                    "state": .text($0.state.rawValue), "partitions": .number($0.partitions),
+                    "last_heartbeat_ms": number($0.lastHeartbeatMs), "reason": text($0.reason),
+                ])
+            }),
+        "buffered_bytes": .number(health.bufferedBytes), "buffered_records": .number(health.bufferedRecords),
+        "oldest_unsent_ms": number(health.oldestUnsentMs),
+    ])
+}
+
 func plain(_ topic: TopicDescription) -> Plain {
     .map([
         "name": .text(topic.name), "uuid": .text(topic.uuid.uuidString),

@@ -82,7 +82,7 @@ private actor Refusals {
     }
 }
 
-/// A consumer and its loop. What fails ends the loop; the next record begins another.
+/// A consumer and its loop. After an end or a failure the next record begins another.
 private final class Reading {
     let consumer: Consumer
     var given: [PartitionOffset: Record] = [:]
@@ -95,6 +95,7 @@ private final class Reading {
         self.loop = loop
         do {
             let record = try await loop.next()
+            if record == nil { self.loop = nil }
             if let record { given[PartitionOffset(topic: record.topic, partition: record.partition, offset: record.offset)] = record }
             return record
         } catch {
@@ -231,6 +232,12 @@ private final class Steps {
             try fields.end()
             try await db.admin.commitOffsets(group, offsets)
         case "close": return try await close(&fields)
+        case "metrics":
+            try fields.end()
+            return .map(try db.metrics().mapValues { .number($0) })
+        case "health":
+            try fields.end()
+            return plain(try db.health())
         case "producer", "send", "send_many", "enqueue", "flush": return try await producing(name, &fields)
         default: return try await consuming(name, &fields)
         }
@@ -410,6 +417,7 @@ private func producerOptions(_ fields: Fields) throws -> ProducerOptions {
         switch name {
         case "compression": options.compression = try word(value)
         case "durability": options.durability = try word(value)
+        case "linger_ms": options.linger = .milliseconds(try value.number)
         default: throw wrong("there is no option `\(name)` here")
         }
     }
@@ -424,6 +432,7 @@ private func consumerOptions(_ fields: Fields) throws -> ConsumerOptions {
         case "partitions": options.partitions = try value.list.map { Int(try $0.number) }
         case "ack": options.ack = try word(value)
         case "commit_interval_ms": options.commitInterval = .milliseconds(try value.number)
+        case "max_block_records": options.maxBlockRecords = Int(try value.number)
         case "start":
             let (what, at) = try place(value)
             options.start = what == "offset" ? .offset(at) : what == "time" ? .time(at) : .latest

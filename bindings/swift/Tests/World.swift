@@ -55,6 +55,13 @@ func headwater(_ first: String, _ second: String, _ third: String) throws -> Str
 
 /// A broker on a free port, in memory unless told otherwise.
 func withBroker(_ data: [String] = ["--dev"], on listen: String = "127.0.0.1:0", _ body: (String) async throws -> Void) async throws {
+    try await withStoppingBroker(data, on: listen) { address, _ in try await body(address) }
+}
+
+/// A broker that can be stopped: then it says nothing more, and its connections stay.
+func withStoppingBroker(
+    _ data: [String] = ["--dev"], on listen: String = "127.0.0.1:0", _ body: (String, @escaping @Sendable () -> Void) async throws -> Void
+) async throws {
     let broker = Process()
     let output = Pipe()
     broker.executableURL = URL(fileURLWithPath: cli)
@@ -71,7 +78,8 @@ func withBroker(_ data: [String] = ["--dev"], on listen: String = "127.0.0.1:0",
     guard let found = line.range(of: #"127\.0\.0\.1:\d+|unix:[^"]+"#, options: .regularExpression) else {
         throw Failed(description: "no address in \(line)")
     }
-    try await body(String(line[found]))
+    let pid = broker.processIdentifier
+    try await body(String(line[found])) { kill(pid, SIGSTOP) }
 }
 
 /// The elements of a sequence.

@@ -10,5 +10,5 @@ if arguments.first == "--end-without-closing", let folder = arguments.last {
 }
 let tests =
     goldenTests + folderTests + tableTests + connectTests + roundTripTests + producerTests
-    + consumerTests + memberTests + processTests + (try scenarioTests())
+    + consumerTests + memberTests + processTests + closingTests + (try scenarioTests())
 exit(await run(tests, filter: arguments.first ?? ""))

@@ -11,12 +11,13 @@ use headwater::{
 use serde_json::{Value, json};
 
 use crate::run::{Run, Stop};
-use crate::values::{Fields, hex, metadata, offsets, place, report, to_bytes};
+use crate::values::{Fields, health, hex, metadata, offsets, place, report, to_bytes};
 
 /// Does a step; what it gives is what its README says.
 pub(crate) fn call(run: &mut Run<'_>, step: &str, fields: Fields) -> Result<Value, Stop> {
     match step {
         "connect" | "reconnect" | "restart" | "close" => door(run, step, fields),
+        "metrics" | "health" => looks(run, step, fields),
         "create_topic" | "alter_topic" | "delete_topic" | "describe_topic" | "list_topics" => {
             topics(run, step, fields)
         }
@@ -63,6 +64,20 @@ fn door(run: &mut Run<'_>, step: &str, mut fields: Fields) -> Result<Value, Stop
         }
     }
     Ok(Value::Null)
+}
+
+fn looks(run: &Run<'_>, step: &str, fields: Fields) -> Result<Value, Stop> {
+    fields.end()?;
+    Ok(match step {
+        "metrics" => json!(
+            run.db
+                .metrics()
+                .entries()
+                .into_iter()
+                .collect::<BTreeMap<_, _>>()
+        ),
+        _ => health(&run.db.health()),
+    })
 }
 
 fn close(run: &mut Run<'_>, mut fields: Fields) -> Result<Value, Stop> {

@@ -1,7 +1,7 @@
 //! What scenarios compare: results as plain values, and how an expectation is held against one.
 
 use headwater::record::block::BlockRecord;
-use headwater::{CloseReport, Error, PartitionOffset, RecordMetadata};
+use headwater::{CloseReport, Error, Health, PartitionOffset, RecordMetadata};
 use serde_json::{Map, Value, json};
 
 /// A map of a scenario. Taking a field out says that it is known; what is left in the end is not.
@@ -206,6 +206,33 @@ pub(crate) fn error(error: &Error) -> Value {
         "code": error.code().name(),
         "outcome": error.outcome().name(),
         "message": error.message(),
+    })
+}
+
+pub(crate) fn health(health: &Health) -> Value {
+    let members = health.members.iter().map(|member| {
+        json!({
+            "group": member.group,
+            "member_id": member.member_id,
+            "generation": member.generation,
+            "state": member.state.name(),
+            "partitions": member.partitions,
+            "last_heartbeat_ms": member.last_heartbeat_ms,
+            "reason": member.reason,
+        })
+    });
+    json!({
+        "is_healthy": health.is_healthy,
+        "reason": health.reason,
+        "is_closed": health.is_closed,
+        "address": health.address,
+        "is_connected": health.is_connected,
+        "since_ms": health.since_ms,
+        "last_error": health.last_error.as_ref().map(error),
+        "members": members.collect::<Vec<_>>(),
+        "buffered_bytes": health.buffered_bytes,
+        "buffered_records": health.buffered_records,
+        "oldest_unsent_ms": health.oldest_unsent_ms,
     })
 }
 
