@@ -344,6 +344,12 @@ impl Log {
         self.shared.term
     }
 
+    /// Whether the last close was clean; known until something is appended.
+    #[must_use]
+    pub fn was_closed(&self) -> bool {
+        self.shared.with_writer(|writer| writer.unopened.is_some())
+    }
+
     /// Threads that the log runs: 0 to 2.
     #[must_use]
     pub fn thread_count(&self) -> usize {

@@ -99,6 +99,14 @@ impl Inner {
                 offset: wanted.offset,
             });
         }
+        drop(topics);
+        let membership = self.membership.lock();
+        let mut named = offsets.iter().zip(&committed);
+        let other = named.find(|(wanted, it)| !membership.knows(&wanted.topic, &it.topic));
+        if let Some((wanted, _)) = other.filter(|_| member.is_some()) {
+            // It was deleted and created again just now: what the member has read is of the one before.
+            return Err(unknown_topic(&wanted.topic));
+        }
         Ok((generation, committed, level.min(self.identity_level())))
     }
 

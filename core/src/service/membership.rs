@@ -13,7 +13,7 @@ use crate::completion::{Completion, Wakes};
 use crate::engine::group::classic::{Joined, Synced};
 use crate::engine::group::{Assigned, Coordinator, Heartbeat, MemberId, Output};
 use crate::error::{Error, Result};
-use crate::ids::PartitionId;
+use crate::ids::{Durability, PartitionId};
 use crate::log::{Append, Appended, Kind, PAYLOAD_VERSION, control};
 use crate::protocol::request::Member;
 use crate::protocol::response::{GroupAssignment, Response};
@@ -28,6 +28,8 @@ pub(super) const OWN_MEMBER_PREFIX: &str = "member-";
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     coordinator: Coordinator,
+    /// Which topics it knows, by name: one that was just created under a name may be another.
+    topics: BTreeMap<Arc<str>, [u8; 16]>,
     waiting: BTreeMap<u64, Waiting>,
     next_ticket: u64,
     /// When the coordinator is woken; never later than it wants to be.
@@ -69,6 +71,11 @@ impl Membership {
         &mut self.coordinator
     }
 
+    /// Whether the coordinator knows this topic by this name, and so what became of another that had it before.
+    pub(super) fn knows(&self, name: &str, uuid: &[u8; 16]) -> bool {
+        self.topics.get(name) == Some(uuid)
+    }
+
     /// The ticket of one that waits from now on.
     pub(super) fn wait(&mut self, waiting: Waiting) -> u64 {
         let ticket = self.ticket();
@@ -101,9 +108,15 @@ impl Inner {
         let mut wakes = Wakes::new();
         self.coordinate(Run::Io, &mut wakes, |membership, now| {
             let coordinator = &mut membership.coordinator;
+            let was_closed = self.log.was_closed();
             for topic in self.state.topics.read().iter() {
                 let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
                 coordinator.topic_changed(now, &topic.name, Some(count));
+                let name = Arc::clone(&topic.name);
+                if !was_closed && topic.config.durability == Durability::Os {
+                    coordinator.doubt([Arc::clone(&name)]);
+                }
+                membership.topics.insert(name, topic.uuid);
             }
             for (id, group) in self.state.groups.lock().iter() {
                 let members = group.members.iter();
@@ -184,16 +197,31 @@ impl Inner {
     /// A topic may have been created or deleted. What it is by now is looked at, so the order in which
     /// this is called does not matter.
     pub(super) fn note_topic(self: &Arc<Self>, name: &str, wakes: &mut Wakes) {
+        self.note_topics(name, false, wakes);
+    }
+
+    /// The same when a topic of this name was deleted; there may be another already.
+    pub(super) fn note_deletion(self: &Arc<Self>, name: &str, wakes: &mut Wakes) {
+        self.note_topics(name, true, wakes);
+    }
+
+    fn note_topics(self: &Arc<Self>, name: &str, is_gone: bool, wakes: &mut Wakes) {
         self.coordinate(Run::Io, wakes, |membership, now| {
             let found = self.state.topics.read().get(name).map(|topic| {
                 let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-                (Arc::clone(&topic.name), count)
+                (Arc::clone(&topic.name), count, topic.uuid)
             });
             let coordinator = &mut membership.coordinator;
-            match found {
-                Some((name, count)) => coordinator.topic_changed(now, &name, Some(count)),
-                None => coordinator.topic_changed(now, &Arc::from(name), None),
+            let mut outputs = Vec::new();
+            if is_gone || found.is_none() {
+                membership.topics.remove(name);
+                outputs = coordinator.topic_changed(now, &Arc::from(name), None);
             }
+            if let Some((name, count, uuid)) = found {
+                outputs.extend(coordinator.topic_changed(now, &name, Some(count)));
+                membership.topics.insert(name, uuid);
+            }
+            outputs
         });
     }
 

@@ -103,7 +103,11 @@ impl Inner {
     ) -> Completion<Response> {
         let inner = Arc::clone(self);
         Completion::call(move |result: Result<Response>, wakes: &mut Wakes| {
-            inner.note_topic(&name, wakes);
+            let is_gone = result.is_ok() && inner.state.topics.read().by_uuid(&uuid).is_none();
+            match is_gone {
+                true => inner.note_deletion(&name, wakes),
+                false => inner.note_topic(&name, wakes),
+            }
             inner.end_turn(uuid);
             completion.complete(result, wakes);
         })

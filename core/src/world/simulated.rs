@@ -47,6 +47,14 @@ pub enum Bug {
     GenerationUnlogged,
     /// Who waits for more of a partition is not noted there.
     WatcherForgotten,
+    /// A reader that stands behind what a crash has left is not told so.
+    TruncationUntold,
+    /// A producer goes on behind what a crash has left as if nothing were lost.
+    LossUntold,
+    /// Who stands in front of what is left by a deletion goes on at the end.
+    DeletedToEnd,
+    /// What a member holds of a topic that is gone it keeps, if another has its name.
+    OldTopicHeld,
 }
 
 /// How restless a world is.

@@ -170,6 +170,9 @@ pub(super) struct PartitionQueue {
     /// Nothing is sent before.
     pub(super) retry_at: Option<Instant>,
     pub(super) memory: Memory,
+    /// Whether the log is to be asked what it has before anything new is sent: it takes the first batch of an epoch,
+    /// whatever it has lost.
+    pub(super) is_renewed: bool,
     /// Behind the last record that was acknowledged.
     pub(super) acknowledged_end: i64,
     /// Whether the partition is in the accumulator's list of those that have something to send.
@@ -204,7 +207,13 @@ impl PartitionQueue {
             let has_next = !self.closed.is_empty() || (takes_open && self.open.is_some());
             let is_free =
                 self.sent.len() < in_flight_max && self.sent.iter().all(|it| self.is_of_now(it));
-            return (has_next && is_free).then_some(Ready::New);
+            if !has_next || !is_free {
+                return None;
+            }
+            if self.is_renewed && self.acknowledged_end > 0 {
+                return self.sent.is_empty().then_some(Ready::Ask);
+            }
+            return Some(Ready::New);
         };
         if !self.sent.iter().skip(first).all(waits) {
             return None;

@@ -128,7 +128,7 @@ struct Handle {
 impl Producer {
     pub(super) fn open(client: Arc<ClientShared>, options: &ProducerOptions) -> Result<Self> {
         let seed = next_seed();
-        let settings = settings(options)?;
+        let settings = settings(options, client.transport.is_remote())?;
         let compressor = compressor(options.compression())?;
         let mut accumulator = Accumulator::new(settings);
         accumulator.topics.set_seed(seed);
@@ -375,7 +375,7 @@ impl fmt::Debug for Producer {
     }
 }
 
-fn settings(options: &ProducerOptions) -> Result<Settings> {
+fn settings(options: &ProducerOptions, is_remote: bool) -> Result<Settings> {
     options.check()?;
     let refuse = |code, message: String| Err(Error::new(code, message));
     let (batch_bytes, buffer_bytes) = (options.batch_bytes(), options.buffer_bytes());
@@ -412,6 +412,7 @@ fn settings(options: &ProducerOptions) -> Result<Settings> {
         delivery_timeout: Duration::from_millis(timeout_ms.max(least_ms)),
         in_flight: options.in_flight() as usize,
         is_idempotent: options.idempotence(),
+        is_remote,
         retry_backoff: Duration::from_millis(options.retry_backoff_ms()),
         retry_backoff_max: Duration::from_millis(options.retry_backoff_max_ms()),
         // Processes that lost the same broker are to differ too.

@@ -161,7 +161,8 @@ pub(crate) fn topic(name: &str, partitions: i32) -> TopicDescription {
         partition,
         log_start_offset: 0,
         high_watermark: 0,
-        log_end_offset: 0,
+        // Nothing that was acknowledged is lost.
+        log_end_offset: i64::MAX,
         leader_epoch: 0,
         size_bytes: 0,
     };

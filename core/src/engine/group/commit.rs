@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::coordinator::Coordinator;
 use super::member::Member;
+use super::reconcile;
 use super::roster::away;
 use super::state::Group;
 use super::{Lifetime, MemberId, errors};
@@ -152,6 +153,8 @@ impl Group {
         }
         // What it held once, lost, and holds again it names in the later generation.
         let held = member.held.get(partition);
-        held.is_some_and(|held| held.granted <= generation)
+        held.is_some_and(|held| {
+            held.granted <= generation && (!held.is_void || reconcile::keeps_void())
+        })
     }
 }

@@ -25,6 +25,8 @@ pub struct Coordinator {
     groups: BTreeMap<Arc<str>, Group>,
     /// How many partitions each topic has.
     topics: BTreeMap<Arc<str>, i32>,
+    /// The topics of which a crash may have taken records back that members have read.
+    doubted: BTreeSet<Arc<str>>,
     /// The groups that a session has spoken for.
     sessions: BTreeMap<u64, BTreeSet<Arc<str>>>,
     removed: RemovedMembers,
@@ -38,6 +40,12 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
+    /// Topics of which records that were acknowledged and read may not be there any more, since the log was not closed
+    /// in order: members that come back begin there where their group has committed. To be told before the groups.
+    pub fn doubt(&mut self, topics: impl IntoIterator<Item = Arc<str>>) {
+        self.doubted.extend(topics);
+    }
+
     /// A group as the log left it: its last generation, and the members of that who can come back. To be
     /// told before anything else of the group.
     pub fn recover(&mut self, now: Instant, group: &str, generation: i32, members: &[MemberId]) {
@@ -50,6 +58,7 @@ impl Coordinator {
         recovered.recovery = Some(Recovery {
             until: now + RECOVERY_GRACE,
             missing: members.iter().cloned().collect(),
+            gone: self.doubted.clone(),
         });
         self.groups.insert(Arc::clone(&id), recovered);
         self.schedule(&id);
@@ -135,15 +144,21 @@ impl Coordinator {
             Some(count) => self.topics.insert(Arc::clone(topic), count),
             None => self.topics.remove(topic),
         };
+        if partitions.is_none() {
+            self.groups.values_mut().for_each(|group| group.void(topic));
+        }
         let mut outputs = Vec::new();
         if before == partitions {
             return outputs;
         }
-        let concerned = self.groups.values().filter(|group| group.reads(topic));
+        let is_concerned = |group: &&Group| group.reads(topic) || group.is_list_old;
+        let concerned = self.groups.values().filter(is_concerned);
         let concerned: Vec<_> = concerned.map(|group| Arc::clone(&group.id)).collect();
         for id in concerned {
             self.turn(now, &id, &mut outputs, |group, turn| {
-                group.due = Due::Target;
+                if group.reads(topic) {
+                    group.due = Due::Target;
+                }
                 group.settle(turn);
             });
         }

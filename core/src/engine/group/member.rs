@@ -49,6 +49,9 @@ pub(super) struct Held {
     pub(super) granted: i32,
     /// Whether it has to let go of it.
     pub(super) revoked: Option<Revoked>,
+    /// Whether its topic is gone, or has lost records: what was read counts for nothing that is there now, so it is had
+    /// again only after it was let go of.
+    pub(super) is_void: bool,
 }
 
 /// A partition that its holder has to let go of.
@@ -112,6 +115,26 @@ impl Member {
     /// Whether it has a generation that may be told.
     pub(super) fn is_told(&self) -> bool {
         self.is_listed && self.joined.is_some()
+    }
+
+    /// A topic is gone: nothing that it holds of it counts any more. One without heartbeats never lets go of anything.
+    /// True if it holds something of it.
+    pub(super) fn void(&mut self, topic: &str) -> bool {
+        if self.lifetime == Lifetime::Exclusive {
+            return false;
+        }
+        let mut is_any = false;
+        let held = self.held.iter_mut();
+        for (_, held) in held.filter(|(partition, _)| *partition.topic == *topic) {
+            held.is_void = true;
+            is_any = true;
+        }
+        is_any
+    }
+
+    /// Whether it may come back after a restart, with what it holds then: that some of it is void nobody would know.
+    pub(super) fn may_come_back(&self) -> bool {
+        self.lifetime == Lifetime::Own && !self.held.values().any(|held| held.is_void)
     }
 
     /// What it may hold.

@@ -7,25 +7,37 @@ use std::time::Instant;
 use super::assignor::Subscriber;
 use super::member::{Held, Member, Revoked};
 use super::state::{Due, Group, Proposal, Turn};
-use super::{Assignor, Lifetime, MemberId, Output};
+use super::{Assignor, MemberId, Output};
 use crate::ids::TopicPartition;
 
 #[cfg(test)]
 use super::mutant::{self, Mutant};
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
 
 impl Group {
     /// Has the log told what is due, unless it is being told something, or members are waited for.
     pub(super) fn propose(&mut self, turn: &mut Turn<'_>) {
-        let is_waiting =
-            self.proposal.is_some() || self.recovery.is_some() || self.retry_at.is_some();
-        if is_waiting || self.due == Due::Nothing {
+        if self.proposal.is_some() || self.retry_at.is_some() {
             return;
         }
-        let is_new = std::mem::replace(&mut self.due, Due::Nothing) == Due::Target;
+        // Who is missing may have to be taken off the list, and nothing else.
+        let is_recovering = self.recovery.is_some();
+        let due = match self.due {
+            _ if is_recovering => Due::Nothing,
+            _ => std::mem::replace(&mut self.due, Due::Nothing),
+        };
+        let is_list_old = std::mem::take(&mut self.is_list_old);
+        if due == Due::Nothing && !is_list_old {
+            return;
+        }
+        let is_new = due == Due::Target;
         let generation = self.generation.saturating_add(i32::from(is_new));
         let target = is_new.then(|| self.new_target(turn.topics));
+        // Who has just joined becomes a member with a generation.
         let members = self.members.values();
-        let returning = members.filter(|member| member.lifetime == Lifetime::Own);
+        let members = members.filter(|member| is_new || member.joined.is_some());
+        let returning = members.clone().filter(|member| member.may_come_back());
         let write = *turn.next_write;
         *turn.next_write += 1;
         turn.outputs.push(Output::Persist {
@@ -38,7 +50,7 @@ impl Group {
             write,
             generation,
             target,
-            roster: self.members.keys().cloned().collect(),
+            roster: members.map(|member| Arc::clone(&member.id)).collect(),
         };
         #[cfg(test)]
         if mutant::is(Mutant::ToldUnpersisted) {
@@ -97,7 +109,8 @@ impl Group {
         let mut gone = Vec::new();
         for member in self.members.values_mut() {
             for (partition, held) in &mut member.held {
-                if self.target.get(partition) == Some(&member.id) {
+                let is_its = self.target.get(partition) == Some(&member.id);
+                if is_its && (!held.is_void || keeps_void()) {
                     held.revoked = None;
                 } else if held.revoked.is_none() {
                     held.revoked = Some(Revoked {
@@ -154,7 +167,8 @@ impl Group {
             .map(|(partition, _)| partition.clone())
             .collect();
         for partition in &released {
-            member.held.remove(partition);
+            let held = member.held.remove(partition);
+            self.is_list_old |= held.is_some_and(|held| held.is_void);
         }
         for partition in released {
             self.holders.remove(&partition);
@@ -196,10 +210,19 @@ impl Group {
         let held = Held {
             granted: self.generation,
             revoked: None,
+            is_void: false,
         };
         member.held.insert(partition.clone(), held);
         member.version += 1;
         self.holders
             .insert(partition.clone(), Arc::clone(&member.id));
     }
+}
+
+/// A bug: what is held of a topic that is gone is taken for that of another of its name.
+pub(super) fn keeps_void() -> bool {
+    #[cfg(any(test, feature = "simulation"))]
+    return simulated::has(Bug::OldTopicHeld);
+    #[cfg(not(any(test, feature = "simulation")))]
+    false
 }

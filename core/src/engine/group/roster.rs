@@ -1,6 +1,6 @@
 //! Who is a member: joining, coming back, taking a place over, going away, leaving, being removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::member::{Held, Member};
@@ -99,6 +99,7 @@ impl Group {
         let held = Held {
             granted: self.generation,
             revoked: None,
+            is_void: false,
         };
         let left = self.holders.iter().filter(|(_, id)| **id == member.id);
         for (partition, _) in left {
@@ -118,8 +119,10 @@ impl Group {
             let id = &heartbeat.member_id;
             return Err(errors::later_generation(self, id, found));
         }
+        let mut gone = BTreeSet::new();
         if let Some(recovery) = &mut self.recovery {
             recovery.missing.remove(&heartbeat.member_id);
+            gone.clone_from(&recovery.gone);
         }
         let mut member = Member::new(heartbeat, turn.now);
         if found == JOINING {
@@ -130,12 +133,14 @@ impl Group {
         }
         member.joined = Some(found);
         member.is_listed = true;
-        let held = Held {
-            granted: found,
-            revoked: None,
-        };
         // Also of topics that are gone: others of that name may come before it has let go.
         for partition in &heartbeat.owned {
+            let held = Held {
+                granted: found,
+                revoked: None,
+                is_void: gone.contains(&partition.topic)
+                    || !turn.topics.contains_key(&partition.topic),
+            };
             if !self.holders.contains_key(partition) {
                 self.holders
                     .insert(partition.clone(), Arc::clone(&member.id));
@@ -185,6 +190,7 @@ impl Group {
         let held = Held {
             granted: self.generation,
             revoked: None,
+            is_void: false,
         };
         let kept = replaced
             .held

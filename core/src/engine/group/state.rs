@@ -26,6 +26,8 @@ pub(super) struct Group {
     pub(super) proposal: Option<Proposal>,
     /// What it has to be told next.
     pub(super) due: Due,
+    /// Whether the log lists members who may come back with what is void, or does not list some who have let go of it.
+    pub(super) is_list_old: bool,
     /// When that is tried again, after it failed.
     pub(super) retry_at: Option<Instant>,
     pub(super) recovery: Option<Recovery>,
@@ -56,6 +58,9 @@ pub(super) enum Due {
 pub(super) struct Recovery {
     pub(super) until: Instant,
     pub(super) missing: BTreeSet<MemberId>,
+    /// Topics of which those who are missing may know what is not so any more: they were deleted meanwhile, and there
+    /// may be others of their names, or a crash may have taken records back.
+    pub(super) gone: BTreeSet<Arc<str>>,
 }
 
 /// What an input is handled with.
@@ -87,6 +92,7 @@ impl Group {
             holders: BTreeMap::new(),
             proposal: None,
             due: Due::Nothing,
+            is_list_old: false,
             retry_at: None,
             recovery: None,
         }
@@ -98,6 +104,17 @@ impl Group {
             && self.proposal.is_none()
             && self.recovery.is_none()
             && self.due == Due::Nothing
+    }
+
+    /// A topic is gone: what is held of it counts for no other of its name.
+    pub(super) fn void(&mut self, topic: &Arc<str>) {
+        for member in self.members.values_mut() {
+            self.is_list_old |= member.void(topic);
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.gone.insert(Arc::clone(topic));
+            self.is_list_old = true;
+        }
     }
 
     /// Whether a topic's partitions concern its assignment.
@@ -277,6 +294,7 @@ impl Group {
             self.due = Due::Nothing;
             self.holders.clear();
         } else {
+            self.is_list_old |= proposal.target.is_none();
             self.retry_at = Some(turn.now + super::coordinator::PERSIST_AGAIN);
         }
     }

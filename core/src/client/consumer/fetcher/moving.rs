@@ -11,6 +11,8 @@
 use super::{Fetcher, Hold, Origin};
 use crate::client::options::Start;
 use crate::protocol::out_of_range::OutOfRange;
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
 
 /// What has become of a position that is not held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,14 @@ impl Fetcher {
         // What is not passed stays so; what is not there need not be.
         let is_passed = state.passed == state.delivered;
         state.passed = if is_passed { to } else { state.passed.min(to) };
-        (state.delivered, state.origin) = (to, Origin::Found);
+        state.origin = match moved {
+            // What is before it is of that epoch or of one before: the next crash may take that back too.
+            Moved::Back { .. } if found.epoch_end_offset == Some(to) => {
+                Origin::Read(found.last_epoch)
+            }
+            _ => Origin::Found,
+        };
+        state.delivered = to;
         if cuts_end {
             let cut = found.high_watermark.max(to);
             state.until = Some(state.until.map_or(cut, |before| before.min(cut)));
@@ -77,6 +86,8 @@ fn moved(found: &OutOfRange, start: Start, origin: Origin) -> Option<Moved> {
         _ if origin == Origin::Named => return None,
         _ if found.offset > found.high_watermark => found.high_watermark,
         Start::Latest => found.high_watermark,
+        #[cfg(any(test, feature = "simulation"))]
+        _ if simulated::has(Bug::DeletedToEnd) => found.high_watermark,
         Start::Earliest | Start::Offset(_) | Start::Time(_) => found.log_start_offset,
     };
     let skipped_records = u64::try_from(to.saturating_sub(found.offset)).unwrap_or_default();

@@ -371,3 +371,28 @@ fn it_is_finished_when_every_partition_is_at_its_end() {
     assert!(fetcher.is_finished());
     assert!(Fetcher::new(assigned(Some(0)), false).is_finished());
 }
+
+/// Who went back at a truncation was not told of the next one before it had read something new.
+#[test]
+fn who_goes_back_knows_of_which_epoch_is_what_is_before() {
+    for (log_start_offset, to, last_epoch) in [(0, 4, 3), (6, 6, -1)] {
+        let mut fetcher = Fetcher::new(assigned(None), false);
+        let state = &mut fetcher.partitions[1];
+        (state.delivered, state.origin) = (10, Origin::Read(3));
+        let found = OutOfRange {
+            topic: "t".to_owned(),
+            partition: 1,
+            offset: 10,
+            last_epoch: 3,
+            epoch_end_offset: Some(4),
+            log_start_offset,
+            high_watermark: 100,
+            log_end_offset: 100,
+        };
+        let moved = fetcher.move_on(&found, Start::Earliest, false);
+        let lost_records = 6;
+        assert_eq!(moved, Some(Moved::Back { lost_records, to }));
+        let position = fetcher.unfinished().swap_remove(1);
+        assert_eq!((position.offset, position.last_epoch), (to, last_epoch));
+    }
+}

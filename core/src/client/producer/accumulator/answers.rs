@@ -7,7 +7,8 @@
 //! A log that does not know where the sequence stands has lost what it had acknowledged, which a crash may do
 //! to `os`, or has forgotten a producer that was idle too long. The partition's end tells the two apart
 //! (`storage.md`, terms): if all that was acknowledged can be there, the partition begins again under the next
-//! epoch and nobody notices; if not, the loss is reported.
+//! epoch and nobody notices; if not, the loss is reported. The same is asked before the first batch of an epoch that
+//! began for another reason, which a log takes whatever it has lost.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -21,6 +22,8 @@ use crate::client::retry::passes;
 use crate::error::{Error, ErrorCode, ErrorKind, Outcome};
 use crate::protocol::response::ProduceAck;
 use crate::record::stamp_producer;
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
 
 /// What becomes of a batch that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +140,7 @@ impl Accumulator {
         let queue = self.topics.queue_mut(topic, partition);
         queue.broken = Some(error.clone());
         queue.renew();
+        queue.is_renewed = self.settings.is_remote;
         for meta in queue.sent.iter_mut().skip(place) {
             meta.is_lost = true;
         }
@@ -193,7 +197,11 @@ impl Accumulator {
             let error = front.last_error.as_ref();
             error.is_some_and(|it| it.code() == ErrorCode::OutOfOrderSequenceNumber)
         });
+        #[cfg(any(test, feature = "simulation"))]
+        let has_gap = has_gap && !simulated::has(Bug::LossUntold);
         let lost = match answer {
+            #[cfg(any(test, feature = "simulation"))]
+            Ok(_) if simulated::has(Bug::LossUntold) => None,
             Ok(end) if end >= queue.acknowledged_end && !has_gap => None,
             Ok(end) => Some(self.truncated(topic, partition, end)),
             Err(error) if passes(&error) => {
@@ -204,7 +212,13 @@ impl Accumulator {
             Err(error) => Some(error.with_outcome(Outcome::NotDone)),
         };
         let queue = self.topics.queue_mut(topic, partition);
+        if lost.is_none() && queue.sent.is_empty() {
+            // It was about to begin an epoch.
+            (queue.memory, queue.is_renewed) = (Memory::Whole, false);
+            return self.list(topic, partition);
+        }
         queue.renew();
+        queue.is_renewed = false;
         queue.retry_at = None;
         let lost = match (lost, queue.stamp) {
             (None, Some(_)) => {

@@ -51,6 +51,8 @@ pub(super) struct Settings {
     pub(super) delivery_timeout: Duration,
     pub(super) in_flight: usize,
     pub(super) is_idempotent: bool,
+    /// Whether the log is another process's, which may crash while the producer lives.
+    pub(super) is_remote: bool,
     pub(super) retry_backoff: Duration,
     pub(super) retry_backoff_max: Duration,
     /// Of what is random: the jitter of pauses.

@@ -24,6 +24,7 @@ fn settings() -> Settings {
         delivery_timeout: Duration::from_secs(120),
         in_flight: 2,
         is_idempotent: true,
+        is_remote: true,
         retry_backoff: Duration::from_millis(100),
         retry_backoff_max: Duration::from_secs(1),
         seed: 0,

@@ -10,6 +10,7 @@ use super::disk::Disk;
 use super::guests::{Guests, Port};
 use super::history::History;
 use super::network::{Network, Way};
+use super::side;
 use super::wire::{Reader, Writer};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, Result};
@@ -256,6 +257,7 @@ impl Door for Spy {
     fn submit(&self, request: Request, payload: Bytes, completion: Completion<Response>) {
         let history = Arc::clone(&self.history);
         let asked = history.ask(&request);
+        let is_beside = side::is_beside(&request);
         let told = request.clone();
         let (world, is_gone) = (Arc::clone(&self.world), Arc::clone(&self.is_gone));
         let completion = Completion::call(move |result: Result<Response>, wakes: &mut Wakes| {
@@ -263,7 +265,9 @@ impl Door for Spy {
                 if let Some(words) = in_words(&told, &result) {
                     world.note(words);
                 }
-                history.answer(&told, &asked, &result);
+                if !is_beside {
+                    history.answer(&told, &asked, &result);
+                }
             }
             completion.complete(result, wakes);
         });

@@ -252,7 +252,7 @@ impl Stage {
     }
 }
 
-fn numbers(batch: &ConsumerBatch) -> Result<Vec<(i64, u64)>, Error> {
+pub(super) fn numbers(batch: &ConsumerBatch) -> Result<Vec<(i64, u64)>, Error> {
     let records = batch.records().map(|record| {
         let record = record?;
         let value = record.value.unwrap_or_default();

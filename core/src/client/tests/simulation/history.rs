@@ -68,6 +68,8 @@ struct State {
     groups: BTreeMap<(&'static str, i32), Progress>,
     grants: BTreeMap<(&'static str, i32, i32), String>,
     classics: BTreeMap<&'static str, Classic>,
+    /// How often the power was lost.
+    cuts: u64,
     failures: Vec<String>,
 }
 
@@ -180,9 +182,15 @@ impl History {
 
     /// The power was lost: what was not acknowledged may not be there any more.
     pub(super) fn lose(&self) {
-        for progress in self.state().groups.values_mut() {
+        let mut state = self.state();
+        state.cuts += 1;
+        for progress in state.groups.values_mut() {
             progress.committed = progress.acknowledged;
         }
+    }
+
+    pub(super) fn cuts(&self) -> u64 {
+        self.state().cuts
     }
 
     /// What the log says is committed.

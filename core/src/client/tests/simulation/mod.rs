@@ -6,6 +6,8 @@
 //! of an older generation; no committed offset behind what was processed, none that goes back; and once
 //! nothing goes wrong any more, an end of everything.
 //!
+//! In about half of the seeds something else goes on beside (`side`): durability `os`, or deletion.
+//!
 //! Beside the native clients, or alone, there may be guests, who speak another protocol to the same broker: the tests
 //! of the crate that has it bring them along (`guests`, feature `simulation`).
 //!
@@ -20,6 +22,7 @@ mod history;
 mod network;
 #[cfg(test)]
 mod seeds;
+mod side;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,6 +36,7 @@ use self::broker::Broker;
 use self::faults::Faults;
 use self::guests::{Cast, Counts};
 use self::network::Network;
+use self::side::Side;
 use crate::client::TopicOptions;
 use crate::completion::mark_own_thread;
 use crate::world::simulated::{Rest, Unrest, World};
@@ -188,7 +192,7 @@ fn run_here(seed: u64, bug: Option<Bug>, cast: &Cast) -> Outcome {
         let world = World::enter(seed, began, still, bug);
         assert!(clock.world.set(Arc::clone(&world)).is_ok());
         tokio::spawn(Arc::clone(&clock).tick());
-        play(&world, &history, cast).await;
+        play(seed, &world, &history, cast).await;
         world.finish();
         for _ in 0..2_000 {
             if world.threads().is_empty() {
@@ -214,7 +218,7 @@ fn run_here(seed: u64, bug: Option<Bug>, cast: &Cast) -> Outcome {
     }
 }
 
-async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
+async fn play(seed: u64, world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
     let below = |limit| world.below(limit);
     let latency = Duration::from_micros([100, 1_000, 10_000, 100_000][below(4) as usize]);
     let sync_us = [0, 500, 5_000, 30_000][below(4) as usize];
@@ -231,19 +235,25 @@ async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
     let (records, faults) = (20 + below(60), below(9));
     let gap_ms = [200, 1_000, 3_000][below(3) as usize];
     let counts = cast.counts(&stage, producers, members);
+    let side = Side::of(seed, &stage, cast);
     broker.start().await;
     create_topic(&stage).await;
+    if let Some(side) = &side {
+        side.create().await;
+    }
     world.set_unrest(Unrest {
         switch_one_in: [0, 500, 100, 30][below(4) as usize],
         pause_one_in: [0, 0, 50_000, 5_000][below(4) as usize],
     });
     let (sending, reading) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
     begin(&stage, cast, &counts, records, [&sending, &reading]);
+    let clients = counts.all_producers() + counts.all_members();
+    let beside = side.as_ref().map_or(0, |side| side.begin(clients));
     let mut striking = Faults {
         world,
         network: &network,
         broker: &mut broker,
-        clients: counts.all_producers() + counts.all_members(),
+        clients: clients + beside,
     };
     striking.strike(faults, gap_ms).await;
     world.note("nothing goes wrong from here on");
@@ -254,7 +264,8 @@ async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
         switch_one_in: 100,
         pause_one_in: 0,
     });
-    let healing = heal(&stage, &mut broker, &counts, [&sending, &reading]);
+    let signals = [&sending, &reading];
+    let healing = heal(&stage, &mut broker, &counts, signals, side.as_deref());
     if timeout(HEALING, healing).await.is_err() {
         let open = history.open_count();
         history.fail(format!(
@@ -313,7 +324,13 @@ fn begin(
 }
 
 /// Everything comes to its end, and is looked at.
-async fn heal(stage: &Stage, broker: &mut Broker, counts: &Counts, signals: [&Arc<Signal>; 2]) {
+async fn heal(
+    stage: &Stage,
+    broker: &mut Broker,
+    counts: &Counts,
+    signals: [&Arc<Signal>; 2],
+    side: Option<&Side>,
+) {
     let [sending, reading] = signals;
     let history = &stage.history;
     while sending.counted() < counts.all_producers() as u64 || history.open_count() > 0 {
@@ -345,8 +362,14 @@ async fn heal(stage: &Stage, broker: &mut Broker, counts: &Counts, signals: [&Ar
     while reading.counted() < counts.all_members() as u64 {
         mend(stage, broker).await;
     }
+    if let Some(side) = side {
+        side.settle(broker).await;
+    }
     broker.close().await;
     broker.start().await;
+    if let Some(side) = side {
+        side.look_again().await;
+    }
     if let Ok(again) = stage.read_all(usize::MAX).await
         && again != found
     {

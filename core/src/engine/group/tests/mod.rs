@@ -181,7 +181,13 @@ impl Stage {
 
     /// The broker is killed and starts again: all is gone but the log and the topics.
     fn restart(&mut self, count: i32) {
+        self.restart_doubting(count, None);
+    }
+
+    /// The same when the log may have lost records of a topic.
+    fn restart_doubting(&mut self, count: i32, doubted: Option<&str>) {
         self.coordinator = Coordinator::default();
+        self.coordinator.doubt(doubted.map(topic));
         self.unpersisted = None;
         self.answers.clear();
         self.set_topic("t", Some(count));

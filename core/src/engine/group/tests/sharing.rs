@@ -117,6 +117,90 @@ fn topics_that_come_and_go_are_dealt_out_anew() {
     assert_eq!((told.generation, numbers(&told)), (3, vec![0, 1]));
 }
 
+/// What was read of a topic counted for the next of its name: nobody had to let go of it in between.
+#[test]
+fn what_is_held_of_a_topic_that_is_gone_is_let_go_of_before_another_of_its_name_is_had() {
+    let mut stage = Stage::new(2);
+    stage.ask(heartbeat("a", JOINING)).unwrap();
+    stage.set_topic("t", None);
+    stage.set_topic("t", Some(2));
+    assert_eq!(
+        code(stage.commit(Some(("a", 1)), &[0])),
+        ErrorCode::IllegalGeneration
+    );
+    let told = stage.ask(owning("a", 1, [0, 1])).unwrap();
+    assert_eq!((told.generation, numbers(&told)), (3, vec![]));
+    assert_eq!(
+        code(stage.commit(Some(("a", 3)), &[0])),
+        ErrorCode::IllegalGeneration
+    );
+    let told = stage.ask(owning("a", 3, [])).unwrap();
+    assert_eq!((told.generation, numbers(&told)), (3, vec![0, 1]));
+    assert!(stage.commit(Some(("a", 3)), &[0, 1]).is_ok());
+}
+
+#[test]
+fn what_comes_back_of_a_topic_that_is_gone_is_let_go_of_too() {
+    let mut stage = Stage::new(2);
+    stage.ask(heartbeat("a", JOINING)).unwrap();
+    stage.restart(2);
+    stage.set_topic("t", None);
+    stage.ask(owning("a", 1, [0, 1])).unwrap();
+    stage.set_topic("t", Some(2));
+    let told = stage.ask(owning("a", 1, [0, 1])).unwrap();
+    assert!(told.partitions.is_empty());
+    let generation = told.generation;
+    assert_eq!(
+        code(stage.commit(Some(("a", generation)), &[0])),
+        ErrorCode::IllegalGeneration
+    );
+    let told = stage.ask(owning("a", generation, [])).unwrap();
+    assert_eq!(numbers(&told), [0, 1]);
+}
+
+/// A member that was missing when its topic was deleted and created again went on where it had stood in the first.
+#[test]
+fn what_a_missing_member_held_of_a_topic_that_is_gone_is_let_go_of_too() {
+    let mut stage = Stage::new(2);
+    stage.ask(heartbeat("a", JOINING)).unwrap();
+    stage.restart(2);
+    stage.set_topic("t", None);
+    stage.set_topic("t", Some(2));
+    // If the broker is lost once more nobody knows what it holds.
+    assert_eq!(stage.log, (1, vec![]));
+    stage.ask(owning("a", 1, [0, 1])).unwrap();
+    let told = stage.ask(owning("a", 1, [0, 1])).unwrap();
+    assert!(told.partitions.is_empty());
+    let generation = told.generation;
+    assert_eq!(stage.log, (generation, vec![]));
+    assert_eq!(
+        code(stage.commit(Some(("a", generation)), &[0])),
+        ErrorCode::IllegalGeneration
+    );
+    let told = stage.ask(owning("a", generation, [])).unwrap();
+    assert_eq!(numbers(&told), [0, 1]);
+    assert_eq!(stage.log, (generation, vec![MemberId::from("a")]));
+}
+
+/// A commit of what a crash had taken back counted, and the group passed over what was written in its place.
+#[test]
+fn what_a_crash_may_have_taken_back_is_let_go_of_by_who_comes_back() {
+    let mut stage = Stage::new(2);
+    stage.ask(heartbeat("a", JOINING)).unwrap();
+    stage.restart_doubting(2, Some("t"));
+    stage.ask(owning("a", 1, [0, 1])).unwrap();
+    assert_eq!(
+        code(stage.commit(Some(("a", 1)), &[0])),
+        ErrorCode::IllegalGeneration
+    );
+    let told = stage.ask(owning("a", 1, [0, 1])).unwrap();
+    assert!(told.partitions.is_empty());
+    let generation = told.generation;
+    let told = stage.ask(owning("a", generation, [])).unwrap();
+    assert_eq!(numbers(&told), [0, 1]);
+    assert!(stage.commit(Some(("a", generation)), &[0, 1]).is_ok());
+}
+
 #[test]
 fn subscription_that_changes_is_a_new_generation() {
     let mut stage = Stage::new(1);

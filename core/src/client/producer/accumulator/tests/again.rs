@@ -140,6 +140,41 @@ fn a_log_that_lost_what_it_had_acknowledged_ends_what_is_behind_and_the_producer
     }
 }
 
+/// What a crash had taken back went unnoticed when the next batch was the first of an epoch: the log takes any such.
+#[test]
+fn a_producer_that_begins_an_epoch_asks_first_whether_what_was_acknowledged_is_there() {
+    for (end, is_lost) in [(11, false), (10, true)] {
+        let mut accumulator = identified(settings());
+        let now = Instant::now();
+        let first = batch(&mut accumulator);
+        let mut told = Told::default();
+        accumulator.acknowledge(first.key, ack(10), &mut told);
+        push(&mut accumulator, 0, b"second", now);
+        let second = batch(&mut accumulator);
+        fail(&mut accumulator, &second, refused(), &mut told);
+        push(&mut accumulator, 0, b"third", now);
+        ask_end(&mut accumulator);
+        told.settled.clear();
+        accumulator.log_end(0, 0, Ok(end), now, &mut told);
+        if is_lost {
+            let error = told.settled.pop().unwrap().result.unwrap_err();
+            assert_eq!(
+                (error.code(), error.outcome()),
+                (ErrorCode::LogTruncated, Outcome::NotDone)
+            );
+            push(&mut accumulator, 0, b"fourth", now);
+        }
+        assert!(told.settled.is_empty());
+        let next = batch(&mut accumulator);
+        let epoch = 1 + i16::from(is_lost);
+        assert_eq!((next.stamp.producer_epoch, next.base_sequence), (epoch, 0));
+        // Once is enough.
+        accumulator.acknowledge(next.key, ack(end), &mut told);
+        push(&mut accumulator, 0, b"fifth", now);
+        assert!(batch(&mut accumulator).base_sequence > 0);
+    }
+}
+
 #[test]
 fn a_partition_whose_epochs_are_used_up_gets_a_producer_id_of_its_own() {
     let mut accumulator = identified(settings());
@@ -216,6 +251,8 @@ fn what_waits_before_a_failed_batch_is_sent_again_and_nothing_new_before_it() {
     assert_eq!(again(&mut accumulator), first.key);
     accumulator.acknowledge(first.key, ack(0), &mut told);
     assert!(told.settled.pop().unwrap().result.is_ok());
+    ask_end(&mut accumulator);
+    accumulator.log_end(0, 0, Ok(1), now, &mut told);
     let third = batch(&mut accumulator);
     assert_eq!((third.stamp.producer_epoch, third.base_sequence), (1, 0));
 }
