@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -224,11 +225,31 @@ impl Drop for Serving {
     }
 }
 
-/// Sends a signal to one process, by its id.
+/// Sends a signal to one process, by its id. One that is to stop has stopped on the return.
 pub(crate) fn signal(pid: u32, name: &str) {
     let mut kill = Command::new("kill");
     let sent = kill.args(["-s", name, &pid.to_string()]).status().unwrap();
     assert!(sent.success(), "kill -s {name} {pid}");
+    while name == "STOP" && !has_stopped(pid) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether no thread of a process runs: on a busy machine some go on for a while after the signal. Where the system does
+/// not tell, they are believed to have stopped.
+fn has_stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    let is_stopped = |stat: &str| {
+        // The state stands behind the name, which is in brackets.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_none_or(|rest| rest.starts_with(['T', 't', 'Z', 'X']))
+    };
+    let mut stats = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    stats.all(|stat| is_stopped(&stat))
 }
 
 /// The one object that `dump --verify --json` ends with; the folder must be whole.

@@ -168,7 +168,8 @@ impl Producer {
         self.deliver(topic, record, patience())
     }
 
-    /// The same without waiting, and without touching a file.
+    /// The same without waiting, and without touching a file. Over a connection a record whose topic or partition is not
+    /// known yet is kept until that was asked; if it is not there, the delivery says so.
     ///
     /// # Errors
     /// As [`send`](Self::send); `BUFFER_FULL` at once.
@@ -211,7 +212,8 @@ impl Producer {
     }
 
     /// Sends records packed as send rows and returns how many bytes were taken: whole rows, fewer than
-    /// all when there is no more room. Never waits, never keeps the buffer.
+    /// all when there is no more room. Never waits, never keeps the buffer. What is not known yet is asked for as by
+    /// [`try_send`](Self::try_send), and told in the completion rows.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a malformed row or topic id, `UNKNOWN_TOPIC_OR_PARTITION`,
