@@ -42,7 +42,7 @@ use self::commit::Commits;
 pub(super) use self::fetcher::Dropped;
 use self::fetcher::{Fetcher, Origin};
 pub use self::lag::PartitionLag;
-pub(super) use self::processing::Place;
+pub(super) use self::processing::{Place, Processing};
 use self::state::{Settings, State};
 use self::task::{Answer, Item, Turn, What};
 use super::CloseReport;

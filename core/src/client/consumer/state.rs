@@ -12,12 +12,13 @@ use super::commit::Commits;
 use super::fetcher::Fetcher;
 use super::member::InGroup;
 use super::open::Unlocated;
+use super::processing::Processing;
 use super::reader::{BlockLimits, Reader};
 use super::task::Turn;
 use crate::client::counters::Counters;
 use crate::client::options::{Ack, Assignor, ConsumerOptions, Start, Until};
 use crate::client::transport::{Feed, Transport};
-use crate::completion::{Shared, Wake};
+use crate::completion::Shared;
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::limits::NAME_BYTES_MAX;
@@ -79,8 +80,8 @@ pub(super) struct State {
     pub(super) opening: Mutex<Option<Shared<()>>>,
     pub(super) turn: Mutex<Turn>,
     pub(super) commits: Mutex<Commits>,
-    /// While `process` reads: what tells it that the consumer is closed.
-    pub(super) processing: Mutex<Option<Wake>>,
+    /// While `process` reads: who does it.
+    pub(super) processing: Mutex<Option<Processing>>,
     pub(super) is_closed: AtomicBool,
     pub(super) closing: OnceLock<Closing>,
 }

@@ -341,6 +341,11 @@ impl<P> Scheduler<P> {
         self.records.is_empty()
     }
 
+    /// Whether there are runs that have not ended.
+    pub(in crate::client) fn is_running(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// Runs that have not ended.
     #[cfg(test)]
     pub(in crate::client) fn running_count(&self) -> usize {
