@@ -131,6 +131,7 @@ impl Consumer {
             metadata_age: client.metadata_age(),
             applying: Mutex::new(()),
             overdue: Mutex::new(None),
+            is_overdue: AtomicBool::new(false),
             opening: Mutex::new(None),
             turn: Mutex::new(Turn::default()),
             commits: Mutex::new(Commits::default()),

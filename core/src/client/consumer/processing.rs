@@ -66,6 +66,10 @@ impl Consumer {
         if state.is_closed() {
             return Pending::ready(Ok(None));
         }
+        // Told before it joins its group again, which is for the next read.
+        if let Some(overdue) = state.take_overdue() {
+            return Pending::ready(Err(overdue));
+        }
         let opening = state.open();
         let (opened, flag) = (opening.clone(), Arc::clone(&taken));
         let completion = crate::sync::Mutex::new(Some(completion));

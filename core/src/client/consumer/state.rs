@@ -77,6 +77,8 @@ pub(super) struct State {
     pub(super) applying: Mutex<()>,
     /// Why reading stopped, for the next call that reads.
     pub(super) overdue: Mutex<Option<Error>>,
+    /// Whether that is to be looked at before it is opened again.
+    pub(super) is_overdue: AtomicBool,
     pub(super) opening: Mutex<Option<Shared<()>>>,
     pub(super) turn: Mutex<Turn>,
     pub(super) commits: Mutex<Commits>,
@@ -166,6 +168,12 @@ impl State {
             return Err(Error::new(ErrorCode::Closed, "the consumer is closed"));
         }
         Ok(())
+    }
+
+    /// Why reading stopped, for a read that would open it again first.
+    pub(super) fn take_overdue(&self) -> Option<Error> {
+        let is_overdue = self.is_overdue.swap(false, Ordering::AcqRel);
+        is_overdue.then(|| self.overdue.lock().take()).flatten()
     }
 
     /// The group, for what needs one.
