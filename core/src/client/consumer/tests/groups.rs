@@ -382,3 +382,23 @@ fn an_instance_id_names_a_member_of_a_group() {
         assert!(error.message().contains(told), "{error}");
     }
 }
+
+#[test]
+fn results_of_what_went_to_another_end_the_consumer() {
+    // They were refused once: sent again they were there twice, and what was given out with them and not lost was
+    // committed by the next call, without its results.
+    let (fake, consumer) = reading(grouped());
+    let removed = Error::new(ErrorCode::UnknownMemberId, "silent for 46 s");
+    fake.heartbeat().unwrap().fail(removed);
+    fake.run_jobs();
+    assign(&fake, 9, &[at(0)]);
+    let results = [("u", Record::new(b"a"))];
+    let refused = consumer.commit_with(&results).try_take().unwrap();
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::UnknownMemberId);
+    let again = consumer.commit_with(&results).try_take().unwrap();
+    assert_eq!(again.unwrap_err(), refused);
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), refused);
+    assert!(fake.next().is_none(), "nothing is sent or committed");
+    assert!(fake.farewell().is_some());
+}
