@@ -47,6 +47,16 @@ pub enum Bug {
     GenerationUnlogged,
     /// Who waits for more of a partition is not noted there.
     WatcherForgotten,
+    /// A record counts as processed once its dead letter is to be written.
+    LetterUnawaited,
+    /// While a record pauses before it is tried again, those behind it in its lane run.
+    RetryFreesLane,
+    /// Results are sent although what they are of went to another member.
+    ResultsForfeited,
+    /// Results and the offsets that they are of are two entries of the log.
+    ResultsApart,
+    /// A static member's commit counts although another has its name.
+    InstanceUnfenced,
 }
 
 /// How restless a world is.

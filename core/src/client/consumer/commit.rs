@@ -21,6 +21,8 @@ use crate::protocol::request::{Member, PartitionOffset, Request};
 use crate::protocol::response::Response;
 use crate::timer::{self, Timer};
 use crate::world;
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
 
 /// How often a commit is tried again that failed for a reason that passes.
 const COMMIT_RETRIES_MAX: u32 = 5;
@@ -116,6 +118,11 @@ impl State {
         let mut commits = self.commits.lock();
         let member = self.member();
         let is_none_of_it = commits.is_forfeited || member.is_none();
+        #[cfg(any(test, feature = "simulation"))]
+        let is_none_of_it = match simulated::has(Bug::ResultsForfeited) {
+            true => member.is_none(),
+            false => is_none_of_it,
+        };
         commits.is_by_results = true;
         let is_over = commits.fatal.is_none() && is_none_of_it;
         if is_over {

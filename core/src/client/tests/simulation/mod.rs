@@ -6,6 +6,9 @@
 //! of an older generation; no committed offset behind what was processed, none that goes back; and once
 //! nothing goes wrong any more, an end of everything.
 //!
+//! About half of the seeds play more (`parts`): handlers that fail, with dead letters; results that are committed with
+//! the offsets they are of; and members that keep their places while they are away.
+//!
 //! Beside the native clients, or alone, there may be guests, who speak another protocol to the same broker: the tests
 //! of the crate that has it bring them along (`guests`, feature `simulation`).
 //!
@@ -18,8 +21,12 @@ mod faults;
 mod guests;
 mod history;
 mod network;
+mod parts;
+mod processing;
+mod results;
 #[cfg(test)]
 mod seeds;
+mod statics;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,6 +40,7 @@ use self::broker::Broker;
 use self::faults::Faults;
 use self::guests::{Cast, Counts};
 use self::network::Network;
+use self::parts::Parts;
 use crate::client::TopicOptions;
 use crate::completion::mark_own_thread;
 use crate::world::simulated::{Rest, Unrest, World};
@@ -188,7 +196,12 @@ fn run_here(seed: u64, bug: Option<Bug>, cast: &Cast) -> Outcome {
         let world = World::enter(seed, began, still, bug);
         assert!(clock.world.set(Arc::clone(&world)).is_ok());
         tokio::spawn(Arc::clone(&clock).tick());
-        play(&world, &history, cast).await;
+        // The guests' own simulation is about them.
+        let parts = match cast.guests {
+            Some(_) => Parts::default(),
+            None => Parts::of(seed),
+        };
+        play(&world, &history, cast, parts).await;
         world.finish();
         for _ in 0..2_000 {
             if world.threads().is_empty() {
@@ -214,7 +227,7 @@ fn run_here(seed: u64, bug: Option<Bug>, cast: &Cast) -> Outcome {
     }
 }
 
-async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
+async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast, parts: Parts) {
     let below = |limit| world.below(limit);
     let latency = Duration::from_micros([100, 1_000, 10_000, 100_000][below(4) as usize]);
     let sync_us = [0, 500, 5_000, 30_000][below(4) as usize];
@@ -226,13 +239,16 @@ async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
         history: Arc::clone(history),
         partitions: 1 + below(4) as i32,
         calm: Arc::default(),
+        parts,
     };
+    broker.parts = parts;
     let (producers, members) = (1 + below(3) as usize, below(4) as usize);
     let (records, faults) = (20 + below(60), below(9));
     let gap_ms = [200, 1_000, 3_000][below(3) as usize];
     let counts = cast.counts(&stage, producers, members);
     broker.start().await;
-    create_topic(&stage).await;
+    create_topic(&stage, TOPIC, stage.partitions).await;
+    parts.prepare(&stage).await;
     world.set_unrest(Unrest {
         switch_one_in: [0, 500, 100, 30][below(4) as usize],
         pause_one_in: [0, 0, 50_000, 5_000][below(4) as usize],
@@ -243,7 +259,7 @@ async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
         world,
         network: &network,
         broker: &mut broker,
-        clients: counts.all_producers() + counts.all_members(),
+        clients: counts.all() + parts.members(),
     };
     striking.strike(faults, gap_ms).await;
     world.note("nothing goes wrong from here on");
@@ -267,15 +283,15 @@ async fn play(world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
     broker.close().await;
 }
 
-async fn create_topic(stage: &Stage) {
+async fn create_topic(stage: &Stage, name: &str, partitions: i32) {
     let topic = TopicOptions {
-        partitions: Some(stage.partitions as u32),
+        partitions: Some(partitions as u32),
         // A sync may take longer than a request.
         exist_ok: Some(true),
         ..TopicOptions::default()
     };
     let client = stage.connect(usize::MAX).await;
-    while let Err(error) = client.admin().create_topic(TOPIC, topic.clone()).await {
+    while let Err(error) = client.admin().create_topic(name, topic.clone()).await {
         stage
             .world
             .note(format!("the topic is not created: {error}"));
@@ -283,7 +299,7 @@ async fn create_topic(stage: &Stage) {
     drop(client.close(None).await);
 }
 
-/// All clients begin: native producers and members, and then the guests'.
+/// All clients begin: native producers and members, what is played besides, and then the guests.
 fn begin(
     stage: &Stage,
     cast: &Cast,
@@ -299,6 +315,7 @@ fn begin(
         let stage = stage.clone();
         tokio::spawn(stage.consume(counts.producers + member, Arc::clone(reading)));
     }
+    stage.parts.begin(stage, counts.all(), reading);
     let Some(guests) = &cast.guests else {
         return;
     };
@@ -338,11 +355,12 @@ async fn heal(stage: &Stage, broker: &mut Broker, counts: &Counts, signals: [&Ar
         let mut ends = ends.clone().enumerate();
         ends.any(|(partition, end)| history.frontier(group, partition as i32) < end)
     };
-    while counts.groups().any(is_behind) {
+    while counts.groups().any(is_behind) || stage.parts.are_behind(stage, ends.clone()) {
         mend(stage, broker).await;
     }
     reading.set();
-    while reading.counted() < counts.all_members() as u64 {
+    let members = counts.all_members() + stage.parts.members();
+    while reading.counted() < members as u64 {
         mend(stage, broker).await;
     }
     broker.close().await;
@@ -352,6 +370,7 @@ async fn heal(stage: &Stage, broker: &mut Broker, counts: &Counts, signals: [&Ar
     {
         history.fail("after another start other records are read".to_owned());
     }
+    stage.parts.check(stage, broker).await;
     if let Some(guests) = broker.guests() {
         let all = guests.read_all(stage.clone(), ends.collect());
         if all.await != found {
