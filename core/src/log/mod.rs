@@ -65,7 +65,7 @@ mod queue;
 mod quota;
 #[doc(hidden)]
 pub mod raft;
-mod read;
+pub(crate) mod read;
 pub mod reader;
 mod rebuild;
 mod recovery;
@@ -98,7 +98,6 @@ pub use frame::{
 use index::Wanted;
 pub use pair::{Scope, StatePair};
 pub use read::Stored;
-pub(crate) use read::before_error;
 pub use segment::{SEGMENT_FORMAT, SEGMENT_HEADER_BYTES, SegmentError, SegmentHeader};
 pub use set::{Part, PartRefused, SetError, SetPart, encode_set};
 use shared::Shared;

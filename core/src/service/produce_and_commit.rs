@@ -18,6 +18,8 @@ use crate::limits;
 use crate::log::{Appended, Kind, PAYLOAD_VERSION, PartRefused, SetPart, control, encode_set};
 use crate::protocol::request::{Member, PartitionOffset, SetBatch};
 use crate::protocol::response::{ProduceAck, Response};
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
 
 /// Batches and a commit on their way in.
 pub(super) struct ProduceAndCommit {
@@ -37,6 +39,11 @@ impl Inner {
         run: Run,
         completion: Completion<Response>,
     ) {
+        #[cfg(any(test, feature = "simulation"))]
+        let (wanted, completion) = match simulated::has(Bug::ResultsApart) {
+            true => self.apart(wanted, completion),
+            false => (wanted, completion),
+        };
         let missing = self.missing_topics(&wanted.batches);
         if !missing.is_empty() {
             let inner = Arc::clone(self);
@@ -46,6 +53,33 @@ impl Inner {
             });
         }
         self.append_set(&wanted, &payload, run, completion);
+    }
+
+    /// With the bug, the batches; the offsets come once these are there.
+    #[cfg(any(test, feature = "simulation"))]
+    fn apart(
+        self: &Arc<Self>,
+        mut wanted: ProduceAndCommit,
+        completion: Completion<Response>,
+    ) -> (ProduceAndCommit, Completion<Response>) {
+        let behind = ProduceAndCommit {
+            batches: Vec::new(),
+            group: wanted.group.clone(),
+            member: wanted.member.clone(),
+            offsets: std::mem::take(&mut wanted.offsets),
+            is_trusted: wanted.is_trusted,
+        };
+        let inner = Arc::clone(self);
+        let written = Completion::call(move |answer: Result<Response>, wakes| match answer {
+            Ok(answer) => {
+                let committed = Completion::call(move |result: Result<Response>, wakes| {
+                    completion.complete(result.map(|_| answer), wakes);
+                });
+                inner.append_set(&behind, &Bytes::new(), Run::Io, committed);
+            }
+            Err(error) => completion.complete(Err(error), wakes),
+        });
+        (wanted, written)
     }
 
     /// Topics that are made as they are used.

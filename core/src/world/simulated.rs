@@ -55,6 +55,16 @@ pub enum Bug {
     DeletedToEnd,
     /// What a member holds of a topic that is gone it keeps, if another has its name.
     OldTopicHeld,
+    /// A record counts as processed once its dead letter is to be written.
+    LetterUnawaited,
+    /// While a record pauses before it is tried again, those behind it in its lane run.
+    RetryFreesLane,
+    /// Results are sent although what they are of went to another member.
+    ResultsForfeited,
+    /// Results and the offsets that they are of are two entries of the log.
+    ResultsApart,
+    /// A static member's commit counts although another has its name.
+    InstanceUnfenced,
 }
 
 /// How restless a world is.

@@ -21,6 +21,8 @@ use crate::protocol::request::{Member, PartitionOffset, Request};
 use crate::protocol::response::Response;
 use crate::timer::{self, Timer};
 use crate::world;
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
 
 /// How often a commit is tried again that failed for a reason that passes.
 const COMMIT_RETRIES_MAX: u32 = 5;
@@ -115,10 +117,21 @@ impl State {
     pub(super) fn commit_with(self: &Arc<Self>, results: Results, rows: u32) {
         let mut commits = self.commits.lock();
         let member = self.member();
-        let is_none_of_it = std::mem::take(&mut commits.is_forfeited) || member.is_none();
+        let is_none_of_it = commits.is_forfeited || member.is_none();
+        #[cfg(any(test, feature = "simulation"))]
+        let is_none_of_it = match simulated::has(Bug::ResultsForfeited) {
+            true => member.is_none(),
+            false => is_none_of_it,
+        };
+        commits.is_by_results = true;
+        let is_over = commits.fatal.is_none() && is_none_of_it;
+        if is_over {
+            // Which of the results in the host's hands are lost nobody knows: to send any of them again, or to go on
+            // behind them, would be wrong. Whoever opens the consumer again finds out.
+            commits.fatal = Some(self.no_member_of_it("nothing was sent"));
+        }
         let refused = match &commits.fatal {
             Some(fatal) => Some(fatal.clone()),
-            None if is_none_of_it => Some(self.no_member_of_it("nothing was sent")),
             None if commits.waiters >= COMMIT_WAITERS_MAX => {
                 let message = format!("{COMMIT_WAITERS_MAX} commits of this consumer wait already");
                 Some(Error::new(ErrorCode::BufferFull, message))
@@ -127,9 +140,11 @@ impl State {
         };
         if let Some(error) = refused {
             drop(commits);
+            if is_over {
+                self.resign();
+            }
             return results.done.finish(Err(error));
         }
-        commits.is_by_results = true;
         commits.waiters += 1;
         // Under the lock: no round that began before may see what is passed here.
         let offsets = {

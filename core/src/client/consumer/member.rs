@@ -380,6 +380,8 @@ impl State {
         let fetcher = self.fetcher.lock();
         let is_at_work = fetcher.is_all_passed() || (is_reading && !fetcher.is_manual());
         drop(fetcher);
+        // What pauses before it is tried again is in nobody's hands.
+        let is_at_work = is_at_work || self.is_processor_idle();
         let Some(silent) = silent.filter(|silent| *silent >= allowed && !is_at_work) else {
             return self.look_at_host();
         };
@@ -416,6 +418,7 @@ impl State {
         drop(reader);
         self.forfeit(is_forfeited);
         *self.overdue.lock() = Some(error);
+        self.is_overdue.store(true, Ordering::Release);
         self.bell.ring();
     }
 

@@ -42,7 +42,7 @@ use self::commit::Commits;
 pub(super) use self::fetcher::Dropped;
 use self::fetcher::{Fetcher, Origin};
 pub use self::lag::PartitionLag;
-pub(super) use self::processing::Place;
+pub(super) use self::processing::{Place, Processing};
 use self::state::{Settings, State};
 use self::task::{Answer, Item, Turn, What};
 use super::CloseReport;
@@ -131,6 +131,7 @@ impl Consumer {
             metadata_age: client.metadata_age(),
             applying: Mutex::new(()),
             overdue: Mutex::new(None),
+            is_overdue: AtomicBool::new(false),
             opening: Mutex::new(None),
             turn: Mutex::new(Turn::default()),
             commits: Mutex::new(Commits::default()),

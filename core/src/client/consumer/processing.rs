@@ -3,6 +3,7 @@
 //! While it is open nobody else reads. What was given out before and not passed is given out again, and
 //! so is, at its end, what was not done.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,19 +26,35 @@ pub(in crate::client) struct Bounds {
     pub(in crate::client) block_bytes: usize,
 }
 
+/// Who processes.
+#[derive(Clone)]
+pub(in crate::client) struct Processing {
+    /// Woken when the consumer is closed.
+    pub(in crate::client) closed: Wake,
+    /// Whether no handler has anything to do, and somebody waits for records for them: then nobody is stuck,
+    /// however long a record pauses before it is tried again. Called with no lock held.
+    pub(in crate::client) is_idle: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Processing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Processing")
+    }
+}
+
 impl Consumer {
-    /// Opens the door; `closed` is woken when the consumer is closed.
+    /// Opens the door.
     ///
     /// # Errors
     /// `INVALID_STATE` if it is open already; `CLOSED`, `FORKED`.
-    pub(in crate::client) fn begin_processing(&self, closed: Wake) -> Result<()> {
+    pub(in crate::client) fn begin_processing(&self, by: Processing) -> Result<()> {
         let state = self.state();
         state.check_open()?;
         let mut processing = state.processing.lock();
         if processing.is_some() {
             return Err(State::is_processing());
         }
-        *processing = Some(closed);
+        *processing = Some(by);
         Ok(())
     }
 
@@ -48,6 +65,10 @@ impl Consumer {
         let state = Arc::clone(self.state());
         if state.is_closed() {
             return Pending::ready(Ok(None));
+        }
+        // Told before it joins its group again, which is for the next read.
+        if let Some(overdue) = state.take_overdue() {
+            return Pending::ready(Err(overdue));
         }
         let opening = state.open();
         let (opened, flag) = (opening.clone(), Arc::clone(&taken));
@@ -79,6 +100,11 @@ impl Consumer {
         for (topic, partition, offset) in settle(dropped, is_current) {
             fetcher.done(&topic, partition, offset);
         }
+    }
+
+    /// The host takes records, or says what became of some: it is at work.
+    pub(in crate::client) fn host_is_there(&self) {
+        self.state().host_is_there();
     }
 
     /// To be called after records were done, with no lock held.
@@ -160,10 +186,16 @@ impl State {
 
     /// Tells whoever processes that the consumer is closed.
     pub(super) fn wake_processing(&self) {
-        let closed = self.processing.lock().clone();
-        if let Some(closed) = closed {
-            closed.run();
+        let processing = self.processing.lock().clone();
+        if let Some(processing) = processing {
+            processing.closed.run();
         }
+    }
+
+    /// Whether whoever processes waits for records that its handlers could be given.
+    pub(super) fn is_processor_idle(&self) -> bool {
+        let processing = self.processing.lock().clone();
+        processing.is_some_and(|processing| (processing.is_idle)())
     }
 
     /// Before every batch: opening makes another fetcher.

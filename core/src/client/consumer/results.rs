@@ -66,7 +66,8 @@ impl Consumer {
     ///
     /// Every record given out so far counts as processed, also the block or batch given out last: call it
     /// for each, or for several together, before their results are forgotten. From the first call on nothing
-    /// is committed unasked, neither in time nor at close. Each result is a topic and a record; without a
+    /// is committed unasked, neither in time nor at close; who takes several together from the beginning calls
+    /// it once before, without results. Each result is a topic and a record; without a
     /// partition its key chooses, as in a producer, and records without key go to one partition a call.
     /// They are sent uncompressed and without a producer's sequences: what keeps them from being there twice
     /// is the position that is committed with them. Returns where they went, in order. The answer waits for
@@ -96,8 +97,9 @@ impl Consumer {
     ///
     /// # Errors
     /// `INVALID_STATE` without a group, with `ack=manual`, or before the consumer is open; what the group
-    /// says; what a topic says of a record, naming it and the partition. If the outcome is not known the
-    /// consumer ends: opened again, it goes on where the group is.
+    /// says; what a topic says of a record, naming it and the partition. If the outcome is not known, or something
+    /// that was given out went to another member before it was committed, the consumer ends: opened again, it
+    /// goes on where the group is.
     pub fn commit_with(&self, results: &[(&str, Record<'_>)]) -> Pending<Vec<RecordMetadata>> {
         self.commit_rows_with(u32::MAX, results)
     }

@@ -12,12 +12,13 @@ use super::commit::Commits;
 use super::fetcher::Fetcher;
 use super::member::InGroup;
 use super::open::Unlocated;
+use super::processing::Processing;
 use super::reader::{BlockLimits, Reader};
 use super::task::Turn;
 use crate::client::counters::Counters;
 use crate::client::options::{Ack, Assignor, ConsumerOptions, Start, Until};
 use crate::client::transport::{Feed, Transport};
-use crate::completion::{Shared, Wake};
+use crate::completion::Shared;
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork;
 use crate::limits::NAME_BYTES_MAX;
@@ -76,11 +77,13 @@ pub(super) struct State {
     pub(super) applying: Mutex<()>,
     /// Why reading stopped, for the next call that reads.
     pub(super) overdue: Mutex<Option<Error>>,
+    /// Whether that is to be looked at before it is opened again.
+    pub(super) is_overdue: AtomicBool,
     pub(super) opening: Mutex<Option<Shared<()>>>,
     pub(super) turn: Mutex<Turn>,
     pub(super) commits: Mutex<Commits>,
-    /// While `process` reads: what tells it that the consumer is closed.
-    pub(super) processing: Mutex<Option<Wake>>,
+    /// While `process` reads: who does it.
+    pub(super) processing: Mutex<Option<Processing>>,
     pub(super) is_closed: AtomicBool,
     /// A loop reads: it has begun, and was not told its end.
     pub(super) is_in_loop: AtomicBool,
@@ -186,6 +189,12 @@ impl State {
             Err(_) => false,
         };
         self.is_in_loop.store(goes_on, Ordering::Release);
+    }
+
+    /// Why reading stopped, for a read that would open it again first.
+    pub(super) fn take_overdue(&self) -> Option<Error> {
+        let is_overdue = self.is_overdue.swap(false, Ordering::AcqRel);
+        is_overdue.then(|| self.overdue.lock().take()).flatten()
     }
 
     /// The group, for what needs one.

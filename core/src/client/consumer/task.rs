@@ -192,6 +192,9 @@ impl Drop for ThreadTurn {
 
 impl Task {
     fn begin(self: Arc<Self>) {
+        if let Some(overdue) = self.state.take_overdue() {
+            return self.finish(Err(overdue));
+        }
         if let Some(deadline) = self.deadline {
             let weak = Arc::downgrade(&self);
             let timer = timer::at(deadline, move || {

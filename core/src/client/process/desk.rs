@@ -120,6 +120,12 @@ impl Desk {
         matches!(self.reading, Reading::Over) && self.in_hand.is_none() && self.scheduler.is_empty()
     }
 
+    /// Whether somebody waits for runs while none is out.
+    pub(super) fn is_idle(&self) -> bool {
+        let asked = self.asked.as_ref();
+        asked.is_some_and(|asked| !asked.answer.is_abandoned()) && !self.scheduler.is_running()
+    }
+
     /// Whether the next batch is to be asked for.
     pub(super) fn wants_to_read(&self) -> bool {
         matches!(self.reading, Reading::Not) && self.in_hand.is_none() && self.is_hungry()

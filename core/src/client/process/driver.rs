@@ -15,7 +15,7 @@ use super::answer::{Answer, Given};
 use super::desk::{Asked, Desk, Reading};
 use super::letters::Letters;
 use super::scheduler::{Settings, Ticket};
-use crate::client::consumer::{Consumer, Place};
+use crate::client::consumer::{Consumer, Place, Processing};
 use crate::client::retry::Backoff;
 use crate::completion::{NotifyQueue, Wake};
 use crate::error::{Error, ErrorCode, Result};
@@ -59,16 +59,24 @@ impl Driver {
         })
     }
 
-    /// What is to be woken when the consumer is closed. It answers at once: soon there may be nobody left who
+    /// As what the consumer knows it. When that is closed it answers at once: soon there may be nobody left who
     /// takes jobs.
-    pub(super) fn on_closed(self: &Arc<Self>) -> Wake {
-        let weak = Arc::downgrade(self);
-        Wake::Hook(Arc::new(move || {
+    pub(super) fn as_processing(self: &Arc<Self>) -> Processing {
+        let (weak, idle) = (Arc::downgrade(self), Arc::downgrade(self));
+        let closed = Wake::Hook(Arc::new(move || {
             if let Some(driver) = weak.upgrade() {
                 let reply = driver.serve(&mut driver.desk.lock());
                 give(reply);
             }
-        }))
+        }));
+        let is_idle = move || {
+            let driver = idle.upgrade();
+            driver.is_some_and(|driver| driver.desk.lock().is_idle())
+        };
+        Processing {
+            closed,
+            is_idle: Arc::new(is_idle),
+        }
     }
 
     /// Gives runs, at most `max`, now or when there are some; `taken` is set when somebody has them.
@@ -86,6 +94,10 @@ impl Driver {
                 "another call waits for records to process; one does at a time",
             )));
         }
+        if !desk.scheduler.is_running() {
+            // It has nothing in its hands, and wants something: also if it asks again and again.
+            self.consumer.host_is_there();
+        }
         desk.asked = Some(Asked { answer, max, taken });
         self.settle(&mut desk, |desk, _| {
             desk.take_untaken_back();
@@ -101,6 +113,7 @@ impl Driver {
         if desk.is_ended {
             return None;
         }
+        self.consumer.host_is_there();
         let mut stopped_by = None;
         let is_any_done = self.settle(&mut desk, |desk, _| {
             let (done, by) = desk.finish(results, now_ms);
@@ -226,6 +239,9 @@ impl Driver {
     /// An answer for who waits, and a wake-up for when there may be one.
     fn serve(self: &Arc<Self>, desk: &mut Desk) -> Reply {
         let reply = desk.serve(self.consumer.is_closed(), self.max_bytes, self.now_ms());
+        if reply.is_some() {
+            self.consumer.host_is_there();
+        }
         let wake_ms = desk
             .asked
             .as_ref()

@@ -66,7 +66,7 @@ impl Consumer {
             new_seed(),
         );
         let driver = Driver::new(self.clone(), settings, backoff, letters);
-        self.begin_processing(driver.on_closed())?;
+        self.begin_processing(driver.as_processing())?;
         Ok(Processor(Arc::new(Handle(driver))))
     }
 }

@@ -28,6 +28,8 @@ use crate::client::retry::Backoff;
 
 #[cfg(test)]
 use self::mutant::Mutant;
+#[cfg(any(test, feature = "simulation"))]
+use crate::world::simulated::{self, Bug};
 
 /// Stands for one attempt at one record. Tickets rise by one, from 1.
 pub(in crate::client) type Ticket = u64;
@@ -341,6 +343,11 @@ impl<P> Scheduler<P> {
         self.records.is_empty()
     }
 
+    /// Whether there are runs that have not ended.
+    pub(in crate::client) fn is_running(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// Runs that have not ended.
     #[cfg(test)]
     pub(in crate::client) fn running_count(&self) -> usize {
@@ -387,6 +394,10 @@ impl<P> Scheduler<P> {
             if let Some(lane) = held.lane.filter(|_| mutant::is(Mutant::RetryFreesLane)) {
                 self.ready.extend(self.lanes.pop(lane));
             }
+            #[cfg(any(test, feature = "simulation"))]
+            if let Some(lane) = held.lane.filter(|_| simulated::has(Bug::RetryFreesLane)) {
+                self.ready.extend(self.lanes.pop(lane));
+            }
             return;
         }
         // Not done, whatever comes: the offset waits for the letter, or stays where it is for good.
@@ -394,6 +405,10 @@ impl<P> Scheduler<P> {
         #[cfg(test)]
         if mutant::is(Mutant::LetterIsDone) {
             self.frontiers.finish(held.place, held.offset);
+        }
+        #[cfg(any(test, feature = "simulation"))]
+        if simulated::has(Bug::LetterUnawaited) {
+            settled.done.push((held.place, held.offset));
         }
         if self.settings.has_dead_letter {
             settled.letters.push(Letter { record, ticket });

@@ -397,3 +397,30 @@ fn with_little_room_everything_is_processed_all_the_same() {
         assert_eq!(committed(&db, &consumer).values().sum::<i64>(), 300);
     }
 }
+
+#[test]
+fn a_record_that_pauses_for_long_before_it_is_tried_again_keeps_nobody_from_being_a_member() {
+    // Its pause was taken for a handler that is stuck: the member left its group, and `process` ended.
+    let db = open(1);
+    send(&db, "t", &numbered(1));
+    let options = ConsumerOptions {
+        processing_timeout_ms: Some(1_000),
+        ..to_end()
+    };
+    let consumer = db.consumer(&["t"], options).unwrap();
+    let slowly = ProcessOptions {
+        backoff_ms: Some(2_000),
+        ..ProcessOptions::default()
+    };
+    let attempts = AtomicU32::new(0);
+    let processed = consumer.process(&slowly, |record| {
+        attempts.fetch_add(1, Ordering::Relaxed);
+        match record.attempt() {
+            1 => Err("not yet"),
+            _ => Ok(()),
+        }
+    });
+    processed.unwrap();
+    assert_eq!(attempts.into_inner(), 2);
+    assert_eq!(committed(&db, &consumer), BTreeMap::from([(0, 1)]));
+}

@@ -14,6 +14,8 @@ use crate::ids::TopicPartition;
 #[cfg(test)]
 use super::mutant::{self, Mutant};
 #[cfg(any(test, feature = "simulation"))]
+use super::removed::Removal;
+#[cfg(any(test, feature = "simulation"))]
 use crate::world::simulated::{self, Bug};
 
 impl Coordinator {
@@ -49,8 +51,16 @@ impl Coordinator {
             Some(member) if member.is_away => Err(away(member).error(group, &id, now)),
             Some(member) => found.check_commit(member, generation, partitions),
             None if found.is_missing(&id) => Err(errors::recovering(group, found.missing_count())),
+            #[cfg(any(test, feature = "simulation"))]
+            None if simulated::has(Bug::InstanceUnfenced) && self.is_replaced(group, &id) => Ok(()),
             None => Err(self.unknown(group, &id, now)),
         }
+    }
+
+    #[cfg(any(test, feature = "simulation"))]
+    fn is_replaced(&self, group: &str, id: &MemberId) -> bool {
+        let removal = self.removal(group, id);
+        matches!(removal, Some(Removal::Replaced { .. }))
     }
 
     /// Whether the group has no members, and waits for none.

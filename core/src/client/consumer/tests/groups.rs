@@ -120,8 +120,8 @@ fn a_partition_that_comes_back_before_it_was_given_up_is_read_on() {
     assert_eq!(consumer.assignment(), [at(10)]);
 }
 
-#[test]
-fn a_host_that_does_not_come_back_makes_room_for_others_and_is_told_by_how_much_it_was_late() {
+/// A consumer that has left its group, since its host did not come back in time.
+fn stuck() -> (Arc<Fake>, Consumer) {
     let (fake, consumer) = reading(ConsumerOptions {
         processing_timeout_ms: Some(1_000),
         ..grouped()
@@ -141,6 +141,26 @@ fn a_host_that_does_not_come_back_makes_room_for_others_and_is_told_by_how_much_
     };
     answer(asked);
     fake.run_jobs();
+    (fake, consumer)
+}
+
+#[test]
+fn a_host_that_was_late_is_told_so_before_its_consumer_joins_again() {
+    // Without a thread that waits it joined first, and left again with the error.
+    let (fake, consumer) = stuck();
+    let mut next = consumer.next_block(None);
+    let error = next.try_take().unwrap().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ProcessingTimedOut);
+    assert_eq!(fake.waiting(), 0);
+    let mut next = consumer.next_block(None);
+    joined(&fake, 3);
+    assert_eq!(consumer.positions(), [at(3)]);
+    assert!(next.try_take().is_none());
+}
+
+#[test]
+fn a_host_that_does_not_come_back_makes_room_for_others_and_is_told_by_how_much_it_was_late() {
+    let (fake, consumer) = stuck();
     let error = consumer.next_block_wait(None).unwrap_err();
     assert_eq!(error.code(), ErrorCode::ProcessingTimedOut);
     assert!(
@@ -395,4 +415,24 @@ fn a_member_that_has_not_heard_of_its_group_for_its_session_gives_out_nothing_un
         }
     };
     assert_eq!(block.len(), 10);
+}
+
+#[test]
+fn results_of_what_went_to_another_end_the_consumer() {
+    // They were refused once: sent again they were there twice, and what was given out with them and not lost was
+    // committed by the next call, without its results.
+    let (fake, consumer) = reading(grouped());
+    let removed = Error::new(ErrorCode::UnknownMemberId, "silent for 46 s");
+    fake.heartbeat().unwrap().fail(removed);
+    fake.run_jobs();
+    assign(&fake, 9, &[at(0)]);
+    let results = [("u", Record::new(b"a"))];
+    let refused = consumer.commit_with(&results).try_take().unwrap();
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::UnknownMemberId);
+    let again = consumer.commit_with(&results).try_take().unwrap();
+    assert_eq!(again.unwrap_err(), refused);
+    assert_eq!(consumer.next_block_wait(None).unwrap_err(), refused);
+    assert!(fake.next().is_none(), "nothing is sent or committed");
+    assert!(fake.farewell().is_some());
 }

@@ -10,13 +10,15 @@ use super::disk::Disk;
 use super::guests::{Guests, Port};
 use super::history::History;
 use super::network::{Network, Way};
+use super::parts::Parts;
+use super::results;
 use super::side;
 use super::wire::{Reader, Writer};
 use crate::completion::{Completion, Wakes};
 use crate::error::{Error, Result};
 use crate::log::storage::Storage;
 use crate::log::storage::faulty::{CrashMode, FaultyStorage};
-use crate::protocol::request::{Request, SubscribeAt};
+use crate::protocol::request::{OffsetAt, OffsetQuery, PartitionOffset, Request, SubscribeAt};
 use crate::protocol::response::Response;
 use crate::server::{Door, Feed, Server, ServerOptions};
 use crate::service::{Run, Service, ServiceOptions};
@@ -41,6 +43,8 @@ pub(super) struct Broker {
     running: Option<Running>,
     files: FaultyStorage,
     guests: Option<Arc<dyn Guests>>,
+    /// What is played besides, whose groups are looked at too.
+    pub(super) parts: Parts,
 }
 
 struct Running {
@@ -68,6 +72,7 @@ impl Broker {
             running: None,
             files: FaultyStorage::new(),
             guests,
+            parts: Parts::default(),
         }
     }
 
@@ -146,6 +151,7 @@ impl Broker {
             is_gone,
         });
         self.look();
+        self.look_at_results();
     }
 
     /// It is gone from one moment to the next.
@@ -219,25 +225,55 @@ impl Broker {
         if let Some(other) = other.filter(|other| *other != super::GROUP) {
             self.look_at(other);
         }
+        self.parts.groups().for_each(|group| self.look_at(group));
     }
 
     fn look_at(&self, name: &'static str) {
-        let Some(running) = &self.running else {
-            return;
-        };
+        if let Some(offsets) = self.committed(name) {
+            self.history.commits(name, &offsets);
+        }
+    }
+
+    /// What a group has committed.
+    fn committed(&self, name: &'static str) -> Option<Vec<PartitionOffset>> {
         let group = Request::DescribeGroup {
             group: name.to_owned(),
         };
+        match self.asked(group)? {
+            Ok(Response::Group(group)) => Some(group.offsets),
+            // A group of which nothing is known has committed nothing.
+            _ => Some(Vec::new()),
+        }
+    }
+
+    /// What is answered at once.
+    fn asked(&self, request: Request) -> Option<Result<Response>> {
+        let running = self.running.as_ref()?;
         let (completion, mut pending) = Completion::pair();
         let session = running.service.remote_session();
-        session.submit(group, Bytes::new(), Run::Io, completion);
-        let offsets = match pending.try_take() {
-            Some(Ok(Response::Group(group))) => group.offsets,
-            // A group of which nothing is known has committed nothing.
-            Some(_) => Vec::new(),
-            None => return,
+        session.submit(request, Bytes::new(), Run::Io, completion);
+        pending.try_take()
+    }
+
+    /// Whether after an open there are the results that belong to what is committed.
+    fn look_at_results(&self) {
+        let Some(billing) = self.parts.billing else {
+            return;
         };
-        self.history.commits(name, &offsets);
+        let queries = (0..billing.partitions).map(|partition| OffsetQuery {
+            topic: results::BILLS.to_owned(),
+            partition,
+            at: OffsetAt::Latest,
+        });
+        let listing = Request::ListOffsets {
+            queries: queries.collect(),
+        };
+        // Before it is made the topic has no offsets.
+        if let Some(Ok(Response::Offsets(ends))) = self.asked(listing)
+            && let Some(committed) = self.committed(results::GROUP)
+        {
+            self.history.opened_with(&committed, ends.iter().sum());
+        }
     }
 }
 
@@ -256,7 +292,7 @@ impl Door for Spy {
 
     fn submit(&self, request: Request, payload: Bytes, completion: Completion<Response>) {
         let history = Arc::clone(&self.history);
-        let asked = history.ask(&request);
+        let asked = history.ask(&request, &payload);
         let is_beside = side::is_beside(&request);
         let told = request.clone();
         let (world, is_gone) = (Arc::clone(&self.world), Arc::clone(&self.is_gone));
@@ -304,6 +340,9 @@ fn in_words(request: &Request, result: &Result<Response>) -> Option<String> {
         )),
         (
             Request::CommitOffsets {
+                member, offsets, ..
+            }
+            | Request::ProduceAndCommit {
                 member, offsets, ..
             },
             result,

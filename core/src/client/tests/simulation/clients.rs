@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::broker::Signal;
-use super::history::History;
+use super::history::{History, number_of};
 use super::network::{Network, Way};
+use super::parts::Parts;
 use super::{GROUP, TOPIC};
 use crate::client::handle::{Client, Shared};
 use crate::client::options::{
@@ -30,6 +31,8 @@ pub struct Stage {
     pub(super) partitions: i32,
     /// Set once nothing goes wrong any more.
     pub(super) calm: Arc<Signal>,
+    /// What is played besides.
+    pub(super) parts: Parts,
 }
 
 impl fmt::Debug for Stage {
@@ -65,6 +68,11 @@ impl Stage {
 
     /// Connects, however long it takes.
     pub(super) async fn connect(&self, number: usize) -> Client {
+        self.connect_for(number, &Arc::default()).await
+    }
+
+    /// The same for a client that reaches nobody any more once its life is over.
+    pub(super) async fn connect_for(&self, number: usize, life: &Arc<Signal>) -> Client {
         let options = TcpOptions {
             keep_alive: Duration::from_millis(self.among(&[500, 3_000, 10_000])),
             request_timeout: Duration::from_millis(self.among(&[1_000, 5_000, 30_000])),
@@ -72,8 +80,16 @@ impl Stage {
             ..TcpOptions::default()
         };
         loop {
-            let network = Arc::clone(&self.network);
-            let dial = move || Arc::clone(&network).dial(number, Way::Native);
+            let (network, life) = (Arc::clone(&self.network), Arc::clone(life));
+            let dial = move || {
+                let (network, is_over) = (Arc::clone(&network), life.is_set());
+                async move {
+                    match is_over {
+                        true => std::future::pending().await,
+                        false => network.dial(number, Way::Native).await,
+                    }
+                }
+            };
             match simulated::connect(dial, options.clone()).await {
                 Ok(transport) => {
                     let generation = fork::current().expect("this process");
@@ -121,8 +137,10 @@ impl Stage {
         let number = self.history.invoke(producer, partition);
         let fill = self.world.below(self.among(&[8, 200, 2_000]));
         let value = format!("{number}:{}", "x".repeat(fill as usize));
+        let key = self.key_of(number);
         let record = Record {
             partition: Some(partition),
+            key: key.as_deref().map(str::as_bytes),
             ..Record::new(value.as_bytes())
         };
         let history = Arc::clone(&self.history);
@@ -165,7 +183,7 @@ impl Stage {
                 .consumer(&[TOPIC], options)
                 .expect("options in their range");
             self.world.note(format!("member {number}: begins"));
-            let ended = self.read(number, &consumer, ack, &stop).await;
+            let ended = self.read(GROUP, number, &consumer, ack, &stop).await;
             self.world.note(format!("member {number}: ends, {ended:?}"));
             if stop.is_set() || !self.chance(4) {
                 let closed = client.close(None).await;
@@ -179,8 +197,9 @@ impl Stage {
         stop.count();
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
+        group: &'static str,
         number: usize,
         consumer: &Consumer,
         ack: Ack,
@@ -214,7 +233,7 @@ impl Stage {
             let partition = batch.partition();
             let records = numbers(&batch)?;
             for (offset, record) in &records {
-                self.history.deliver(GROUP, partition, *offset, *record);
+                self.history.deliver(group, partition, *offset, *record);
             }
             self.world.note(format!(
                 "member {number}: {partition}, {:?}",
@@ -226,7 +245,7 @@ impl Stage {
                 self.pause(15_000).await;
             }
             for (offset, _) in &records {
-                self.history.process(GROUP, partition, *offset);
+                self.history.process(group, partition, *offset);
                 if ack == Ack::Manual {
                     // What it holds no more it cannot acknowledge.
                     drop(consumer.ack(TOPIC, partition, *offset));
@@ -255,12 +274,8 @@ impl Stage {
 pub(super) fn numbers(batch: &ConsumerBatch) -> Result<Vec<(i64, u64)>, Error> {
     let records = batch.records().map(|record| {
         let record = record?;
-        let value = record.value.unwrap_or_default();
-        let digits = value.split(|byte| *byte == b':').next().unwrap_or_default();
-        let number = std::str::from_utf8(digits)
-            .ok()
-            .and_then(|it| it.parse().ok());
-        Ok((record.offset, number.unwrap_or(u64::MAX)))
+        let number = number_of(record.value.unwrap_or_default());
+        Ok((record.offset, number))
     });
     records.collect()
 }

@@ -146,6 +146,10 @@ impl Counts {
         self.members + self.guest_members
     }
 
+    pub(super) const fn all(&self) -> usize {
+        self.all_producers() + self.all_members()
+    }
+
     /// The groups that somebody is a member of.
     pub(super) fn groups(&self) -> impl Iterator<Item = &'static str> {
         let groups = [

@@ -1,17 +1,28 @@
 //! What was asked, answered and read, and whether it may be so.
 
 mod classic;
+mod native;
+mod processing;
+mod results;
+mod statics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::GROUP;
+use bytes::Bytes;
+
+use super::parts::Parts;
+use super::processing::LETTERS;
 use crate::error::{Error, Outcome};
 use crate::protocol::request::{PartitionOffset, Request};
 use crate::protocol::response::Response;
 
 pub use self::classic::CommitAsked;
 use self::classic::{Classic, Open};
+use self::processing::{Handled, Letter};
+pub(super) use self::processing::{Run, number_of};
+use self::results::Billed;
+use self::statics::Names;
 
 /// What became of a record that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +81,9 @@ struct State {
     classics: BTreeMap<&'static str, Classic>,
     /// How often the power was lost.
     cuts: u64,
+    handled: Handled,
+    billed: Billed,
+    names: Names,
     failures: Vec<String>,
 }
 
@@ -77,9 +91,17 @@ struct State {
 #[derive(Debug, Default)]
 pub struct History(Mutex<State>);
 
-/// What was known when a commit was asked for: of which partitions another holds a later generation.
+/// What was known when something was asked for.
+#[derive(Default)]
 pub(super) struct Asked {
+    /// The group that it is about.
+    group: Option<&'static str>,
+    /// Of which partitions another holds a later generation.
     late: Vec<(i32, i32, String)>,
+    /// Whether who asks has lost its name to another.
+    is_fenced: bool,
+    /// The dead letters that it brings.
+    letters: Vec<Letter>,
 }
 
 impl History {
@@ -166,18 +188,20 @@ impl History {
 
     /// Its host has passed it.
     pub fn process(&self, group: &'static str, partition: i32, offset: i64) {
-        let mut state = self.state();
-        let progress = state.groups.entry((group, partition)).or_default();
-        progress.processed.insert(offset);
-        while progress.processed.contains(&progress.frontier) {
-            progress.frontier += 1;
-        }
+        self.state().processed(group, partition, offset);
     }
 
     pub(super) fn frontier(&self, group: &'static str, partition: i32) -> i64 {
         let state = self.state();
         let progress = state.groups.get(&(group, partition));
         progress.map_or(0, |it| it.frontier)
+    }
+
+    /// What was seen to be committed last.
+    pub(super) fn committed(&self, group: &'static str, partition: i32) -> i64 {
+        let state = self.state();
+        let progress = state.groups.get(&(group, partition));
+        progress.map_or(0, |it| it.committed)
     }
 
     /// The power was lost: what was not acknowledged may not be there any more.
@@ -230,26 +254,44 @@ impl History {
     }
 
     /// A request comes to the broker.
-    pub(super) fn ask(&self, request: &Request) -> Asked {
+    pub(super) fn ask(&self, request: &Request, payload: &Bytes) -> Asked {
         let state = self.state();
-        let mut late = Vec::new();
-        if let Request::CommitOffsets {
-            member: Some(member),
-            offsets,
-            ..
-        } = request
-        {
-            for offset in offsets {
-                let progress = state.groups.get(&(GROUP, offset.partition));
-                if let Some((generation, holder)) = progress.and_then(|it| it.holder.clone())
-                    && generation > member.generation
-                    && holder != member.id
-                {
-                    late.push((offset.partition, generation, holder));
+        match request {
+            Request::CommitOffsets {
+                group,
+                member: Some(member),
+                offsets,
+            }
+            | Request::ProduceAndCommit {
+                group,
+                member: Some(member),
+                offsets,
+                ..
+            } => {
+                let Some(group) = Parts::group_of(group) else {
+                    return Asked::default();
+                };
+                Asked {
+                    group: Some(group),
+                    late: state.late(group, member, offsets),
+                    is_fenced: state.is_fenced(group, &member.id),
+                    ..Asked::default()
                 }
             }
+            Request::GroupHeartbeat(said) => {
+                let group = Parts::group_of(&said.group);
+                Asked {
+                    group,
+                    is_fenced: group.is_some_and(|it| state.is_fenced(it, &said.member_id)),
+                    ..Asked::default()
+                }
+            }
+            Request::Produce { topic, .. } if topic == LETTERS => Asked {
+                letters: Letter::all(payload),
+                ..Asked::default()
+            },
+            _ => Asked::default(),
         }
-        Asked { late }
     }
 
     /// What the broker answers.
@@ -264,45 +306,18 @@ impl History {
             (
                 Request::CommitOffsets {
                     member, offsets, ..
+                }
+                | Request::ProduceAndCommit {
+                    member, offsets, ..
                 },
                 Ok(_),
-            ) => {
-                for (partition, generation, holder) in &asked.late {
-                    state.fail(format!(
-                        "a commit of {member:?} for partition {partition} counted when {holder} held it \
-                         since generation {generation}"
-                    ));
-                }
-                for offset in offsets {
-                    let progress = state.groups.entry((GROUP, offset.partition)).or_default();
-                    progress.acknowledged = progress.acknowledged.max(offset.offset);
-                    if let Some(member) = member {
-                        progress.pass(member.generation);
-                    }
-                }
-            }
-            (Request::GroupHeartbeat(_), Ok(Response::GroupHeartbeat(answer)))
+            ) => state.commit(asked, member.as_ref(), offsets),
+            (Request::GroupHeartbeat(said), Ok(Response::GroupHeartbeat(answer)))
                 if answer.generation > 0 =>
             {
-                state.tell(GROUP, answer.generation);
-                for held in &answer.assignment {
-                    let key = (GROUP, answer.generation, held.partition);
-                    let member = answer.member_id.clone();
-                    let known = state.grants.insert(key, member.clone());
-                    if let Some(known) = known.filter(|known| *known != member) {
-                        state.fail(format!(
-                            "in generation {} partition {} belongs to {known} and to {member}",
-                            answer.generation, held.partition
-                        ));
-                    }
-                    let progress = state.groups.entry((GROUP, held.partition)).or_default();
-                    let since = progress.holder.as_ref().map(|(generation, _)| *generation);
-                    let is_mine = progress.holder.as_ref().is_some_and(|it| it.1 == member);
-                    if !is_mine && since.is_none_or(|since| since < answer.generation) {
-                        progress.holder = Some((answer.generation, member));
-                    }
-                }
+                state.grant(asked, said, answer);
             }
+            (Request::Produce { .. }, Ok(_)) => state.bury(&asked.letters),
             _ => {}
         }
     }
@@ -384,6 +399,14 @@ impl State {
         // The first say it all.
         if self.failures.len() < 16 {
             self.failures.push(what);
+        }
+    }
+
+    fn processed(&mut self, group: &'static str, partition: i32, offset: i64) {
+        let progress = self.groups.entry((group, partition)).or_default();
+        progress.processed.insert(offset);
+        while progress.processed.contains(&progress.frontier) {
+            progress.frontier += 1;
         }
     }
 

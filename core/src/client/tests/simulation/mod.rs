@@ -8,6 +8,9 @@
 //!
 //! In about half of the seeds something else goes on beside (`side`): durability `os`, or deletion.
 //!
+//! In about half of them members do more (`parts`): handlers that fail, with dead letters; results that are committed
+//! with the offsets they are of; and members that keep their places while they are away.
+//!
 //! Beside the native clients, or alone, there may be guests, who speak another protocol to the same broker: the tests
 //! of the crate that has it bring them along (`guests`, feature `simulation`).
 //!
@@ -20,9 +23,13 @@ mod faults;
 mod guests;
 mod history;
 mod network;
+mod parts;
+mod processing;
+mod results;
 #[cfg(test)]
 mod seeds;
 mod side;
+mod statics;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -36,6 +43,7 @@ use self::broker::Broker;
 use self::faults::Faults;
 use self::guests::{Cast, Counts};
 use self::network::Network;
+use self::parts::Parts;
 use self::side::Side;
 use crate::client::TopicOptions;
 use crate::completion::mark_own_thread;
@@ -192,7 +200,12 @@ fn run_here(seed: u64, bug: Option<Bug>, cast: &Cast) -> Outcome {
         let world = World::enter(seed, began, still, bug);
         assert!(clock.world.set(Arc::clone(&world)).is_ok());
         tokio::spawn(Arc::clone(&clock).tick());
-        play(seed, &world, &history, cast).await;
+        // The guests' own simulation is about them.
+        let parts = match cast.guests {
+            Some(_) => Parts::default(),
+            None => Parts::of(seed),
+        };
+        play(seed, &world, &history, cast, parts).await;
         world.finish();
         for _ in 0..2_000 {
             if world.threads().is_empty() {
@@ -218,7 +231,7 @@ fn run_here(seed: u64, bug: Option<Bug>, cast: &Cast) -> Outcome {
     }
 }
 
-async fn play(seed: u64, world: &Arc<World>, history: &Arc<History>, cast: &Cast) {
+async fn play(seed: u64, world: &Arc<World>, history: &Arc<History>, cast: &Cast, parts: Parts) {
     let below = |limit| world.below(limit);
     let latency = Duration::from_micros([100, 1_000, 10_000, 100_000][below(4) as usize]);
     let sync_us = [0, 500, 5_000, 30_000][below(4) as usize];
@@ -230,14 +243,17 @@ async fn play(seed: u64, world: &Arc<World>, history: &Arc<History>, cast: &Cast
         history: Arc::clone(history),
         partitions: 1 + below(4) as i32,
         calm: Arc::default(),
+        parts,
     };
+    broker.parts = parts;
     let (producers, members) = (1 + below(3) as usize, below(4) as usize);
     let (records, faults) = (20 + below(60), below(9));
     let gap_ms = [200, 1_000, 3_000][below(3) as usize];
     let counts = cast.counts(&stage, producers, members);
     let side = Side::of(seed, &stage, cast);
     broker.start().await;
-    create_topic(&stage).await;
+    create_topic(&stage, TOPIC, stage.partitions).await;
+    parts.prepare(&stage).await;
     if let Some(side) = &side {
         side.create().await;
     }
@@ -247,7 +263,7 @@ async fn play(seed: u64, world: &Arc<World>, history: &Arc<History>, cast: &Cast
     });
     let (sending, reading) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
     begin(&stage, cast, &counts, records, [&sending, &reading]);
-    let clients = counts.all_producers() + counts.all_members();
+    let clients = counts.all() + parts.members();
     let beside = side.as_ref().map_or(0, |side| side.begin(clients));
     let mut striking = Faults {
         world,
@@ -278,15 +294,15 @@ async fn play(seed: u64, world: &Arc<World>, history: &Arc<History>, cast: &Cast
     broker.close().await;
 }
 
-async fn create_topic(stage: &Stage) {
+async fn create_topic(stage: &Stage, name: &str, partitions: i32) {
     let topic = TopicOptions {
-        partitions: Some(stage.partitions as u32),
+        partitions: Some(partitions as u32),
         // A sync may take longer than a request.
         exist_ok: Some(true),
         ..TopicOptions::default()
     };
     let client = stage.connect(usize::MAX).await;
-    while let Err(error) = client.admin().create_topic(TOPIC, topic.clone()).await {
+    while let Err(error) = client.admin().create_topic(name, topic.clone()).await {
         stage
             .world
             .note(format!("the topic is not created: {error}"));
@@ -294,7 +310,7 @@ async fn create_topic(stage: &Stage) {
     drop(client.close(None).await);
 }
 
-/// All clients begin: native producers and members, and then the guests'.
+/// All clients begin: native producers and members, what is played besides, and then the guests.
 fn begin(
     stage: &Stage,
     cast: &Cast,
@@ -310,6 +326,7 @@ fn begin(
         let stage = stage.clone();
         tokio::spawn(stage.consume(counts.producers + member, Arc::clone(reading)));
     }
+    stage.parts.begin(stage, counts.all(), reading);
     let Some(guests) = &cast.guests else {
         return;
     };
@@ -355,11 +372,12 @@ async fn heal(
         let mut ends = ends.clone().enumerate();
         ends.any(|(partition, end)| history.frontier(group, partition as i32) < end)
     };
-    while counts.groups().any(is_behind) {
+    while counts.groups().any(is_behind) || stage.parts.are_behind(stage, ends.clone()) {
         mend(stage, broker).await;
     }
     reading.set();
-    while reading.counted() < counts.all_members() as u64 {
+    let members = counts.all_members() + stage.parts.members();
+    while reading.counted() < members as u64 {
         mend(stage, broker).await;
     }
     if let Some(side) = side {
@@ -375,6 +393,7 @@ async fn heal(
     {
         history.fail("after another start other records are read".to_owned());
     }
+    stage.parts.check(stage, broker).await;
     if let Some(guests) = broker.guests() {
         let all = guests.read_all(stage.clone(), ends.collect());
         if all.await != found {

@@ -107,6 +107,14 @@ impl Network {
         }
     }
 
+    /// The client is gone: what it sent and has not arrived does not.
+    pub(super) fn kill(&self, client: usize) {
+        for (up, down) in self.wires(Some(client)) {
+            up.break_after(Duration::ZERO);
+            down.break_after(Duration::ZERO);
+        }
+    }
+
     /// Every connection breaks: of what was on its way some still arrives at the clients.
     pub(super) fn cut_all(&self) {
         for (up, down) in self.wires(None) {

@@ -1,5 +1,6 @@
 //! Which seeds are run, and what has to come of them.
 
+use super::parts::Parts;
 use super::{number, run};
 use crate::world::simulated::Bug;
 
@@ -7,7 +8,7 @@ use crate::world::simulated::Bug;
 const SEEDS: u64 = 500;
 
 /// Seeds that have found a bug of the product, each with a test of its own by now where it was mended.
-const FOUND: [u64; 8] = [
+const FOUND: [u64; 11] = [
     // A heartbeat of before a release was asked again of a broker that had started since.
     1_070,
     // A topic was said to exist before its creation was synced, and a power cut took it back.
@@ -22,6 +23,12 @@ const FOUND: [u64; 8] = [
     4_402,
     // A commit of what a power cut had taken back at `os` counted, and the group passed over what came in its place.
     4_602,
+    // Results that were refused, since what they were of went to another member, were sent again and taken.
+    187,
+    // A record that paused before it was tried again was taken for a handler that is stuck.
+    156,
+    // A consumer whose host had been late joined its group again before it told that, and left it with the error.
+    1_347,
 ];
 
 #[test]
@@ -96,4 +103,45 @@ fn deliberate_bugs_are_found() {
         println!("{bug:?}: {found:?}");
         assert!(found.is_some(), "{bug:?} is not found");
     }
+}
+
+/// A bug, which seeds may find it, and the rule that it breaks.
+type Hunt = (Bug, fn(&Parts) -> bool, &'static str);
+
+/// The first of these seeds with which the bug breaks the rule.
+fn found_in_part((bug, plays, rule): Hunt) -> Option<(u64, String)> {
+    let seeds = (0..10 * SEEDS_FOR_A_BUG).filter(|seed| plays(&Parts::of(*seed)));
+    seeds.into_iter().find_map(|seed| {
+        let mut failures = run(seed, Some(bug)).failures.into_iter();
+        Some((seed, failures.find(|failure| failure.contains(rule))?))
+    })
+}
+
+#[test]
+fn deliberate_bugs_are_found_by_what_half_of_the_seeds_play() {
+    let handles = |parts: &Parts| parts.handling.is_some_and(|it| it.has_letters);
+    let bills = |parts: &Parts| parts.billing.is_some();
+    let places = |parts: &Parts| parts.places.is_some();
+    let bugs: [Hunt; 5] = [
+        (Bug::LetterUnawaited, handles, "are processed"),
+        (Bug::RetryFreesLane, handles, "is handled before"),
+        (Bug::ResultsForfeited, bills, "is there twice"),
+        (Bug::ResultsApart, bills, "results after an open"),
+        (Bug::InstanceUnfenced, places, "when another had its name"),
+    ];
+    for bug in bugs {
+        let found = found_in_part(bug);
+        println!("{:?}: {found:?}", bug.0);
+        assert!(found.is_some(), "{:?} is not found", bug.0);
+    }
+}
+
+#[test]
+fn seeds_that_were_kept_play_nothing_more() {
+    // Those that found bugs before there was more to play: they are to go on meaning what they meant.
+    for seed in [1_070, 30_920] {
+        assert_eq!(Parts::of(seed).members(), 0);
+    }
+    let playing = (0..1_000).filter(|seed| Parts::of(*seed).members() > 0);
+    assert!((400..600).contains(&playing.count()));
 }
