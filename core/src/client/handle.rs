@@ -188,9 +188,10 @@ impl Shared {
         let mut closing: Vec<_> = producers.collect();
         let consumers = members.consumers.iter();
         closing.extend(consumers.filter_map(|it| {
+            let is_told = it.has_closed();
             let closing = it.close(deadline.left())?;
             it.hurry_close(deadline.left());
-            Some((closing, false))
+            Some((closing, is_told))
         }));
         let mut report = CloseReport::default();
         for (closing, is_told) in &mut closing {

@@ -1,15 +1,16 @@
 //! The end of a consumer: commit what is processed, leave the group, at most until a deadline.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::sync::Mutex;
 
 use super::state::State;
 use crate::client::CloseReport;
+use crate::client::admin::Writer;
 use crate::client::deadline::Deadline;
-use crate::completion::{Completion, Shared};
+use crate::completion::{Completion, Pending, Shared};
 use crate::error::{Error, ErrorCode, Outcome};
 use crate::world;
 
@@ -94,4 +95,35 @@ fn too_late() -> Error {
         "the consumer's last commit was not acknowledged in time",
     )
     .with_outcome(Outcome::Unknown)
+}
+
+/// What a client keeps of its consumers.
+#[derive(Debug)]
+pub(in crate::client) struct Remembered(pub(super) Weak<State>);
+
+impl Remembered {
+    pub(in crate::client) fn is_open(&self) -> bool {
+        self.0.upgrade().is_some_and(|state| !state.is_closed())
+    }
+
+    /// Whether its owner has closed it: then its report is told.
+    pub(in crate::client) fn has_closed(&self) -> bool {
+        let state = self.0.upgrade();
+        let closing = state.and_then(|state| state.closing.get().map(|it| it.report.peek()));
+        closing.flatten().is_some()
+    }
+
+    /// Makes a close that is on its way end after `timeout`, if it would later.
+    pub(in crate::client) fn hurry_close(&self, timeout: Duration) {
+        if let Some(state) = self.0.upgrade() {
+            state.hurry_close(timeout);
+        }
+    }
+
+    /// Begins to close it, if it is still there.
+    pub(in crate::client) fn close(&self, timeout: Duration) -> Option<Pending<CloseReport>> {
+        let state = self.0.upgrade()?;
+        let writer = Arc::new(Writer(Arc::clone(&state.transport)));
+        Some(state.close(timeout).follow().with_assist(writer))
+    }
 }

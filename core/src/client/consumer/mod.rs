@@ -29,7 +29,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::sync::Mutex;
@@ -38,6 +38,7 @@ use bytes::Bytes;
 use self::bell::Bell;
 pub(super) use self::block::malformed;
 pub use self::block::{BatchRecords, Block, ConsumerBatch};
+pub(super) use self::closing::Remembered;
 use self::commit::Commits;
 pub(super) use self::fetcher::Dropped;
 use self::fetcher::{Fetcher, Origin};
@@ -424,30 +425,6 @@ impl Consumer {
         let (completion, pending) = Completion::pair();
         state.commit(offsets, completion);
         self.assisted(pending)
-    }
-}
-
-/// What a client keeps of its consumers.
-#[derive(Debug)]
-pub(super) struct Remembered(Weak<State>);
-
-impl Remembered {
-    pub(super) fn is_open(&self) -> bool {
-        self.0.upgrade().is_some_and(|state| !state.is_closed())
-    }
-
-    /// Makes a close that is on its way end after `timeout`, if it would later.
-    pub(super) fn hurry_close(&self, timeout: Duration) {
-        if let Some(state) = self.0.upgrade() {
-            state.hurry_close(timeout);
-        }
-    }
-
-    /// Begins to close it, if it is still there.
-    pub(super) fn close(&self, timeout: Duration) -> Option<Pending<CloseReport>> {
-        let state = self.0.upgrade()?;
-        let writer = Arc::new(Writer(Arc::clone(&state.transport)));
-        Some(state.close(timeout).follow().with_assist(writer))
     }
 }
 

@@ -38,7 +38,9 @@ impl State {
             return self.read_closed();
         }
         let _turn = self.take_turn()?;
+        // Closing ends the stream that a thread may be reading from.
         let read = self.read_in_turn(what, deadline);
+        let read = read.or_else(|error| self.not_opened(error));
         self.note_read(&read);
         read
     }
@@ -77,7 +79,7 @@ impl State {
         }
     }
 
-    /// What a read comes to whose consumer could not be opened: its end, if it was closed meanwhile.
+    /// What a read comes to that has failed: its end, if that is because the consumer was closed meanwhile.
     pub(super) fn not_opened(&self, error: Error) -> Result<Option<Item>> {
         if self.is_closed() && error.code() == ErrorCode::Closed {
             return Ok(None);

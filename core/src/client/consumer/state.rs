@@ -174,7 +174,11 @@ impl State {
 
     /// A read of a closed consumer: the end of the loop that was closed, and for everybody after it an error.
     pub(super) fn read_closed<T>(&self) -> Result<Option<T>> {
-        match self.is_in_loop.swap(false, Ordering::AcqRel) {
+        // The answer to the last read may have been the end, and nobody there to take it.
+        let last = self.turn.lock().taken.take();
+        let was_taken = last.is_none_or(|taken| taken.load(Ordering::Acquire));
+        let is_in_loop = self.is_in_loop.swap(false, Ordering::AcqRel);
+        match is_in_loop || !was_taken {
             true => Ok(None),
             false => self.check_open().map(|()| None),
         }

@@ -22,7 +22,7 @@ use crate::world;
 pub(super) struct Turn {
     reader: Who,
     /// Set when the last answer that was given without a waiting thread was taken.
-    taken: Option<Arc<AtomicBool>>,
+    pub(super) taken: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +118,7 @@ impl State {
         });
         let who = Arc::clone(&task);
         if let Err(error) = self.begin_turn(move || Who::Task(who), Some(taken)) {
+            self.end_turn_of(&task);
             // Of this call alone: another's loop may go on.
             let answer = task.answer.lock().take();
             if let Some(answer) = answer {
@@ -145,6 +146,7 @@ impl State {
             }
         };
         turn.reader = who();
+        let is_thread = matches!(turn.reader, Who::Thread);
         let last = std::mem::replace(&mut turn.taken, taken);
         drop(turn);
         if let Some(before) = before {
@@ -154,7 +156,12 @@ impl State {
             drop(stepping);
         }
         let was_taken = last.is_none_or(|taken| taken.load(Ordering::Acquire));
-        self.end_lease(was_taken)
+        let ended = self.end_lease(was_taken);
+        if ended.is_err() && is_thread {
+            // A task may have been abandoned meanwhile, and another's turn begun: it ends its own.
+            self.end_turn();
+        }
+        ended
     }
 
     fn end_turn(&self) {
@@ -250,7 +257,9 @@ impl Task {
             read => {
                 // Under `stepping`: whoever takes the turn over finds the answer given or not begun.
                 let answer = self.answer.lock().take();
-                state.note_read(&read);
+                if answer.is_some() {
+                    state.note_read(&read);
+                }
                 state.end_turn_of(self);
                 drop(stepping);
                 if let Some(answer) = answer {
