@@ -78,7 +78,7 @@ export class Producer extends EventEmitter<ProducerEvents> implements AsyncDispo
    * gives the same, sooner if its time is shorter.
    */
   close(timeoutMs?: number): Promise<CloseReport>
-  /** Closes, and throws the first failure that nobody was told about. */
+  /** Closes, and throws the first failure that nobody was told about, or that records were not delivered in time. */
   [Symbol.asyncDispose](): Promise<void>
 }
 

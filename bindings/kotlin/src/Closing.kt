@@ -5,6 +5,8 @@ import java.util.concurrent.atomic.AtomicBoolean
 import kotlin.time.Duration
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.isActive
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeoutOrNull
 
@@ -41,7 +43,13 @@ internal fun blocking(close: suspend () -> CloseReport) {
  * there is no more than [exitTimeout] for it, and what was lost is said on the error output.
  */
 internal suspend fun leaving(cause: Throwable?, exitTimeout: Duration, close: suspend (Duration?) -> CloseReport) {
-    if (cause is CancellationException) return close(exitTimeout).warn("when it was closed")
+    if (cause is CancellationException && !currentCoroutineContext().isActive) {
+        try {
+            return close(exitTimeout).warn("when it was closed")
+        } catch (failure: HeadwaterException) {
+            return cause.addSuppressed(failure)
+        }
+    }
     val lost = try {
         close(null).lost()
     } catch (failure: HeadwaterException) {
@@ -59,7 +67,7 @@ private fun CloseReport.lost(): HeadwaterException? = when {
 
 /** Says what was lost on the error output. */
 internal fun CloseReport.warn(situation: String) {
-    if (unsentRecords == 0L && failedRecords == 0L) return
+    if (unsentRecords == 0L && failedRecords == 0L && firstError == null) return
     val first = firstError?.let { "; the first error: ${it.message}" }.orEmpty()
     System.err.println("headwater: $unsentRecords records were not delivered and $failedRecords failed $situation$first")
 }

@@ -14,7 +14,7 @@ extension Headwater {
             result = try await body()
         } catch {
             // The first error is the one that counts.
-            if error is CancellationError || Task.isCancelled {
+            if Task.isCancelled {
                 try? await close(exitTimeout).warn("when it was closed")
             } else {
                 _ = try? await close(nil)
@@ -36,7 +36,7 @@ extension CloseReport {
 
     /// Says what was lost on the error output.
     func warn(_ situation: String) {
-        if unsentRecords == 0, failedRecords == 0 { return }
+        if unsentRecords == 0, failedRecords == 0, firstError == nil { return }
         let first = firstError.map { "; the first error: \($0.message)" } ?? ""
         let counts = "\(unsentRecords) records were not delivered and \(failedRecords) failed"
         FileHandle.standardError.write(Data("headwater: \(counts) \(situation)\(first)\n".utf8))

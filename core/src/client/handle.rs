@@ -65,13 +65,15 @@ impl Closing {
         completion: Arc<Mutex<Option<Completion<CloseReport>>>>,
         report: completion::Shared<CloseReport>,
     ) -> Self {
+        let open = members.producers.iter().filter(|it| !it.has_closed());
+        let open: Vec<_> = open.cloned().collect();
         let deadline = Deadline::new(CLOSE_GRACE, move || {
             let completion = completion.lock().take();
             if let Some(completion) = completion {
-                completion.finish(Ok(CloseReport {
-                    first_error: Some(stuck()),
-                    ..Default::default()
-                }));
+                let mut report = CloseReport::default();
+                open.iter().for_each(|producer| report.add(producer.told()));
+                report.first_error = Some(stuck());
+                completion.finish(Ok(report));
             }
         });
         Self {

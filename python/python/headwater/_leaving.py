@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from headwater._errors import HeadwaterError, Timeout
 
 if TYPE_CHECKING:
     from headwater._types import CloseReport
+
+#: What a close may take beyond its time, in s.
+GRACE = 1.0
 
 #: Somebody wants to leave; nothing has failed.
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, CancelledError)
@@ -34,7 +38,7 @@ def leave(
     timeout = time_left(exit_timeout, raised)
     try:
         tell(close(timeout), timeout)
-    except HeadwaterError as error:
+    except (HeadwaterError, Warning) as error:
         raise_or_note(error, raised)
     except INTERRUPTIONS as interrupted:
         # Closing goes on; closing again makes it end sooner.
@@ -51,7 +55,7 @@ async def leave_async(
     timeout = time_left(exit_timeout, raised)
     try:
         tell(await close(timeout), timeout)
-    except HeadwaterError as error:
+    except (HeadwaterError, Warning) as error:
         raise_or_note(error, raised)
     except INTERRUPTIONS as interrupted:
         await leave_async(close, exit_timeout if timeout is None else 0.0, interrupted)
@@ -62,9 +66,13 @@ def time_left(exit_timeout: float, raised: BaseException | None) -> float | None
     """How long a block may take to close; None: as long as closing does."""
     if not isinstance(raised, INTERRUPTIONS):
         return None
-    # Kept with what goes through the blocks: the time is for all of them.
-    until: float = raised.__dict__.setdefault("_headwater_until", monotonic() + exit_timeout)
-    return max(0.0, until - monotonic())
+    # Kept with what goes through the blocks: the time is for all of them. But asyncio gives the same
+    # exception to whoever awaits a cancelled task, also long after: then it is for other blocks.
+    now = monotonic()
+    until: float = raised.__dict__.get("_headwater_until", -inf)
+    if now > until + exit_timeout + GRACE:
+        until = raised.__dict__["_headwater_until"] = now + exit_timeout
+    return max(0.0, until - now)
 
 
 def tell(report: CloseReport, timeout: float | None) -> None:
@@ -90,12 +98,13 @@ def raise_if_lost(report: CloseReport) -> None:
     raise error
 
 
-def raise_or_note(error: HeadwaterError, raised: BaseException | None) -> None:
-    """Raise it, or have the exception of the block say it."""
+def raise_or_note(error: HeadwaterError | Warning, raised: BaseException | None) -> None:
+    """Raise it, or have the exception of the block say it: also a warning that is an error."""
     if raised is None:
         raise error
     notes: list[str] = getattr(error, "__notes__", [])
-    raised.add_note(f"on closing, {error.kind}: {'; '.join([str(error), *notes])}")
+    kind = error.kind if isinstance(error, HeadwaterError) else type(error).__name__
+    raised.add_note(f"on closing, {kind}: {'; '.join([str(error), *notes])}")
 
 
 def patience(timeout: float | None) -> float | None:
@@ -103,4 +112,4 @@ def patience(timeout: float | None) -> float | None:
 
     It may be an earlier one's, which was interrupted and had more time.
     """
-    return None if timeout is None else timeout + 1.0
+    return None if timeout is None else timeout + GRACE

@@ -163,7 +163,9 @@ class Client:
         until = asyncio.get_running_loop().time() + left
         for producer in list(self._producers):
             left = until - asyncio.get_running_loop().time()
-            self._unsent += await producer._send_kept_within(left)
+            # Not in one statement: another close may count between its halves.
+            unsent = await producer._send_kept_within(left)
+            self._unsent += unsent
         report = await wait(self._native.close(until - asyncio.get_running_loop().time()))
         return report._replace(unsent_records=report.unsent_records + self._unsent)
 
@@ -289,16 +291,19 @@ class Producer(_native.Producer):
         """
         left = self._close_timeout if timeout is None else timeout
         until = asyncio.get_running_loop().time() + left
-        self._unsent += await self._send_kept_within(left)
+        unsent = await self._send_kept_within(left)
+        self._unsent += unsent
         report = await wait(self._close(until - asyncio.get_running_loop().time()))
         return report._replace(unsent_records=report.unsent_records + self._unsent)
 
     async def _send_kept_within(self, left: float) -> int:
         """Wait for room for the records that are kept; how many there was none for."""
-        if self._sender is not None:
+        loop = asyncio.get_running_loop()
+        # One of a loop that has ended does nothing any more.
+        if self._sender is not None and self._sender.get_loop() is loop:
             await asyncio.wait([self._sender], timeout=max(0.0, left))
         unsent = len(self._kept)
-        if self._sender is not None:
+        if self._sender is not None and self._sender.get_loop() is loop:
             self._sender.cancel()
         return unsent
 

@@ -303,7 +303,7 @@ impl Producer {
 }
 
 /// What a client keeps of its producers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Remembered(Weak<Sender>);
 
 impl Remembered {
@@ -322,6 +322,16 @@ impl Remembered {
         let sender = self.0.upgrade();
         let report = sender.and_then(|sender| sender.closing.get()?.report.peek());
         report.is_some()
+    }
+
+    /// What it has said on closing, and before that what would be lost now.
+    pub(super) fn told(&self) -> CloseReport {
+        let sender = self.0.upgrade();
+        let report = sender.and_then(|sender| sender.closing.get()?.report.peek());
+        report.and_then(Result::ok).unwrap_or_else(|| CloseReport {
+            unsent_records: self.backlog().map_or(0, |backlog| backlog.records),
+            ..CloseReport::default()
+        })
     }
 
     /// Makes a close that is on its way end after `timeout`, if it would later.

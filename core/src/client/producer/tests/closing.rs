@@ -46,3 +46,18 @@ fn a_line_about_a_producer_says_whose_it_is() {
         "{dropped}"
     );
 }
+
+/// A client whose close came to nothing in time said that nothing was lost.
+#[test]
+fn what_would_be_lost_is_told_before_its_close_is_over() {
+    let (fake, producer) = ready();
+    for _ in 0..3 {
+        producer.enqueue("t", &Record::new(b"more")).unwrap();
+    }
+    let _unanswered = fake.next();
+    let remembered = producer.remembered();
+    assert_eq!(remembered.told().unsent_records, 3);
+    let report = producer.close(Some(Duration::ZERO)).wait(None).unwrap();
+    assert_eq!(report.unsent_records, 3);
+    assert_eq!(remembered.told(), report);
+}
