@@ -217,6 +217,11 @@ impl Accumulator {
             (queue.memory, queue.is_renewed) = (Memory::Whole, false);
             return self.list(topic, partition);
         }
+        if queue.sent.is_empty() && queue.closed.is_empty() && queue.open.is_none() {
+            // What it was asked for has failed meanwhile, of time: the next batch asks again, and is told.
+            queue.memory = Memory::Whole;
+            return;
+        }
         queue.renew();
         queue.is_renewed = false;
         queue.retry_at = None;

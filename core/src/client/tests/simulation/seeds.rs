@@ -8,13 +8,14 @@ use crate::world::simulated::Bug;
 const SEEDS: u64 = 500;
 
 /// Seeds that have found a bug of the product, each with a test of its own by now where it was mended.
-const FOUND: [u64; 11] = [
+const FOUND: [u64; 12] = [
     // A heartbeat of before a release was asked again of a broker that had started since.
     1_070,
     // A topic was said to exist before its creation was synced, and a power cut took it back.
     30_920,
     // A producer at `os` was not told of its loss when the next batch was the first of an epoch.
-    275,
+    275, // Nor when the batch for which the loss was found out had failed by then.
+    7_543,
     // A member that was missing while its topic was deleted and created again went on where it had stood.
     204,
     // The same of one that was missing twice, and of one that had not let go yet when the broker was started again.

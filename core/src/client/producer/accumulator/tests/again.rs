@@ -175,6 +175,30 @@ fn a_producer_that_begins_an_epoch_asks_first_whether_what_was_acknowledged_is_t
     }
 }
 
+/// A loss was found out for a batch whose time was over by then, and was told to nobody.
+#[test]
+fn a_loss_that_nobody_waits_to_be_told_of_is_told_to_the_next() {
+    let mut accumulator = identified(settings());
+    let now = Instant::now();
+    let first = batch(&mut accumulator);
+    let mut told = Told::default();
+    accumulator.acknowledge(first.key, ack(10), &mut told);
+    push(&mut accumulator, 0, b"second", now);
+    let second = batch(&mut accumulator);
+    fail(&mut accumulator, &second, refused(), &mut told);
+    push(&mut accumulator, 0, b"third", now);
+    ask_end(&mut accumulator);
+    accumulator.advance(now + Duration::from_secs(121), &mut told);
+    told.settled.clear();
+    accumulator.log_end(0, 0, Ok(10), now, &mut told);
+    assert!(told.settled.is_empty());
+    push(&mut accumulator, 0, b"fourth", now);
+    ask_end(&mut accumulator);
+    accumulator.log_end(0, 0, Ok(10), now, &mut told);
+    let error = told.settled.pop().unwrap().result.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::LogTruncated);
+}
+
 #[test]
 fn a_partition_whose_epochs_are_used_up_gets_a_producer_id_of_its_own() {
     let mut accumulator = identified(settings());
