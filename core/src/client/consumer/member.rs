@@ -381,8 +381,9 @@ impl State {
         let is_at_work = fetcher.is_all_passed() || (is_reading && !fetcher.is_manual());
         drop(fetcher);
         // What pauses before it is tried again is in nobody's hands.
-        let is_at_work = is_at_work || self.is_processor_idle();
-        let Some(silent) = silent.filter(|silent| *silent >= allowed && !is_at_work) else {
+        let is_stuck =
+            |silent: &Duration| *silent >= allowed && !is_at_work && !self.is_processor_idle();
+        let Some(silent) = silent.filter(is_stuck) else {
             return self.look_at_host();
         };
         let error = Error::new(
