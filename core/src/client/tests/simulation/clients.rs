@@ -75,7 +75,8 @@ impl Stage {
     pub(super) async fn connect_for(&self, number: usize, life: &Arc<Signal>) -> Client {
         let options = TcpOptions {
             keep_alive: Duration::from_millis(self.among(&[500, 3_000, 10_000])),
-            request_timeout: Duration::from_millis(self.among(&[1_000, 5_000, 30_000])),
+            // More than twice as long as a heartbeat may wait, as it is outside of here (`limits.rs`).
+            request_timeout: Duration::from_millis(self.among(&[2_500, 5_000, 30_000])),
             connect_timeout: Duration::from_millis(self.among(&[500, 3_000])),
             ..TcpOptions::default()
         };
