@@ -99,7 +99,9 @@ impl Inner {
         drop(topics);
         if is_there {
             drop(creating);
-            return completion.finish(existing(name, exist_ok));
+            // A log that has stopped may lose it: it was applied, and perhaps never synced.
+            let is_safe = self.log.health();
+            return completion.finish(is_safe.and_then(|()| existing(name, exist_ok)));
         }
         if count + creating.waiting.len() >= limits::TOPICS_MAX {
             drop(creating);
@@ -420,5 +422,27 @@ mod tests {
         let error = other.wait(None).unwrap_err();
         assert_eq!(error.code(), ErrorCode::TopicAlreadyExists);
         service.close().unwrap();
+    }
+
+    #[test]
+    fn a_topic_whose_sync_has_failed_is_not_said_to_exist() {
+        // Who asked again was told `Done` by a log that had stopped, and the topic was not there after the next open.
+        let storage = Arc::new(FaultyStorage::new());
+        let (options, shared) = (ServiceOptions::default(), Arc::clone(&storage));
+        let service = Service::open_storage("test".to_owned(), shared, None, &options).unwrap();
+        let session = service.remote_session();
+        let ask = || -> Result<Response> {
+            let (completion, mut pending) = Completion::pair();
+            let create = Request::CreateTopic {
+                name: "orders".to_owned(),
+                config: Vec::new(),
+                exist_ok: true,
+            };
+            session.submit(create, Bytes::new(), Run::Io, completion);
+            pending.wait(None)
+        };
+        storage.fail_next_sync();
+        assert_eq!(ask().unwrap_err().code(), ErrorCode::KafkaStorageError);
+        assert_eq!(ask().unwrap_err().code(), ErrorCode::KafkaStorageError);
     }
 }

@@ -8,7 +8,7 @@ use crate::world::simulated::Bug;
 const SEEDS: u64 = 500;
 
 /// Seeds that have found a bug of the product, each with a test of its own by now where it was mended.
-const FOUND: [u64; 12] = [
+const FOUND: [u64; 13] = [
     // A heartbeat of before a release was asked again of a broker that had started since.
     1_070,
     // A topic was said to exist before its creation was synced, and a power cut took it back.
@@ -30,6 +30,8 @@ const FOUND: [u64; 12] = [
     156,
     // A consumer whose host had been late joined its group again before it told that, and left it with the error.
     1_347,
+    // A topic whose creation could not be synced was said to exist, by a log that had stopped.
+    27_514,
 ];
 
 #[test]
