@@ -359,9 +359,10 @@ impl State {
         drop(commits);
         let state = Arc::downgrade(self);
         let done = Completion::call(move |result: Result<()>, _| {
-            // A commit that may succeed later is tried again after the interval.
+            // A commit that may succeed later is tried again after the interval; so may one of a generation that is over,
+            // for what is still held: what is not is forgotten at the answer to the next heartbeat.
             if let (Err(error), Some(state)) = (result, state.upgrade())
-                && !error.is_fatal()
+                && (!error.is_fatal() || error.kind() == ErrorKind::Fenced)
             {
                 state.commit_in_time();
             }

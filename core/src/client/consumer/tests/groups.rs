@@ -24,6 +24,26 @@ fn a_commit_that_is_refused_is_told_and_the_group_says_what_comes_of_it() {
 }
 
 #[test]
+fn what_was_refused_as_of_an_older_generation_is_committed_again_while_it_is_held() {
+    // Where nothing more came, the last records that a member had read before a rebalance were never committed.
+    let options = ConsumerOptions {
+        commit_interval_ms: Some(10),
+        ..grouped()
+    };
+    let (fake, consumer) = reading(options);
+    let _ = consumer.progress(2);
+    let asked = || loop {
+        fake.run_jobs();
+        match fake.next() {
+            Some(asked) => break asked,
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    asked().fail(Error::new(ErrorCode::IllegalGeneration, "of an older one"));
+    assert_eq!(committed(&asked()), [2]);
+}
+
+#[test]
 fn a_commit_that_no_request_holds_goes_in_several_before_the_next_and_is_tried_again_where_it_failed()
  {
     // It made a frame with more than 1 MiB of header, and failed for ever.
