@@ -76,7 +76,9 @@ impl Awake {
 impl Sender {
     /// Waits a while for what a broker may answer at once.
     pub(super) fn look_awake(&self, timeout: Option<Duration>, is_done: impl Fn() -> bool) {
-        if self.transport.is_remote() {
+        // Of many batches on their way one is waited for long; and who looks takes the time of who sends.
+        let is_alone = || self.desk.lock().accumulator.outstanding_batches() <= 1;
+        if self.transport.is_remote() && is_alone() {
             self.awake.look(timeout, is_done);
         }
     }

@@ -205,6 +205,11 @@ impl Accumulator {
         self.outstanding_records
     }
 
+    /// Batches that have not ended.
+    pub(super) const fn outstanding_batches(&self) -> u64 {
+        self.outstanding_batches
+    }
+
     /// Whether one batch is all there is, to be sent now, and not long.
     pub(super) fn has_one_small_batch(&self) -> bool {
         self.outstanding_batches == 1
