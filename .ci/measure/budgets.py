@@ -84,6 +84,7 @@ BUDGETS = [
     at_least("broker, disk: in, 100 B", "records_per_s", 2e6, "2 M/s"),
     at_least("broker, os: in, 1 KiB", "records_per_s", 1.2e6, "1.2 M/s"),
     at_least("broker, os: out, 1 KiB", "records_per_s", 2e6, "2 M/s"),
+    share("broker, os: in, 1,000 connections", 0.8, "broker, os: in, 100 B"),
     share("broker, os: in, 100 a batch, 1,000 connections", 0.8, "broker, os: in, 100 a batch"),
     *in_flight("broker, os: one in flight", [ECHO]),
     *in_flight("broker, disk: one in flight", [ECHO, SYNC]),

@@ -14,9 +14,9 @@ ENCODING = (
     "It would change with `send_rows`, which takes many at a time, and not for single records."
 )
 MANY_BUFFERS = (
-    "What many producers have on their way does not fit in a cache, in the client or in the broker. With 1,000 records a batch, which is "
-    "100 MB at a time, a thousand connections do half of what one does, and perf shows copies into and out of sockets and files, and pages "
-    "that are mapped anew."
+    "What a thousand producers have on their way, up to four batches of 100 KB each, fits in no cache, in the client or in the broker: "
+    "perf shows copies into and out of sockets and files, and pages that are mapped anew. With 100 records a batch, where a batch "
+    "costs more than its bytes, a thousand connections do what one does."
 )
 TAIL = (
     "The broker keeps what was written last for those who read near the end: `tail_cache_bytes`, which 500,000 records fill. "

@@ -11,8 +11,9 @@ BATCH_RECORDS = 1_000
 RATE = 1_000
 MANY = 1_000
 MEMORY_RECORDS = 500_000
-# Over many connections: a thousand batches of a hundred records are as many bytes on their way as fit in a cache.
-BATCH_OF_MANY = 100
+SMALL_BATCH_RECORDS = 100
+# Over many connections each has one batch of a peer on its way.
+PEER_BATCH_OF_MANY = SMALL_BATCH_RECORDS
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Work:
         shape = {"topic": f"t-{self.size}" if self.kind in ("produce", "consume") else self.kind}
         shape |= {"records": self.records(system, scale), "size": self.size}
         if self.kind in ("produce", "consume"):
-            shape["batch"] = self.batch
-        if self.partitions > 1 or self.batch < BATCH_RECORDS:
+            is_many_of_a_peer = self.connections > 1 and isinstance(system, Peer)
+            shape["batch"] = PEER_BATCH_OF_MANY if is_many_of_a_peer else self.batch
+        if self.partitions > 1 or self.connections > 1 or self.batch < BATCH_RECORDS:
             shape |= {"topic": self.name.replace(" ", "-").replace(",", "")}
             shape |= {"partitions": self.partitions, "connections": self.connections}
         if self.kind == "latency":
@@ -56,16 +58,22 @@ class Work:
         return shape
 
 
-IN_SMALL_BATCHES = f"in, {BATCH_OF_MANY} a batch"
-IN_BY_MANY = f"{IN_SMALL_BATCHES}, {MANY:,} connections"
+def small_batches(name, connections=1):
+    return Work(name, "produce", connections=connections, batch=SMALL_BATCH_RECORDS, levels=("os",), needs_server=True)
+
+
+IN_SMALL_BATCHES = f"in, {SMALL_BATCH_RECORDS} a batch"
+IN_BY_MANY = f"in, {MANY:,} connections"
+IN_SMALL_BATCHES_BY_MANY = f"{IN_SMALL_BATCHES}, {MANY:,} connections"
 WORKS = (
     Work("in, 100 B", "produce"),
     Work("out, 100 B", "consume", levels=("os",)),
     Work("in, 1 KiB", "produce", size=1_024),
     Work("out, 1 KiB", "consume", size=1_024, levels=("os",)),
     Work(f"in, {MANY:,} partitions", "produce", partitions=MANY),
-    Work(IN_SMALL_BATCHES, "produce", batch=BATCH_OF_MANY, levels=("os",), needs_server=True),
-    Work(IN_BY_MANY, "produce", connections=MANY, batch=BATCH_OF_MANY, levels=("os",), needs_server=True),
+    Work(IN_BY_MANY, "produce", connections=MANY, levels=("os",), needs_server=True),
+    small_batches(IN_SMALL_BATCHES),
+    small_batches(IN_SMALL_BATCHES_BY_MANY, connections=MANY),
     Work("one in flight", "latency"),
     Work("end to end", "end-to-end"),
 )

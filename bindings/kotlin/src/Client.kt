@@ -121,17 +121,7 @@ class Client internal constructor(private val native: NativeClient, private val 
      * Runs [block] and closes, however that ends; throws what was lost by it. No thread waits. Cancelled, it closes within
      * `exitTimeout`, and what was not delivered then is said on the error output.
      */
-    suspend inline fun <R> use(block: (Client) -> R): R {
-        var cause: Throwable? = null
-        try {
-            return block(this)
-        } catch (thrown: Throwable) {
-            cause = thrown
-            throw thrown
-        } finally {
-            leave(cause)
-        }
-    }
+    suspend inline fun <R> use(block: (Client) -> R): R = ending({ leave(it) }) { block(this) }
 
     @PublishedApi
     internal suspend fun leave(cause: Throwable?) = leaving(cause, exitTimeout, ::close)

@@ -32,6 +32,20 @@ internal class Once<T> {
     }
 }
 
+/** Runs [block] and then [leave], however it ended. Inlined, so that both may suspend where it is called. */
+@PublishedApi
+internal inline fun <R> ending(leave: (Throwable?) -> Unit, block: () -> R): R {
+    var cause: Throwable? = null
+    try {
+        return block()
+    } catch (thrown: Throwable) {
+        cause = thrown
+        throw thrown
+    } finally {
+        leave(cause)
+    }
+}
+
 /** Runs a close in place, and throws what nobody was told about: nobody looks at the report. */
 internal fun blocking(close: suspend () -> CloseReport) {
     if (Hub.isCurrentThread) throw errorOf("INVALID_STATE", "a thread of Headwater itself must not wait; use the suspending close")

@@ -276,17 +276,7 @@ class Consumer internal constructor(
     override fun close() = blocking { close(null) }
 
     /** Runs [block] and closes, as [Client.use]. The record in hand is not processed if it ends early. */
-    suspend inline fun <R> use(block: (Consumer) -> R): R {
-        var cause: Throwable? = null
-        try {
-            return block(this)
-        } catch (thrown: Throwable) {
-            cause = thrown
-            throw thrown
-        } finally {
-            leave(cause)
-        }
-    }
+    suspend inline fun <R> use(block: (Consumer) -> R): R = ending({ leave(it) }) { block(this) }
 
     @PublishedApi
     internal suspend fun leave(cause: Throwable?) = leaving(cause, exitTimeout, ::close)

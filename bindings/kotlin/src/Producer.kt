@@ -169,17 +169,7 @@ class Producer internal constructor(
     override fun close() = blocking { close(null) }
 
     /** Runs [block] and closes, as [Client.use]. */
-    suspend inline fun <R> use(block: (Producer) -> R): R {
-        var cause: Throwable? = null
-        try {
-            return block(this)
-        } catch (thrown: Throwable) {
-            cause = thrown
-            throw thrown
-        } finally {
-            leave(cause)
-        }
-    }
+    suspend inline fun <R> use(block: (Producer) -> R): R = ending({ leave(it) }) { block(this) }
 
     @PublishedApi
     internal suspend fun leave(cause: Throwable?) = leaving(cause, exitTimeout, ::close)

@@ -64,7 +64,7 @@ struct Sharing {
 type Socket = Arc<Mutex<Option<PathBuf>>>;
 
 /// What others come in by.
-struct Door {
+struct Reception {
     service: Service,
     server: Server,
     listener: Listener,
@@ -92,7 +92,7 @@ fn listen(
         ..ServerOptions::default()
     };
     let server = Server::new(service.clone(), options);
-    let door = Door {
+    let reception = Reception {
         service: service.clone(),
         server: server.clone(),
         listener,
@@ -101,11 +101,11 @@ fn listen(
         token,
         is_broker,
     };
-    let (access, socket) = (door.access(path), Arc::clone(&door.socket));
+    let (access, socket) = (reception.access(path), Arc::clone(&reception.socket));
     let sharing = Sharing {
         server,
         socket,
-        accepting: lane.spawn(accept(door, runtime)),
+        accepting: lane.spawn(accept(reception, runtime)),
         runtime,
     };
     Ok((access, sharing))
@@ -129,7 +129,7 @@ fn socket_name(service: &Service) -> String {
     format!("{:016x}.sock", hasher.finish())
 }
 
-async fn accept(mut door: Door, runtime: &'static Runtime) {
+async fn accept(mut reception: Reception, runtime: &'static Runtime) {
     let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut looks = tokio::time::interval(Duration::from_millis(limits::SHARING_LOOK_MS));
@@ -138,11 +138,11 @@ async fn accept(mut door: Door, runtime: &'static Runtime) {
         tokio::select! {
             biased;
             Some(_) = connections.join_next() => {}
-            _ = looks.tick() => door.look(),
-            accepted = door.listener.accept() => match accepted {
+            _ = looks.tick() => reception.look(),
+            accepted = reception.listener.accept() => match accepted {
                 Ok(stream) => {
                     let place = Arc::clone(&places).try_acquire_owned();
-                    let server = door.server.clone();
+                    let server = reception.server.clone();
                     let serving = async move {
                         serve(&server, stream, place.is_ok()).await;
                         drop(place);
@@ -159,7 +159,7 @@ async fn accept(mut door: Door, runtime: &'static Runtime) {
     }
 }
 
-impl Door {
+impl Reception {
     fn access(&self, path: PathBuf) -> Access {
         Access::Socket {
             path,

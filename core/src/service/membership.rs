@@ -118,13 +118,14 @@ impl Inner {
                 }
                 membership.topics.insert(name, topic.uuid);
             }
+            let mut outputs = Vec::new();
             for (id, group) in self.state.groups.lock().iter() {
                 let members = group.members.iter();
                 let returning = members.filter(|member| !member.starts_with(OWN_MEMBER_PREFIX));
                 let returning: Vec<_> = returning.map(|id| MemberId::from(id.as_str())).collect();
-                coordinator.recover(now, id, group.generation, &returning);
+                outputs.extend(coordinator.recover(now, id, group.generation, &returning));
             }
-            Vec::new()
+            outputs
         });
     }
 

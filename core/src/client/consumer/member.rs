@@ -419,7 +419,6 @@ impl State {
         drop(reader);
         self.forfeit(is_forfeited);
         *self.overdue.lock() = Some(error);
-        self.is_overdue.store(true, Ordering::Release);
         self.bell.ring();
     }
 

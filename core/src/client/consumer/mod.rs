@@ -132,7 +132,6 @@ impl Consumer {
             metadata_age: client.metadata_age(),
             applying: Mutex::new(()),
             overdue: Mutex::new(None),
-            is_overdue: AtomicBool::new(false),
             opening: Mutex::new(None),
             turn: Mutex::new(Turn::default()),
             commits: Mutex::new(Commits::default()),

@@ -50,7 +50,7 @@ impl State {
         what: What,
         deadline: Option<Instant>,
     ) -> Result<Option<Item>> {
-        if let Some(overdue) = self.overdue.lock().take() {
+        if let Some(overdue) = self.take_overdue() {
             return Err(overdue);
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(world::now()));
@@ -92,7 +92,7 @@ impl State {
         if self.is_closed() {
             return Ok(None);
         }
-        if let Some(overdue) = self.overdue.lock().take() {
+        if let Some(overdue) = self.take_overdue() {
             return Err(overdue);
         }
         if let Some(fatal) = self.commits.lock().fatal.clone() {

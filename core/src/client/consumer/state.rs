@@ -77,8 +77,6 @@ pub(super) struct State {
     pub(super) applying: Mutex<()>,
     /// Why reading stopped, for the next call that reads.
     pub(super) overdue: Mutex<Option<Error>>,
-    /// Whether that is to be looked at before it is opened again.
-    pub(super) is_overdue: AtomicBool,
     pub(super) opening: Mutex<Option<Shared<()>>>,
     pub(super) turn: Mutex<Turn>,
     pub(super) commits: Mutex<Commits>,
@@ -195,10 +193,9 @@ impl State {
         self.is_in_loop.store(goes_on, Ordering::Release);
     }
 
-    /// Why reading stopped, for a read that would open it again first.
+    /// Why reading stopped: told before it is opened again.
     pub(super) fn take_overdue(&self) -> Option<Error> {
-        let is_overdue = self.is_overdue.swap(false, Ordering::AcqRel);
-        is_overdue.then(|| self.overdue.lock().take()).flatten()
+        self.overdue.lock().take()
     }
 
     /// The group, for what needs one.

@@ -71,13 +71,19 @@ fn assign(fake: &Fake, generation: i32, assignment: &[PartitionOffset]) -> Group
 
 /// An open consumer that has been given a block of ten records.
 fn reading(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
+    let (fake, consumer) = about_to_read(options);
+    assert_eq!(consumer.next_block_wait(None).unwrap().unwrap().len(), 10);
+    (fake, consumer)
+}
+
+/// An open consumer for which ten records have come.
+fn about_to_read(options: ConsumerOptions) -> (Arc<Fake>, Consumer) {
     let (fake, consumer) = open(options);
     let mut opened = consumer.open();
     joined(&fake, 0);
     fake.settle(1);
     assert_eq!(opened.try_take(), Some(Ok(())));
     push_ten(&fake);
-    assert_eq!(consumer.next_block_wait(None).unwrap().unwrap().len(), 10);
     (fake, consumer)
 }
 

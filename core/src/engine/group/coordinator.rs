@@ -48,10 +48,17 @@ impl Coordinator {
 
     /// A group as the log left it: its last generation, and the members of that who can come back. To be
     /// told before anything else of the group.
-    pub fn recover(&mut self, now: Instant, group: &str, generation: i32, members: &[MemberId]) {
+    pub fn recover(
+        &mut self,
+        now: Instant,
+        group: &str,
+        generation: i32,
+        members: &[MemberId],
+    ) -> Vec<Output> {
+        let mut outputs = Vec::new();
         let is_classic = self.classic.recover(now, group, generation, members);
         if is_classic || members.is_empty() {
-            return;
+            return outputs;
         }
         let id = Arc::<str>::from(group);
         let mut recovered = Group::new(Arc::clone(&id), generation);
@@ -60,8 +67,11 @@ impl Coordinator {
             missing: members.iter().cloned().collect(),
             gone: self.doubted.clone(),
         });
+        // After another start nobody would know what is in doubt.
+        recovered.is_list_old = !self.doubted.is_empty();
         self.groups.insert(Arc::clone(&id), recovered);
-        self.schedule(&id);
+        self.turn(now, &id, &mut outputs, |group, turn| group.settle(turn));
+        outputs
     }
 
     /// A member speaks. `generation` is the group's in the log; it counts when the coordinator does not know
@@ -144,7 +154,8 @@ impl Coordinator {
             Some(count) => self.topics.insert(Arc::clone(topic), count),
             None => self.topics.remove(topic),
         };
-        if partitions.is_none() {
+        // One that was not there is no other that was, of which somebody who is missing still holds something.
+        if before.is_none() || partitions.is_none() {
             self.groups.values_mut().for_each(|group| group.void(topic));
         }
         let mut outputs = Vec::new();

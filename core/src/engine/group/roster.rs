@@ -146,6 +146,7 @@ impl Group {
                     .insert(partition.clone(), Arc::clone(&member.id));
                 self.target
                     .insert(partition.clone(), Arc::clone(&member.id));
+                self.is_list_old |= held.is_void;
                 member.held.insert(partition.clone(), held);
             }
         }

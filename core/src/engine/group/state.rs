@@ -106,7 +106,7 @@ impl Group {
             && self.due == Due::Nothing
     }
 
-    /// A topic is gone: what is held of it counts for no other of its name.
+    /// A topic is gone, or another has come in its place: what is held of it counts for no other of its name.
     pub(super) fn void(&mut self, topic: &Arc<str>) {
         for member in self.members.values_mut() {
             self.is_list_old |= member.void(topic);
@@ -289,7 +289,7 @@ impl Group {
                 turn.answer(parked.ticket, Err(error.clone()));
             }
         }
-        if self.members.is_empty() {
+        if self.members.is_empty() && self.recovery.is_none() {
             // Nobody is left to whom it matters; the log says what it said before.
             self.due = Due::Nothing;
             self.holders.clear();

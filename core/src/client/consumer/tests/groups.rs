@@ -411,12 +411,7 @@ fn a_member_that_has_not_heard_of_its_group_for_its_session_gives_out_nothing_un
         session_timeout_ms: Some(1_000),
         ..grouped()
     };
-    let (fake, consumer) = open(options);
-    let mut opened = consumer.open();
-    joined(&fake, 0);
-    fake.settle(1);
-    assert_eq!(opened.try_take(), Some(Ok(())));
-    push_ten(&fake);
+    let (fake, consumer) = about_to_read(options);
     std::thread::sleep(Duration::from_millis(1_100));
     assert!(
         consumer

@@ -8,7 +8,7 @@ use crate::world::simulated::Bug;
 const SEEDS: u64 = 500;
 
 /// Seeds that have found a bug of the product, each with a test of its own by now where it was mended.
-const FOUND: [u64; 14] = [
+const FOUND: [u64; 16] = [
     // A heartbeat of before a release was asked again of a broker that had started since.
     1_070,
     // A topic was said to exist before its creation was synced, and a power cut took it back.
@@ -20,6 +20,8 @@ const FOUND: [u64; 14] = [
     204,
     // The same of one that was missing twice, and of one that had not let go yet when the broker was started again.
     1_029, 1_197,
+    // The same of one that had not heard of the deletion when the broker was lost.
+    5_458, 34_332,
     // A commit of the first of two topics of a name counted for the second before the groups knew of that.
     4_402,
     // A commit of what a power cut had taken back at `os` counted, and the group passed over what came in its place.

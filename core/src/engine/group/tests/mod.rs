@@ -181,19 +181,21 @@ impl Stage {
 
     /// The broker is killed and starts again: all is gone but the log and the topics.
     fn restart(&mut self, count: i32) {
-        self.restart_doubting(count, None);
+        self.restart_with(Some(count), None);
     }
 
-    /// The same when the log may have lost records of a topic.
-    fn restart_doubting(&mut self, count: i32, doubted: Option<&str>) {
+    /// The same when the topic is gone, or the log may have lost records of one.
+    fn restart_with(&mut self, count: Option<i32>, doubted: Option<&str>) {
         self.coordinator = Coordinator::default();
         self.coordinator.doubt(doubted.map(topic));
         self.unpersisted = None;
         self.answers.clear();
-        self.set_topic("t", Some(count));
+        self.set_topic("t", count);
         let (generation, members) = self.log.clone();
-        self.coordinator
+        let outputs = self
+            .coordinator
             .recover(self.now, GROUP, generation, &members);
+        self.take(outputs);
     }
 
     fn view(&self) -> GroupView {

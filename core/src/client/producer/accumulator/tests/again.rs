@@ -140,21 +140,27 @@ fn a_log_that_lost_what_it_had_acknowledged_ends_what_is_behind_and_the_producer
     }
 }
 
+/// Offset 10 is acknowledged, the batch behind it has failed for good, and with the next one waiting it is asked where
+/// the partition ends.
+fn about_to_begin_an_epoch(now: Instant) -> Accumulator {
+    let mut accumulator = identified(settings());
+    let first = batch(&mut accumulator);
+    let mut told = Told::default();
+    accumulator.acknowledge(first.key, ack(10), &mut told);
+    push(&mut accumulator, 0, b"second", now);
+    let second = batch(&mut accumulator);
+    fail(&mut accumulator, &second, refused(), &mut told);
+    push(&mut accumulator, 0, b"third", now);
+    ask_end(&mut accumulator);
+    accumulator
+}
+
 /// What a crash had taken back went unnoticed when the next batch was the first of an epoch: the log takes any such.
 #[test]
 fn a_producer_that_begins_an_epoch_asks_first_whether_what_was_acknowledged_is_there() {
     for (end, is_lost) in [(11, false), (10, true)] {
-        let mut accumulator = identified(settings());
-        let now = Instant::now();
-        let first = batch(&mut accumulator);
-        let mut told = Told::default();
-        accumulator.acknowledge(first.key, ack(10), &mut told);
-        push(&mut accumulator, 0, b"second", now);
-        let second = batch(&mut accumulator);
-        fail(&mut accumulator, &second, refused(), &mut told);
-        push(&mut accumulator, 0, b"third", now);
-        ask_end(&mut accumulator);
-        told.settled.clear();
+        let (now, mut told) = (Instant::now(), Told::default());
+        let mut accumulator = about_to_begin_an_epoch(now);
         accumulator.log_end(0, 0, Ok(end), now, &mut told);
         if is_lost {
             let error = told.settled.pop().unwrap().result.unwrap_err();
@@ -178,16 +184,8 @@ fn a_producer_that_begins_an_epoch_asks_first_whether_what_was_acknowledged_is_t
 /// A loss was found out for a batch whose time was over by then, and was told to nobody.
 #[test]
 fn a_loss_that_nobody_waits_to_be_told_of_is_told_to_the_next() {
-    let mut accumulator = identified(settings());
-    let now = Instant::now();
-    let first = batch(&mut accumulator);
-    let mut told = Told::default();
-    accumulator.acknowledge(first.key, ack(10), &mut told);
-    push(&mut accumulator, 0, b"second", now);
-    let second = batch(&mut accumulator);
-    fail(&mut accumulator, &second, refused(), &mut told);
-    push(&mut accumulator, 0, b"third", now);
-    ask_end(&mut accumulator);
+    let (now, mut told) = (Instant::now(), Told::default());
+    let mut accumulator = about_to_begin_an_epoch(now);
     accumulator.advance(now + Duration::from_secs(121), &mut told);
     told.settled.clear();
     accumulator.log_end(0, 0, Ok(10), now, &mut told);
