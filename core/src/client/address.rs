@@ -153,6 +153,16 @@ fn parse_place(text: &str) -> Result<Address> {
     hosts(text, None).map(Address::Tcp)
 }
 
+/// Whether somebody is to be logged in: a user, perhaps with a password, stands before the host.
+pub(crate) fn names_user(text: &str) -> bool {
+    let place = text.split_once('?').map_or(text, |(place, _)| place);
+    let is_host = matches!(
+        parse_place(place),
+        Ok(Address::Tcp(_) | Address::Tls(_) | Address::Kafka { .. })
+    );
+    is_host && place.contains('@')
+}
+
 fn memory(name: &str) -> Result<Address> {
     let is_plain = name
         .bytes()

@@ -76,6 +76,12 @@ struct Plan {
 
 fn plan(address: &str, options: &ConnectOptions) -> Result<Plan> {
     let generation = fork::current()?;
+    if address::names_user(address) {
+        return Err(not_built(
+            "authentication is",
+            "leave out what stands before the `@`, which no broker asks for",
+        ));
+    }
     let (address, own) = address::parse(address)?;
     let options = own
         .or(options)
@@ -233,10 +239,14 @@ impl Plan {
 }
 
 fn unsupported<T: Send + 'static>(what: &str, instead: &str) -> Pending<T> {
-    Pending::ready(Err(Error::new(
+    Pending::ready(Err(not_built(what, instead)))
+}
+
+fn not_built(what: &str, instead: &str) -> Error {
+    Error::new(
         ErrorCode::UnsupportedFeature,
         format!("{what} not built yet; {instead}"),
-    )))
+    )
 }
 
 /// Opens something on a thread of its own, which may read files and wait.
@@ -288,9 +298,11 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_refused_in_words() {
-        for address in ["headwaters://host", "kafka://host:9092"] {
+        let with_user = "headwater://me:secret@host";
+        for address in ["headwaters://host", "kafka://host:9092", with_user] {
             let error = connect(address).wait(None).unwrap_err();
             assert_eq!(error.code(), ErrorCode::UnsupportedFeature, "{address}");
+            assert!(!error.message().contains("secret"), "{error}");
         }
     }
 }

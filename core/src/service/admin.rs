@@ -223,15 +223,15 @@ impl Inner {
         completion: Completion<Response>,
     ) {
         let uuid = self.state.topics.read().get(name).map(|topic| topic.uuid);
-        let Some(uuid) = uuid else {
-            return completion.finish(Err(unknown_topic(name)));
-        };
         let name = name.to_owned();
+        let Some(uuid) = uuid else {
+            return self.answer_once_synced(Err(unknown_topic(&name)), completion);
+        };
         self.take_turn(uuid, run, move |inner, run| {
             // Answers once the log has it, and the groups that read the topic have been told.
             let completion = inner.ending_turn(uuid, name.clone(), completion);
             if inner.state.topics.read().by_uuid(&uuid).is_none() {
-                return completion.finish(Err(unknown_topic(&name)));
+                return inner.answer_once_synced(Err(unknown_topic(&name)), completion);
             }
             inner.start_housekeeping();
             let (delete, done) = (control::TopicDelete { uuid }, done(completion));
@@ -379,70 +379,4 @@ fn too_many_topics() -> Error {
             limits::TOPICS_MAX
         ),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::completion::Pending;
-    use crate::log::storage::faulty::FaultyStorage;
-    use crate::protocol::request::Request;
-    use crate::service::ServiceOptions;
-
-    #[test]
-    fn a_topic_that_may_still_be_lost_is_not_said_to_exist() {
-        // Who asked again, because the first answer was late, was told `Done` before the sync, and a power cut
-        // took the topic back.
-        let storage = Arc::new(FaultyStorage::new());
-        let (options, shared) = (ServiceOptions::default(), Arc::clone(&storage));
-        let service = Service::open_storage("test".to_owned(), shared, None, &options).unwrap();
-        let session = service.remote_session();
-        let ask = |exist_ok| -> Pending<Response> {
-            let (completion, pending) = Completion::pair();
-            let create = Request::CreateTopic {
-                name: "orders".to_owned(),
-                config: Vec::new(),
-                exist_ok,
-            };
-            session.submit(create, Bytes::new(), Run::Io, completion);
-            pending
-        };
-        storage.pause_syncs();
-        let mut first = ask(false);
-        storage.wait_for_paused_syncs(1);
-        let (mut again, mut other) = (ask(true), ask(false));
-        assert!(first.try_take().is_none());
-        assert!(again.try_take().is_none());
-        assert!(other.try_take().is_none());
-        storage.resume_syncs();
-        assert_eq!(first.wait(None), Ok(Response::Done));
-        assert_eq!(again.wait(None), Ok(Response::Done));
-        let error = other.wait(None).unwrap_err();
-        assert_eq!(error.code(), ErrorCode::TopicAlreadyExists);
-        service.close().unwrap();
-    }
-
-    #[test]
-    fn a_topic_whose_sync_has_failed_is_not_said_to_exist() {
-        // Who asked again was told `Done` by a log that had stopped, and the topic was not there after the next open.
-        let storage = Arc::new(FaultyStorage::new());
-        let (options, shared) = (ServiceOptions::default(), Arc::clone(&storage));
-        let service = Service::open_storage("test".to_owned(), shared, None, &options).unwrap();
-        let session = service.remote_session();
-        let ask = || -> Result<Response> {
-            let (completion, mut pending) = Completion::pair();
-            let create = Request::CreateTopic {
-                name: "orders".to_owned(),
-                config: Vec::new(),
-                exist_ok: true,
-            };
-            session.submit(create, Bytes::new(), Run::Io, completion);
-            pending.wait(None)
-        };
-        storage.fail_next_sync();
-        assert_eq!(ask().unwrap_err().code(), ErrorCode::KafkaStorageError);
-        assert_eq!(ask().unwrap_err().code(), ErrorCode::KafkaStorageError);
-    }
 }

@@ -32,7 +32,7 @@ impl Inner {
             Err(error) => return completion.finish(Err(error)),
         };
         if parts.is_empty() {
-            return completion.finish(Ok(starts(&partitions)));
+            return self.answer_once_synced(Ok(starts(&partitions)), completion);
         }
         self.start_housekeeping();
         let deleted = Completion::call(move |result: Result<Appended>, wakes: &mut Wakes| {

@@ -215,7 +215,7 @@ impl Inner {
         completion: Completion<Response>,
     ) {
         if self.state.groups.lock().get(&group).is_none() {
-            return completion.finish(Err(unknown_group(&group)));
+            return self.answer_once_synced(Err(unknown_group(&group)), completion);
         }
         let change = control::Group {
             generation: self.generation_in_log(&group),

@@ -28,6 +28,7 @@ mod session;
 mod subscription;
 #[cfg(test)]
 mod trial;
+mod unchanged;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -54,6 +54,27 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn a_user_is_found_where_one_can_be() {
+    for address in [
+        "headwater://me:secret@host:1",
+        "headwater://me@one,two?close_timeout_ms=5",
+        "kafkas://me@host",
+    ] {
+        assert!(names_user(address), "{address}");
+    }
+    for address in [
+        "headwater://host",
+        "headwater://host?client_id=me@home",
+        "./me@home",
+        "unix:/run/me@home",
+        "file:///me@home",
+        "",
+    ] {
+        assert!(!names_user(address), "{address}");
+    }
+}
+
+#[test]
 fn a_tilde_is_the_home_folder() {
     let home = std::env::home_dir().unwrap();
     assert_eq!(

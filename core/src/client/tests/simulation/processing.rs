@@ -16,6 +16,7 @@ use crate::client::options::{Ack, ConsumerOptions, Order, ProcessOptions};
 use crate::client::{Consumer, Finish, ProcessRecord, Processor};
 use crate::error::{Error, ErrorCode};
 use crate::log::storage::faulty::Random;
+use crate::world;
 
 pub(super) const GROUP: &str = "picking";
 /// The topic of the dead letters.
@@ -178,6 +179,7 @@ impl Stage {
                     offset: record.offset(),
                     number: number_of(record.value().unwrap_or_default()),
                     attempt: record.attempt(),
+                    began: world::now(),
                 };
                 self.history.begin_run(&run, &desk.handling);
                 running.spawn(self.clone().handle(Arc::clone(desk), record, run));

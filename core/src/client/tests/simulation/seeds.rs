@@ -8,7 +8,7 @@ use crate::world::simulated::Bug;
 const SEEDS: u64 = 500;
 
 /// Seeds that have found a bug of the product, each with a test of its own by now where it was mended.
-const FOUND: [u64; 16] = [
+const FOUND: [u64; 18] = [
     // A heartbeat of before a release was asked again of a broker that had started since.
     1_070,
     // A topic was said to exist before its creation was synced, and a power cut took it back.
@@ -34,8 +34,12 @@ const FOUND: [u64; 16] = [
     1_347,
     // A topic whose creation could not be synced was said to exist, by a log that had stopped.
     27_514,
+    // A topic whose deletion could not be synced was said to be gone, by a log that had stopped.
+    9_178,
     // What a member had read last before a rebalance was not committed until it read more.
     32_038,
+    // That positions at `os` were in doubt after a power cut was forgotten over a start that followed a close in order.
+    6_697,
 ];
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) struct Handled {
     running: BTreeMap<usize, u32>,
     /// Since when none does.
     idle_since: BTreeMap<usize, Instant>,
+    /// How long the longest of them took that have ended.
+    longest: BTreeMap<usize, Duration>,
     /// Of each record of a processor the last attempt.
     attempts: BTreeMap<(usize, i32, i64), u32>,
     /// Records that failed for good, each with the attempts that they had then.
@@ -42,6 +44,7 @@ pub(in super::super) struct Run {
     pub(in super::super) offset: i64,
     pub(in super::super) number: u64,
     pub(in super::super) attempt: u32,
+    pub(in super::super) began: Instant,
 }
 
 /// A dead letter.
@@ -94,6 +97,9 @@ impl History {
         if let Some(lane) = run.lane(handling.order) {
             handled.lanes.remove(&lane);
         }
+        let took = world::now().duration_since(run.began);
+        let longest = handled.longest.entry(run.processor).or_default();
+        *longest = took.max(*longest);
         if let Some(running) = handled.running.get_mut(&run.processor) {
             *running -= 1;
             if *running == 0 {
@@ -110,12 +116,15 @@ impl History {
         }
     }
 
-    /// A processor's member has left its group, since one of its handlers has run for so long.
+    /// A processor's member has left its group, since one of its handlers has run for so long. It commits before it
+    /// leaves, and without a broker that takes its time: the handler may have ended since.
     pub(in super::super) fn stuck(&self, processor: usize, patience: Duration) {
         let mut state = self.state();
         let idle_since = state.handled.idle_since.get(&processor);
         let idle = idle_since.map(|since| world::now().duration_since(*since));
-        if let Some(idle) = idle.filter(|idle| *idle >= patience) {
+        let longest = state.handled.longest.get(&processor);
+        let was_stuck = longest.is_some_and(|longest| *longest >= patience);
+        if let Some(idle) = idle.filter(|idle| *idle >= patience && !was_stuck) {
             state.fail(format!(
                 "a member counted as stuck, {idle:?} after the last of its handlers had ended"
             ));
