@@ -66,6 +66,8 @@ pub(super) struct Meta {
     pub(super) followers: Vec<(u32, OpenSlot)>,
     /// What it was sent as.
     pub(super) stamp: Stamp,
+    /// What was acknowledged when it was sent first ends here: it comes behind that.
+    pub(super) comes_behind: i64,
     /// Whether one before it failed for good while this was on its way: it can only be refused.
     pub(super) is_lost: bool,
     /// Attempts that failed.
@@ -91,6 +93,7 @@ impl Meta {
             tickets: Vec::new(),
             followers: Vec::new(),
             stamp: Stamp::NONE,
+            comes_behind: 0,
             is_lost: false,
             failed_attempts: 0,
             again: None,
@@ -175,6 +178,9 @@ pub(super) struct PartitionQueue {
     pub(super) is_renewed: bool,
     /// Behind the last record that was acknowledged.
     pub(super) acknowledged_end: i64,
+    /// Where the log went on, below what it had acknowledged when the batch was sent: it has lost that. The next batch
+    /// is told so.
+    pub(super) went_back: Option<i64>,
     /// Whether the partition is in the accumulator's list of those that have something to send.
     pub(super) is_listed: bool,
 }
@@ -210,7 +216,8 @@ impl PartitionQueue {
             if !has_next || !is_free {
                 return None;
             }
-            if self.is_renewed && self.acknowledged_end > 0 {
+            let is_in_doubt = self.is_renewed || self.went_back.is_some();
+            if is_in_doubt && self.acknowledged_end > 0 {
                 return self.sent.is_empty().then_some(Ready::Ask);
             }
             return Some(Ready::New);

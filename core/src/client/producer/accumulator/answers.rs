@@ -51,6 +51,9 @@ impl Accumulator {
             return;
         };
         if let Some(meta) = queue.sent.remove(place) {
+            if self.settings.is_idempotent && ack.base_offset < meta.comes_behind {
+                queue.went_back.get_or_insert(ack.base_offset);
+            }
             let end = ack.base_offset.saturating_add(i64::from(meta.records));
             queue.acknowledged_end = queue.acknowledged_end.max(end);
             self.settle(key.topic, key.partition, meta, Ok(ack), told);
@@ -72,7 +75,7 @@ impl Accumulator {
             self.topics.forget(key.topic);
             // What comes under its name later is another topic.
             let queue = self.topics.queue_mut(key.topic, key.partition);
-            queue.acknowledged_end = 0;
+            (queue.acknowledged_end, queue.went_back) = (0, None);
         }
         let queue = self.topics.queue_mut(key.topic, key.partition);
         let Some(place) = place_of(queue, key) else {
@@ -197,6 +200,7 @@ impl Accumulator {
             let error = front.last_error.as_ref();
             error.is_some_and(|it| it.code() == ErrorCode::OutOfOrderSequenceNumber)
         });
+        let has_gap = has_gap || queue.went_back.is_some();
         #[cfg(any(test, feature = "simulation"))]
         let has_gap = has_gap && !simulated::has(Bug::LossUntold);
         let lost = match answer {
@@ -215,6 +219,7 @@ impl Accumulator {
         if lost.is_none() && queue.sent.is_empty() {
             // It was about to begin an epoch.
             (queue.memory, queue.is_renewed) = (Memory::Whole, false);
+            queue.went_back = None;
             return self.list(topic, partition);
         }
         if queue.sent.is_empty() && queue.closed.is_empty() && queue.open.is_none() {
@@ -239,20 +244,24 @@ impl Accumulator {
         if queue.stamp.is_none() {
             self.identity = super::Identity::Unknown;
         }
-        queue.acknowledged_end = 0;
+        (queue.acknowledged_end, queue.went_back) = (0, None);
         queue.broken = Some(lost.clone());
         self.fail_unsent(topic, partition, 0, &lost, told);
     }
 
     fn truncated(&mut self, topic: u32, partition: i32, end: i64) -> Error {
-        let acknowledged = self.topics.queue_mut(topic, partition).acknowledged_end;
+        let queue = self.topics.queue_mut(topic, partition);
+        let last = queue.acknowledged_end.saturating_sub(1);
+        let found = match queue.went_back {
+            Some(offset) => format!("went on at offset {offset}"),
+            None => format!("ends at offset {end}"),
+        };
         let name = self.topics.name(topic);
         Error::new(
             ErrorCode::LogTruncated,
             format!(
-                "topic `{name}`, partition {partition} ends at offset {end}, and this producer's records up to \
-                 offset {} had been acknowledged: a crash took them back; nothing was sent after them",
-                acknowledged.saturating_sub(1)
+                "topic `{name}`, partition {partition} {found}, and this producer's records up to offset {last} \
+                 had been acknowledged: a crash took them back; nothing was sent since it was found out"
             ),
         )
     }

@@ -107,6 +107,7 @@ impl Accumulator {
             queue.take_sequence(next.meta.records)
         };
         next.meta.stamp = stamp;
+        next.meta.comes_behind = queue.acknowledged_end;
         queue.is_renewed = false;
         queue.sent.push_back(next.meta);
         self.list(topic, partition);

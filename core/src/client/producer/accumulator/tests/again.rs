@@ -140,6 +140,53 @@ fn a_log_that_lost_what_it_had_acknowledged_ends_what_is_behind_and_the_producer
     }
 }
 
+/// Offset 10 is acknowledged, and the first batch of an epoch is on its way.
+fn beginning_an_epoch(now: Instant) -> (Accumulator, Outgoing) {
+    let mut accumulator = about_to_begin_an_epoch(now);
+    accumulator.log_end(0, 0, Ok(11), now, &mut Told::default());
+    let third = batch(&mut accumulator);
+    assert_eq!((third.stamp.producer_epoch, third.base_sequence), (1, 0));
+    (accumulator, third)
+}
+
+/// A log that crashes now has lost what it had acknowledged, and takes the batch that begins an epoch all the same.
+#[test]
+fn a_batch_that_comes_before_what_was_acknowledged_has_the_loss_told_with_the_next() {
+    for (offset, is_lost) in [(11, false), (10, true), (4, true)] {
+        let (now, mut told) = (Instant::now(), Told::default());
+        let (mut accumulator, third) = beginning_an_epoch(now);
+        fail(&mut accumulator, &third, lost(), &mut told);
+        let wake_at = told.wake_at.expect("a pause ends");
+        accumulator.advance(wake_at, &mut told);
+        assert_eq!(again(&mut accumulator), third.key);
+        accumulator.acknowledge(third.key, ack(offset), &mut told);
+        assert!(told.settled.pop().unwrap().result.is_ok());
+        push(&mut accumulator, 0, b"fourth", now);
+        if is_lost {
+            ask_end(&mut accumulator);
+            // Others may have written since: that the end is far enough proves nothing.
+            accumulator.log_end(0, 0, Ok(99), now, &mut told);
+            let error = told.settled.pop().unwrap().result.unwrap_err();
+            assert_eq!(
+                (error.code(), error.outcome()),
+                (ErrorCode::LogTruncated, Outcome::NotDone)
+            );
+            assert!(
+                error
+                    .message()
+                    .contains(&format!("went on at offset {offset}"))
+            );
+            push(&mut accumulator, 0, b"fifth", now);
+        }
+        let next = batch(&mut accumulator);
+        let expected = if is_lost { (2, 0) } else { (1, 1) };
+        assert_eq!((next.stamp.producer_epoch, next.base_sequence), expected);
+        accumulator.acknowledge(next.key, ack(offset + 1), &mut told);
+        push(&mut accumulator, 0, b"last", now);
+        batch(&mut accumulator);
+    }
+}
+
 /// Offset 10 is acknowledged, the batch behind it has failed for good, and with the next one waiting it is asked where
 /// the partition ends.
 fn about_to_begin_an_epoch(now: Instant) -> Accumulator {
