@@ -49,7 +49,8 @@ use crate::world;
 /// # Errors
 /// `INVALID_ADDRESS` if it is none of these; `FOLDER_LOCKED` if another process owns the folder and does not
 /// share it, `OWNER_SILENT` if that process does not answer; `NOT_A_FOLDER`, `FOLDER_TOO_NEW`;
-/// `NETWORK_EXCEPTION` if no broker answers.
+/// `NETWORK_EXCEPTION` if no broker answers; `UNSUPPORTED_FEATURE` for what is not built yet: `headwaters://`,
+/// `kafka://`, and a user before the host.
 pub fn connect(address: &str) -> Pending<Client> {
     connect_with(address, ConnectOptions::default())
 }
