@@ -2,6 +2,8 @@
 //!
 //! It may be so by an entry that is applied and not synced yet, of somebody else or of the same one, who asks again. A
 //! power cut would take it back, so the answer waits until that is safe; a log that has stopped does not give it.
+//!
+//! That a topic exists already is not told here: who creates it and who asks meanwhile are answered together (`admin.rs`).
 
 use std::sync::Arc;
 

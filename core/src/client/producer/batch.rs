@@ -174,7 +174,7 @@ pub(super) struct PartitionQueue {
     pub(super) retry_at: Option<Instant>,
     pub(super) memory: Memory,
     /// Whether the log is to be asked what it has before anything new is sent: it takes the first batch of an epoch,
-    /// whatever it has lost.
+    /// whatever it has lost, or it went back.
     pub(super) is_renewed: bool,
     /// Behind the last record that was acknowledged.
     pub(super) acknowledged_end: i64,
@@ -216,8 +216,7 @@ impl PartitionQueue {
             if !has_next || !is_free {
                 return None;
             }
-            let is_in_doubt = self.is_renewed || self.went_back.is_some();
-            if is_in_doubt && self.acknowledged_end > 0 {
+            if self.is_renewed && self.acknowledged_end > 0 {
                 return self.sent.is_empty().then_some(Ready::Ask);
             }
             return Some(Ready::New);

@@ -52,6 +52,7 @@ impl Accumulator {
         };
         if let Some(meta) = queue.sent.remove(place) {
             if self.settings.is_idempotent && ack.base_offset < meta.comes_behind {
+                queue.is_renewed = true;
                 queue.went_back.get_or_insert(ack.base_offset);
             }
             let end = ack.base_offset.saturating_add(i64::from(meta.records));
@@ -219,7 +220,6 @@ impl Accumulator {
         if lost.is_none() && queue.sent.is_empty() {
             // It was about to begin an epoch.
             (queue.memory, queue.is_renewed) = (Memory::Whole, false);
-            queue.went_back = None;
             return self.list(topic, partition);
         }
         if queue.sent.is_empty() && queue.closed.is_empty() && queue.open.is_none() {
